@@ -1,0 +1,194 @@
+"""What may leave a client: named parts, each standing for one fixed-length vector a client.
+
+A part holds a block of clients. Its compact form (touched rows, a slot number) is how the
+simulator keeps memory small; `dense()` is the vector that the part stands for, and every
+operation below gives what it would give on that vector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Kind = Literal["sum", "individual"]
+
+
+class UploadError(ValueError):
+    """An upload that was not declared, has another shape than declared, or is not finite."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """A declared release: its name, the shape of one client's vector, and who sees what of it.
+
+    `sum`: the server needs only the sum over the cohort. `individual`: the server needs every
+    client's own vector, which no aggregation can hide.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind = "sum"
+    meaning: str = ""
+
+
+class Part(Protocol):
+    """A block of clients' vectors for one release."""
+
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one client's vector."""
+        ...
+
+    def clients(self) -> int:
+        """Clients in the block."""
+        ...
+
+    def add_to(self, total: Tensor) -> None:
+        """Add the sum over the block's clients to `total`, in place."""
+        ...
+
+    def dense(self) -> Tensor:
+        """The vectors themselves, [clients, *shape]."""
+        ...
+
+    def finite(self) -> bool:
+        """Whether every value is finite."""
+        ...
+
+    def nbytes(self) -> int:
+        """Bytes of the compact form of the whole block, as it would travel."""
+        ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Vectors held in full: values [clients, *shape]."""
+
+    values: Tensor
+
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape[1:])
+
+    def clients(self) -> int:
+        return int(self.values.shape[0])
+
+    def add_to(self, total: Tensor) -> None:
+        total += self.values.sum(0)
+
+    def dense(self) -> Tensor:
+        return self.values
+
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.values).all())
+
+    def nbytes(self) -> int:
+        return self.values.numel() * self.values.element_size()
+
+
+@dataclass(frozen=True)
+class Touched:
+    """A table of `num_rows` rows a client of which only some rows changed.
+
+    index [clients, L] int64 names the rows, values [clients, L, width] their values, and
+    mask [clients, L] is 0 on padding, whose values must be 0.
+    """
+
+    index: Tensor
+    values: Tensor
+    mask: Tensor
+    num_rows: int
+
+    def shape(self) -> tuple[int, ...]:
+        return (self.num_rows, int(self.values.shape[2]))
+
+    def clients(self) -> int:
+        return int(self.values.shape[0])
+
+    def add_to(self, total: Tensor) -> None:
+        total.index_add_(0, self.index.reshape(-1), self.values.reshape(-1, self.values.shape[2]))
+
+    def dense(self) -> Tensor:
+        clients, width = self.clients(), self.values.shape[2]
+        out = torch.zeros(clients * self.num_rows, width)
+        start = torch.arange(clients)[:, None] * self.num_rows
+        out.index_add_(0, (start + self.index).reshape(-1), self.values.reshape(-1, width))
+        return out.reshape(clients, self.num_rows, width)
+
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.values).all())
+
+    def nbytes(self) -> int:
+        # A row that travels is its number (4 bytes) and its values.
+        per_row = 4 + self.values.shape[2] * self.values.element_size()
+        return int(self.mask.sum().item()) * per_row
+
+
+@dataclass(frozen=True)
+class Slotted:
+    """A part placed in one of `slots` slots, the rest zero: the vector e_slot (x) part.
+
+    One-hot placement does not change the norm, so a bound on the part is a bound on the vector.
+    """
+
+    slot: Tensor
+    part: Dense | Touched
+    slots: int
+
+    def shape(self) -> tuple[int, ...]:
+        return (self.slots, *self.part.shape())
+
+    def clients(self) -> int:
+        return self.part.clients()
+
+    def add_to(self, total: Tensor) -> None:
+        if isinstance(self.part, Dense):
+            total.index_add_(0, self.slot, self.part.values)
+            return
+        rows, width = self.part.shape()
+        index = self.slot[:, None] * rows + self.part.index
+        flat = total.reshape(self.slots * rows, width)
+        flat.index_add_(0, index.reshape(-1), self.part.values.reshape(-1, width))
+
+    def dense(self) -> Tensor:
+        out = torch.zeros(self.clients(), *self.shape())
+        out[torch.arange(self.clients()), self.slot] = self.part.dense()
+        return out
+
+    def finite(self) -> bool:
+        return self.part.finite()
+
+    def nbytes(self) -> int:
+        return self.part.nbytes() + 4 * self.clients()
+
+
+class Collected:
+    """An individual release as the server holds it: every block's part, with the senders."""
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[np.ndarray, Part]] = []
+
+    def add(self, ids: np.ndarray, part: Part) -> None:
+        """Keep the vectors of clients ids [block]."""
+        self.blocks.append((ids, part))
+
+    def dense(self, population: int) -> Tensor:
+        """All vectors by client number [population, *shape]; zero where a client sent none."""
+        out = torch.zeros(population, *self.blocks[0][1].shape())
+        for ids, part in self.blocks:
+            out[torch.from_numpy(ids)] = part.dense()
+        return out
+
+    def slot_sums(self, slot_of: np.ndarray, slots: int) -> Tensor:
+        """Sum of the vectors of each slot's clients [slots, *shape]; slot_of [population]."""
+        total = torch.zeros(slots, *self.blocks[0][1].shape())
+        for ids, part in self.blocks:
+            assert isinstance(part, Dense | Touched)
+            Slotted(torch.from_numpy(slot_of[ids]), part, slots).add_to(total)
+        return total
+
+
+Uploads = Mapping[str, Part]

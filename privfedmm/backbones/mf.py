@@ -1,0 +1,37 @@
+"""Matrix factorisation with item biases: y = sigmoid(p . v_i + b_i); no network to share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from privfedmm.backbones.protocol import Gradients, Network
+
+
+class MatrixFactorisation:
+    """Item table [items, d + 1]: d factors, and the bias as the last column."""
+
+    name = "mf"
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+        self.width = dim + 1
+
+    def initial_network(self, seed: int) -> dict[str, Tensor]:
+        return {}
+
+    def _extended(self, user: Tensor) -> Tensor:
+        return torch.cat([user, torch.ones(user.shape[0], 1)], dim=1)
+
+    def logits(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
+        return torch.bmm(rows, self._extended(user)[:, :, None])[:, :, 0]
+
+    def gradients(
+        self, user: Tensor, rows: Tensor, network: Network, residual: Tensor
+    ) -> Gradients:
+        by_user = torch.bmm(residual[:, None, :], rows)[:, 0, : self.dim]
+        by_rows = residual[:, :, None] * self._extended(user)[:, None, :]
+        return Gradients(by_user, by_rows, {})
+
+    def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
+        return torch.addmm(table[:, self.dim], user, table[:, : self.dim].T)

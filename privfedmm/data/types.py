@@ -1,0 +1,104 @@
+"""What a data set is to the rest of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+
+class DataError(ValueError):
+    """A fault in the user's data, told as one sentence: file, line or row, what to do."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Positives of every user: indptr [users + 1] int64, indices int32 ascending per user."""
+
+    indptr: np.ndarray
+    indices: np.ndarray
+
+    @property
+    def users(self) -> int:
+        """Number of users."""
+        return len(self.indptr) - 1
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Positives of each user [users] int64."""
+        return np.diff(self.indptr)
+
+    def row(self, user: int) -> np.ndarray:
+        """Items of one user, ascending."""
+        return self.indices[self.indptr[user] : self.indptr[user + 1]]
+
+    @classmethod
+    def from_pairs(cls, user: np.ndarray, item: np.ndarray, users: int) -> Rows:
+        """From pairs in any order; user and item [n] are indices."""
+        order = np.lexsort((item, user))
+        counts = np.bincount(user, minlength=users)
+        indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return cls(indptr, item[order].astype(np.int32))
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a generated data set knows of itself.
+
+    user_group [users]; text_topic and image_topic [items]; fresh_items [items] bool: items that
+    are rare in training and common among the held-out ones.
+    """
+
+    user_group: np.ndarray
+    text_topic: np.ndarray
+    image_topic: np.ndarray
+    fresh_items: np.ndarray
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the data was filtered and split, in words that go into the record."""
+
+    k_core: int
+    split: str
+    ties: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Interactions split for evaluation, with public item features.
+
+    validation and test [users] int64 hold an item index, or -1 where a user has none; `train`
+    holds neither. features: modality -> [items, F] float32. items: metadata in index order.
+    """
+
+    name: str
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    train: Rows
+    validation: np.ndarray
+    test: np.ndarray
+    features: dict[str, np.ndarray]
+    items: pd.DataFrame
+    truth: Truth | None
+    protocol: Protocol
+    sha256: str
+    feature_notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def num_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    @property
+    def num_items(self) -> int:
+        """Number of items."""
+        return len(self.item_ids)
+
+    @property
+    def num_interactions(self) -> int:
+        """Interactions in training, validation and test together."""
+        held = int((self.validation >= 0).sum() + (self.test >= 0).sum())
+        return len(self.train.indices) + held

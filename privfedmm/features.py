@@ -1,0 +1,82 @@
+"""Public item features, prepared once on the server: scaled, joined, projected, compared.
+
+Nothing here depends on an interaction, so none of it costs privacy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def select(features: Mapping[str, np.ndarray], modalities: object) -> dict[str, np.ndarray]:
+    """The modalities a run uses: `all`, `none` or a tuple of names. Raises ValueError if absent."""
+    if modalities == "all":
+        return dict(features)
+    if modalities == "none":
+        return {}
+    names = tuple(modalities)  # type: ignore[arg-type]
+    missing = [name for name in names if name not in features]
+    if missing:
+        have = ", ".join(sorted(features)) or "none"
+        raise ValueError(f"modalities: the data set has no {', '.join(missing)} features; "
+                         f"it has {have}")
+    return {name: features[name] for name in names}
+
+
+def unit_rows(matrix: np.ndarray) -> np.ndarray:
+    """Centred over items, then every row scaled to norm 1 (rows without signal stay 0)."""
+    centred = matrix - matrix.mean(0)
+    norm = np.linalg.norm(centred, axis=1, keepdims=True)
+    return np.asarray(centred / np.where(norm > 1e-9, norm, 1.0), dtype=np.float32)
+
+
+def joined(features: Mapping[str, np.ndarray], image_weight: float) -> np.ndarray:
+    """All modalities side by side [items, sum F]; image columns weigh `image_weight`."""
+    parts = [
+        unit_rows(matrix) * (image_weight if name == "image" else 1.0)
+        for name, matrix in sorted(features.items())
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def principal(matrix: np.ndarray, rank: int) -> np.ndarray:
+    """The first `rank` principal components [items, rank] float32, signs fixed."""
+    centred = (matrix - matrix.mean(0)).astype(np.float64)
+    # Through the smaller Gram matrix: items are few, features can be many, or the other way round.
+    if centred.shape[0] <= centred.shape[1]:
+        values, vectors = np.linalg.eigh(centred @ centred.T)
+        order = np.argsort(values)[::-1][:rank]
+        components = vectors[:, order] * np.sqrt(np.maximum(values[order], 0))
+    else:
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        order = np.argsort(values)[::-1][:rank]
+        components = centred @ vectors[:, order]
+    largest = np.abs(components).argmax(0)
+    signs = np.sign(components[largest, np.arange(components.shape[1])])
+    return np.asarray(components * np.where(signs == 0, 1, signs), dtype=np.float32)
+
+
+class Neighbours:
+    """For each item its nearest others: index [items, count] and weights that sum to 1."""
+
+    def __init__(self, matrix: np.ndarray, count: int, temperature: float) -> None:
+        norm = np.linalg.norm(matrix, axis=1, keepdims=True)
+        unit = torch.from_numpy((matrix / np.where(norm > 1e-9, norm, 1.0)).astype(np.float32))
+        items = len(unit)
+        index, weight = [], []
+        for start in range(0, items, 1024):
+            block = unit[start : start + 1024] @ unit.T
+            # An item is not its own neighbour.
+            block[torch.arange(len(block)), start + torch.arange(len(block))] = -torch.inf
+            best, where = block.topk(min(count, items - 1), dim=1)
+            index.append(where)
+            weight.append(torch.softmax(best / temperature, dim=1))
+        self.index, self.weight = torch.cat(index), torch.cat(weight)
+
+    def mean(self, table: Tensor) -> Tensor:
+        """Weighted mean of each item's neighbours' rows: table [items, width] -> the same."""
+        return torch.einsum("ij,ijw->iw", self.weight, table[self.index])

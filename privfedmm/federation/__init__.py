@@ -1,0 +1,7 @@
+"""The straight line of a round, and the backends that carry it."""
+
+from privfedmm.federation.rounds import RoundReport, run_round
+from privfedmm.federation.simulator import Simulator
+from privfedmm.federation.types import Algorithm, Backend, Costs
+
+__all__ = ["Algorithm", "Backend", "Costs", "RoundReport", "Simulator", "run_round"]

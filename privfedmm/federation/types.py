@@ -1,0 +1,71 @@
+"""The types that meet in a round: what an algorithm offers, and what a backend does with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from privacy import Cohort, PrivacyStack, Release, Totals, Uploads
+from privacy.aggregation import Sums
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one round. `simulation_loss` is the clients' mean training loss: it is no release, and
+    exists only where one process plays all clients."""
+
+    client_cpu_seconds: float
+    bytes_up_per_client: float
+    bytes_down_per_client: float
+    simulation_loss: float
+
+
+class Algorithm(Protocol):
+    """A federated method. Server state, plan and client state are opaque to the backend."""
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """What leaves a client each round."""
+        ...
+
+    def initial_state(self) -> Any:
+        """The server's state before the first round."""
+        ...
+
+    def initial_clients(self) -> Any:
+        """The state that stays on the clients."""
+        ...
+
+    def plan(self, state: Any) -> Any:
+        """What all clients are told in a round; the same for everyone."""
+        ...
+
+    def plan_bytes(self, plan: Any) -> int:
+        """Bytes of a plan on the wire."""
+        ...
+
+    def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """Clients grouped into blocks that train side by side."""
+        ...
+
+    def local(self, plan: Any, ids: np.ndarray, clients: Any) -> tuple[Uploads, Tensor]:
+        """Train clients ids [m] in place; their uploads and training losses [m]."""
+        ...
+
+    def step(self, state: Any, totals: Totals) -> Any:
+        """The server's next state: post-processing of the totals."""
+        ...
+
+
+class Backend(Protocol):
+    """Carries a plan to the cohort and the uploads back through the gate."""
+
+    def gather(
+        self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
+    ) -> tuple[Sums, Costs]:
+        """Train the cohort; the sums of its uploads and what the round cost."""
+        ...

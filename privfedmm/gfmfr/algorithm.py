@@ -1,0 +1,309 @@
+"""GFMFR as an algorithm of the federation: what clients do, and what the server does with sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy import Dense, Part, Release, Slotted, Totals, Touched, Uploads
+from privfedmm.backbones import build
+from privfedmm.data.types import Rows
+from privfedmm.gfmfr import samples
+from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
+from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids, profile
+from privfedmm.gfmfr.server import Server
+from privfedmm.gfmfr.state import Clients, Plan, ServerState, keep_private_rows, private_rows
+from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.settings import AlgorithmSettings
+from privfedmm.streams import normal
+
+
+class GFMFR:
+    """Group-wise fusion over a backbone; with grouping `none` and no features, the backbone alone.
+
+    Raises ValueError for settings that do not fit together.
+    """
+
+    def __init__(
+        self,
+        settings: AlgorithmSettings,
+        train_rows: Rows,
+        features: FeatureViews,
+        rounds: int,
+        seed: int,
+        federated: bool = True,
+    ) -> None:
+        _check(settings)
+        self.settings = settings
+        self.backbone = build(settings.model.backbone, settings.model.dim)
+        self._train = train_rows
+        self._features = features
+        self._items = features.num_items
+        self._rounds = rounds
+        self._seed = seed
+        self._federated = federated
+        self._counts = samples.sample_counts(
+            train_rows, self._items, settings.local.negatives_per_positive
+        )
+        self.signal_dim = self._signal_dim()
+        self.server = Server(settings, self.backbone, features, train_rows.users, seed)
+
+    # What leaves a client -------------------------------------------------------------------
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """Declared releases; none where clients only train for themselves."""
+        if not self._federated:
+            return ()
+        s, width, k = self.settings, self.backbone.width, self.settings.groups.groups
+        kind = "individual" if s.groups.grouping == "reference" else "sum"
+        table = (self._items, width)
+        out = [Release("item_update", table, kind, "change of the shared item table")]
+        size = self._network_size()
+        if size:
+            out.append(Release("network_update", (size,), kind, "change of the shared network"))
+        if s.local.weight_decay_items:
+            out.append(Release("item_decay", (1,), kind, "weight decay of the untouched rows"))
+        if s.groups.grouping == "private":
+            out.append(Release("group_count", (k,), "sum", "one in the client's group"))
+            out.append(
+                Release("group_signal", (k, self.signal_dim), "sum", "grouping signal, by group")
+            )
+            if s.groups.adapter:
+                out.append(
+                    Release("group_item_update", (k, *table), "sum", "item update, by group")
+                )
+            if s.distillation.weight:
+                out.append(
+                    Release("group_user", (k, s.model.dim), "sum", "user vector, by group")
+                )
+        return tuple(out)
+
+    def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """Clients of like sample count, a bounded number of samples a block."""
+        return samples.blocks(ids, self._counts)
+
+    # State ----------------------------------------------------------------------------------
+
+    def initial_state(self) -> ServerState:
+        """The server before round 0; item rows start from public features where asked."""
+        s = self.settings
+        private = s.groups.grouping == "private"
+        centroids: Centroids | None = None
+        if private:
+            public = self._features.joined if s.groups.signal == "profile" else None
+            centroids = initial_centroids(public, s.groups.groups, self.signal_dim, self._seed)
+        adapters = None
+        if private and s.groups.adapter:
+            adapters = torch.zeros(s.groups.groups, self._items, self.backbone.width)
+        return ServerState(
+            round=0,
+            items=self._initial_items(),
+            network=self.backbone.initial_network(self._seed),
+            adapters=adapters,
+            centroids=centroids,
+            group_users=torch.zeros(s.groups.groups, s.model.dim) if private else None,
+            preference=None,
+            labels=None,
+        )
+
+    def initial_clients(self) -> Clients:
+        """User vectors from each client's own stream; private rows as the settings say."""
+        s, n = self.settings.model, self._train.users
+        ids = np.arange(n)
+        user = normal(self._seed, "user", 0, ids, s.dim) * s.user_init_std
+        private: Tensor | None = None
+        width = self.backbone.width
+        if s.private_table == "zero":
+            private = torch.zeros(len(self._train.indices), width)
+        elif s.private_table == "normal":
+            drawn = normal(self._seed, "private", 0, ids, self._items * width)
+            private = torch.from_numpy(drawn).reshape(n, self._items, width)
+        return Clients(torch.from_numpy(user), torch.zeros(n, dtype=torch.long), private)
+
+    def plan(self, state: ServerState) -> Plan:
+        """Everything a client needs this round, the same for all clients."""
+        active = state.round >= self.settings.groups.start_round
+        return Plan(
+            round=state.round,
+            items=state.items,
+            network=state.network,
+            adapters=state.adapters if active else None,
+            centroids=state.centroids,
+            preference=state.preference if active else None,
+            labels=state.labels,
+        )
+
+    def plan_bytes(self, plan: Plan) -> int:
+        """Bytes of the broadcast, 4 a value."""
+        return sum(4 * part.numel() for part in plan.tensors())
+
+    # On the device --------------------------------------------------------------------------
+
+    def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
+        """Train clients ids [m] in place; what they upload, and their training losses [m]."""
+        s = self.settings
+        drawn = samples.draw_samples(
+            self._train, ids, self._items, s.local, self._seed, plan.round
+        )
+        who = torch.from_numpy(ids)
+        signal = self._signal(plan, ids, clients)
+        if plan.labels is not None:
+            clients.group[who] = torch.from_numpy(plan.labels[ids])
+        elif signal is not None and plan.centroids is not None:
+            clients.group[who] = assign(signal, plan.centroids)
+        group = clients.group[who]
+
+        shared = plan.items[drawn.items]
+        if plan.adapters is not None:
+            shared += plan.adapters[group[:, None], drawn.items]
+        before = shared.clone()
+        private = None
+        if clients.private is not None:
+            private = private_rows(clients, ids, drawn.items, drawn.positive)
+        local = Local(
+            clients.user[who].clone(), shared, private, as_networks(plan.network, len(ids))
+        )
+        rate = rates(s.local, plan.round, self._items)
+        trace = train(
+            self.backbone, local, drawn.labels, drawn.mask,
+            self._teacher(plan, group, drawn.items), s.local, rate,
+        )
+        clients.user[who] = local.user
+        factor = decay_factor(s.local, rate, trace.steps)
+        if local.private is not None:
+            if clients.private is not None and clients.private.dim() == 3:
+                clients.private[who] *= factor[:, None, None]
+            keep_private_rows(
+                clients, ids, drawn.items, drawn.positive, drawn.mask, local.private
+            )
+        return self._uploads(plan, drawn, local, before, factor, signal, group), trace.loss
+
+    def _teacher(self, plan: Plan, group: Tensor, items: Tensor) -> Teacher | None:
+        s = self.settings.distillation
+        if plan.preference is None or not s.weight:
+            return None
+        weight = s.weight
+        if s.schedule == "cosine":
+            weight *= math.cos(math.pi * plan.round / (2 * self._rounds))
+        return Teacher(
+            plan.preference[group[:, None], items], weight, s.balance == "ema_ratio"
+        )
+
+    def _signal(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
+        if plan.centroids is None:
+            return None
+        if self.settings.groups.signal == "user_vector":
+            user = clients.user[torch.from_numpy(ids)]
+            return user / user.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        assert self._features.joined is not None
+        return profile(self._train, ids, self._features.joined)
+
+    def _uploads(
+        self,
+        plan: Plan,
+        drawn: samples.Samples,
+        local: Local,
+        before: Tensor,
+        factor: Tensor,
+        signal: Tensor | None,
+        group: Tensor,
+    ) -> Uploads:
+        if not self._federated:
+            return {}
+        s, k = self.settings, self.settings.groups.groups
+        values = local.shared - before
+        decays = bool(s.local.weight_decay_items)
+        if decays:
+            # Untouched rows shrink by a known factor: one scalar a client says it for all rows.
+            values = values - (factor - 1)[:, None, None] * before
+        values *= drawn.mask[:, :, None]
+        update = Touched(drawn.items, values, drawn.mask, self._items)
+        parts: dict[str, Part] = {"item_update": update}
+        if decays:
+            parts["item_decay"] = Dense((factor - 1)[:, None])
+        if local.network:
+            flat = [
+                (local.network[name] - value).reshape(len(factor), -1)
+                for name, value in plan.network.items()
+            ]
+            parts["network_update"] = Dense(torch.cat(flat, dim=1))
+        if s.groups.grouping == "private":
+            assert signal is not None
+            parts["group_count"] = Slotted(group, Dense(torch.ones(len(group))), k)
+            parts["group_signal"] = Slotted(group, Dense(signal), k)
+            if s.groups.adapter:
+                parts["group_item_update"] = Slotted(group, update, k)
+            if s.distillation.weight:
+                parts["group_user"] = Slotted(group, Dense(local.user), k)
+        return parts
+
+    # On the server --------------------------------------------------------------------------
+
+    def step(self, state: ServerState, totals: Totals) -> ServerState:
+        """The next state; post-processing of the totals only."""
+        if not self._federated:
+            return replace(state, round=state.round + 1)
+        return self.server.step(state, totals)
+
+    # Scores, on the device ------------------------------------------------------------------
+
+    def scores(self, state: ServerState, clients: Clients, ids: np.ndarray) -> Tensor:
+        """Logits of every item for clients ids [m]: [m, items]."""
+        who = torch.from_numpy(ids)
+        group = clients.group[who]
+        out = torch.empty(len(ids), self._items)
+        for g in torch.unique(group).tolist():
+            member = group == g
+            table = state.items
+            if state.adapters is not None:
+                table = table + state.adapters[g]
+            user = clients.user[who[member]]
+            networks = as_networks(state.network, len(user))
+            if clients.private is not None and clients.private.dim() == 3:
+                rows = table[None] + clients.private[who[member]]
+                out[member] = self.backbone.logits(user, rows, networks)
+            else:
+                out[member] = self.backbone.scores(user, table, networks)
+        return out
+
+    # Helpers --------------------------------------------------------------------------------
+
+    def _network_size(self) -> int:
+        return sum(v.numel() for v in self.backbone.initial_network(self._seed).values())
+
+    def _signal_dim(self) -> int:
+        if self.settings.groups.signal == "user_vector" or self._features.joined is None:
+            return self.settings.model.dim
+        return int(self._features.joined.shape[1])
+
+    def _initial_items(self) -> Tensor:
+        s, dim = self.settings.model, self.settings.model.dim
+        rows = normal(self._seed, "items", 0, np.arange(self._items), dim) * s.item_init_std
+        table = torch.zeros(self._items, self.backbone.width)
+        table[:, :dim] = torch.from_numpy(rows)
+        if s.item_init == "features" and self._features.joined is not None:
+            start = self._features.principal(dim)
+            table[:, : start.shape[1]] = start * (s.item_init_std / float(start.std()))
+        return table
+
+
+def _check(s: AlgorithmSettings) -> None:
+    if s.groups.grouping == "reference" and s.model.backbone != "fedrap":
+        raise ValueError("groups.grouping: 'reference' clusters the clients' networks, and the "
+                         f"backbone {s.model.backbone!r} has none; use backbone fedrap, or "
+                         "grouping private")
+    if s.distillation.teacher == "mean_head" and s.model.backbone != "fedrap":
+        raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone fedrap; "
+                         "use group_user")
+    if s.distillation.weight and s.groups.grouping == "none":
+        raise ValueError("distillation.weight: distillation needs groups; set groups.grouping, "
+                         "or weight 0")
+    if (s.groups.grouping == "reference") != (s.distillation.teacher == "mean_head"):
+        raise ValueError("distillation.teacher: 'mean_head' goes with groups.grouping = "
+                         "'reference', 'group_user' with 'private' or 'none'")

@@ -1,0 +1,113 @@
+"""Users in groups: private (a client picks its group from broadcast centroids) or reference.
+
+Private grouping is Lloyd's algorithm, one step a round: the client assigns itself, and the server
+needs no more than each group's count and sum of signals. Reference grouping clusters every
+client's own parameters on the server, as the reference code does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans, SpectralClustering
+from sklearn.decomposition import PCA
+from sklearn.metrics import pairwise_distances
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from privfedmm.data.types import Rows
+from privfedmm.settings import GroupSettings
+from privfedmm.streams import normal
+
+
+@dataclass(frozen=True)
+class Centroids:
+    """What is broadcast: centres [groups, D] of unit norm, and the mean signal [D] to subtract."""
+
+    centres: Tensor
+    mean: Tensor
+
+
+def initial_centroids(signals: Tensor | None, groups: int, dim: int, seed: int) -> Centroids:
+    """Centres from public item features [items, D] by k-means, or random directions without."""
+    if signals is not None and len(signals) >= groups:
+        fitted = KMeans(groups, n_init=4, random_state=seed % 2**32).fit(signals.numpy())
+        centres = torch.from_numpy(fitted.cluster_centers_.astype(np.float32))
+    else:
+        drawn = normal(seed, "centroids", 0, np.arange(groups), dim)
+        centres = torch.from_numpy(drawn)
+    return Centroids(_unit(centres), torch.zeros(dim))
+
+
+def profile(train: Rows, ids: np.ndarray, features: Tensor) -> Tensor:
+    """Mean public feature of each client's positives, scaled to norm 1: [m, D]."""
+    counts = train.counts[ids]
+    row = np.repeat(np.arange(len(ids)), counts)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    items = train.indices[train.indptr[ids][row] + place]
+    total = torch.zeros(len(ids), features.shape[1])
+    total.index_add_(0, torch.from_numpy(row), features[torch.from_numpy(items.astype(np.int64))])
+    return _unit(total)
+
+
+def assign(signals: Tensor, centroids: Centroids) -> Tensor:
+    """The group each client picks: nearest centre by angle after centring; ties to the first."""
+    return (_unit(signals - centroids.mean) @ centroids.centres.T).argmax(dim=1)
+
+
+def lloyd_step(
+    centroids: Centroids, counts: Tensor, sums: Tensor, min_size: int
+) -> Centroids:
+    """New centres from counts [groups] and sums [groups, D] of uncentred signals.
+
+    A group below min_size is given half of the largest one: its centre restarts beside it.
+    """
+    mean = sums.sum(0) / counts.sum().clamp(min=1)
+    centres = centroids.centres.clone()
+    big = counts >= min_size
+    centres[big] = _unit(sums[big] / counts[big, None] - mean)
+    if bool(big.any()):
+        largest = int(torch.where(big, counts, torch.zeros_like(counts)).argmax())
+        for small in torch.nonzero(~big)[:, 0].tolist():
+            # Step from the crowded centre along the direction of the abandoned one.
+            centres[small] = _unit((centres[largest] + 0.5 * centres[small])[None])[0]
+    return Centroids(centres, mean)
+
+
+def cluster_parameters(vectors: np.ndarray, settings: GroupSettings, seed: int) -> np.ndarray:
+    """Reference grouping: labels [n] of all clients' parameter vectors [n, P]."""
+    scaled = StandardScaler().fit_transform(vectors)
+    if settings.pca_variance:
+        keep = settings.pca_variance
+        scaled = PCA(n_components=keep if keep < 1 else None).fit_transform(scaled)
+    groups = min(settings.groups, len(vectors))
+    if settings.clustering == "kmeans":
+        return np.asarray(KMeans(groups, n_init=10, random_state=seed).fit_predict(scaled))
+    distance = pairwise_distances(scaled)
+    bandwidth = float(np.median(distance[distance > 0])) if (distance > 0).any() else 1.0
+    affinity = np.exp(-(distance**2) / (2 * bandwidth**2))
+    model = SpectralClustering(groups, affinity="precomputed", random_state=seed)
+    return np.asarray(model.fit_predict(affinity))
+
+
+def align(previous: np.ndarray, current: np.ndarray) -> np.ndarray:
+    """Rename current labels [n] so that groups overlap most with the previous ones (Hungarian).
+
+    A group without a partner takes the lowest free name.
+    """
+    before, now = np.unique(previous), np.unique(current)
+    overlap = np.array([[np.sum((previous == b) & (current == c)) for b in before] for c in now])
+    rows, columns = linear_sum_assignment(-overlap)
+    names = {int(now[r]): int(before[c]) for r, c in zip(rows, columns, strict=True)}
+    free = (g for g in range(len(previous) + len(now)) if g not in set(names.values()))
+    for label in now.tolist():
+        if label not in names:
+            names[label] = next(free)
+    return np.array([names[int(label)] for label in current])
+
+
+def _unit(rows: Tensor) -> Tensor:
+    return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-9)

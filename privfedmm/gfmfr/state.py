@@ -1,0 +1,106 @@
+"""What the server holds, what it broadcasts, and what stays on the clients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privfedmm.gfmfr.grouping import Centroids
+
+
+@dataclass
+class ServerState:
+    """items [I, width]; network name -> tensor; adapters [K, I, width], a group's own addition to
+    the item table; group_users [K, d], mean user vectors; preference [K, I], the teacher's
+    probabilities; labels [n], each client's group where the server assigns it."""
+
+    round: int
+    items: Tensor
+    network: dict[str, Tensor]
+    adapters: Tensor | None
+    centroids: Centroids | None
+    group_users: Tensor | None
+    preference: Tensor | None
+    labels: np.ndarray | None
+
+    def state_dict(self) -> dict[str, object]:
+        """All fields, for a checkpoint."""
+        fields = dict(vars(self))
+        if self.centroids is not None:
+            fields["centroids"] = {"centres": self.centroids.centres, "mean": self.centroids.mean}
+        return fields
+
+    @classmethod
+    def from_state_dict(cls, fields: dict[str, object]) -> ServerState:
+        """Restore what `state_dict` gave."""
+        fields = dict(fields)
+        centroids = fields["centroids"]
+        if centroids is not None:
+            fields["centroids"] = Centroids(**centroids)  # type: ignore[arg-type]
+        return cls(**fields)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The broadcast of one round: the same for every client, all groups' parts included."""
+
+    round: int
+    items: Tensor
+    network: dict[str, Tensor]
+    adapters: Tensor | None
+    centroids: Centroids | None
+    preference: Tensor | None
+    labels: np.ndarray | None
+
+    def tensors(self) -> list[Tensor]:
+        """Everything that travels."""
+        parts = [self.items, self.adapters, self.preference, *self.network.values()]
+        if self.centroids is not None:
+            parts += [self.centroids.centres, self.centroids.mean]
+        return [part for part in parts if part is not None]
+
+
+@dataclass
+class Clients:
+    """State that never leaves the devices, for all clients: user [n, d]; group [n] int64, the
+    group each last picked; private: None, [positives, width] (rows of positives only) or
+    [n, I, width] (the reference's full table)."""
+
+    user: Tensor
+    group: Tensor
+    private: Tensor | None
+
+    def copy(self) -> Clients:
+        """An independent copy."""
+        private = None if self.private is None else self.private.clone()
+        return Clients(self.user.clone(), self.group.clone(), private)
+
+    def state_dict(self) -> dict[str, object]:
+        """All fields, for a checkpoint."""
+        return dict(vars(self))
+
+
+def private_rows(clients: Clients, ids: np.ndarray, items: Tensor, positive: Tensor) -> Tensor:
+    """The private rows [m, L, width] that belong to sampled items [m, L]; 0 where none is kept."""
+    assert clients.private is not None
+    if clients.private.dim() == 3:
+        return clients.private[torch.from_numpy(ids)[:, None], items]
+    rows = clients.private[positive.clamp(min=0)]
+    return rows * (positive >= 0)[:, :, None]
+
+
+def keep_private_rows(
+    clients: Clients, ids: np.ndarray, items: Tensor, positive: Tensor, mask: Tensor, rows: Tensor
+) -> None:
+    """Write trained private rows [m, L, width] back."""
+    assert clients.private is not None
+    if clients.private.dim() == 3:
+        used = mask > 0
+        owner = torch.from_numpy(ids)[:, None].expand(items.shape)
+        clients.private[owner[used], items[used]] = rows[used]
+        return
+    kept = positive >= 0
+    clients.private[positive[kept]] = rows[kept]
