@@ -1,0 +1,62 @@
+"""Data sets: loaders, filter and split, the planted set, and MovieLens 100K."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from privfedmm.data.extract import TEXT_NOTE, text_features
+from privfedmm.data.layouts import read_folder
+from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k
+from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
+from privfedmm.data.prepare import prepare
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
+
+__all__ = [
+    "DATA_SEED",
+    "LICENCE_TERMS",
+    "DataError",
+    "Dataset",
+    "PlantedShape",
+    "Protocol",
+    "Rows",
+    "Truth",
+    "available",
+    "default_cache",
+    "fetch_ml100k",
+    "load",
+    "planted",
+    "planted_images",
+]
+
+_TEXT_RANK = 64
+
+
+def available() -> dict[str, str]:
+    """Known names and what they are."""
+    return {
+        "planted": "generated: 300 users, 240 items, 4 groups, rendered text and pictures",
+        "ml-100k": "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it",
+    }
+
+
+def load(source: str, *, k_core: int, seed: int, cache: Path | None = None) -> Dataset:
+    """A data set by name or folder; seed serves only splits that the data leaves open.
+
+    Raises DataError with a sentence that says what is wrong and what to do.
+    """
+    if source == "planted":
+        return planted(DATA_SEED, PlantedShape())
+    if source == "ml-100k":
+        return _ml100k((cache or default_cache()) / "ml-100k", k_core, seed)
+    return prepare(read_folder(Path(source)), k_core, seed)
+
+
+def _ml100k(folder: Path, k_core: int, seed: int) -> Dataset:
+    if not (folder / "ml-100k.inter").exists():
+        raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
+    data = prepare(read_folder(folder), k_core, seed)
+    texts = (data.items["title"] + " " + data.items["genres"]).tolist()
+    features = {"text": text_features(texts, _TEXT_RANK)}
+    note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"
+    return replace(data, features=features, feature_notes={"text": note})

@@ -1,0 +1,1 @@
+"""Experiments: the command line, configs, runs and records."""

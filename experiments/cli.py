@@ -1,0 +1,199 @@
+"""The command line. The only file that reads arguments."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from experiments import run as runs
+from experiments.config import resolve
+from experiments.errors import INTERRUPTED, UserError
+from experiments.progress import RunProgress, summary
+from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Privacy-hardened federated multimodal recommendation.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
+bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
+app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
+
+ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Any setting, as path=value: algorithm.local.epochs=3."),
+]
+
+
+def _console() -> Console:
+    return Console(stderr=True)
+
+
+def _overrides(pairs: list[str] | None) -> dict[str, Any]:
+    out = {}
+    for pair in pairs or []:
+        path, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError(f"--set {pair}: write it as path=value")
+        try:
+            out[path] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            out[path] = text
+    return out
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="gfmfr, backbone or local.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="mf or fedrap.")] = None,
+    mode: Annotated[str | None, typer.Option(help="default or reference.")] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="all, none, or names with commas: text,image.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
+    k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="plain.")] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the run in tables.")] = None,
+    settings: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train, evaluate and leave a record."""
+    console = _console()
+    flags: dict[str, Any] = {
+        "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
+        "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "label": label, "algorithm.modalities": _modalities(modalities), **_overrides(settings),
+    }
+    if resume is not None:
+        given = [name for name, value in flags.items() if value is not None]
+        if given or config or out:
+            raise UserError("--resume takes the settings of the run it continues; "
+                            "give no other option with it")
+        folder, rounds_ = resume, runs.rounds_of(resume)
+        with RunProgress(console, rounds_) as progress:
+            record = _interruptible(lambda: runs.resume(folder, progress), folder)
+    else:
+        resolved = resolve(config, flags)
+        folder = out or Path("runs") / (
+            f"{Path(resolved.dataset).name}-{resolved.method}-seed{resolved.seed}-"
+            f"{time.strftime('%Y%m%d-%H%M%S')}"
+        )
+        with RunProgress(console, resolved.rounds) as progress:
+            record = _interruptible(lambda: runs.start(resolved, folder, progress), folder)
+    if json_:
+        print(json.dumps({**record, "folder": str(folder)}))
+    else:
+        summary(console, record, str(folder))
+
+
+def _modalities(text: str | None) -> object:
+    if text in (None, "all", "none"):
+        return text
+    assert text is not None
+    return [name.strip() for name in text.split(",")]
+
+
+def _interruptible(job: Any, folder: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = job()
+    except KeyboardInterrupt:
+        raise UserError(
+            f"stopped; continue with: privfedmm run --resume {folder}", INTERRUPTED
+        ) from None
+    return record
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Known data sets."""
+    for name, what in available().items():
+        print(f"{name:10} {what}")
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="ml-100k")]) -> None:
+    """Fetch a data set into the cache and print its licence terms."""
+    if name != "ml-100k":
+        raise UserError(f"data get: {name!r} cannot be fetched; known is ml-100k")
+    try:
+        folder = fetch_ml100k(default_cache())
+    except DataError as error:
+        raise UserError(f"data get: {error}") from error
+    print(f"ml-100k is in {folder}\n\n{LICENCE_TERMS}")
+
+
+@bench_app.command("round")
+def bench_round(
+    dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
+    backbone: Annotated[str, typer.Option(help="mf or fedrap.")] = "mf",
+    epochs: Annotated[int, typer.Option(help="Local epochs.")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Time a vectorised round against a loop over clients with torch modules and autograd."""
+    from experiments.benchmarks.round import bench
+
+    result = bench(dataset, backbone, epochs, seed)
+    if json_:
+        print(json.dumps(result))
+    else:
+        for key, value in result.items():
+            print(f"{key:28} {value}")
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="TOML with [base], [[variants]] and seeds.")],
+    out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
+) -> None:
+    """Run every variant with every seed; what is finished is not run again."""
+    from experiments.sweep import run_sweep
+
+    console = _console()
+    run_sweep(file, out, lambda text: console.print(text, highlight=False))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
+    out: Annotated[Path | None, typer.Option(help="Markdown file; default: print.")] = None,
+    against: Annotated[
+        str, typer.Option(help="Label that the others are compared with, pair by pair.")
+    ] = "",
+    title: Annotated[str, typer.Option()] = "Results",
+) -> None:
+    """A table from run records: means over seeds, baselines, paired intervals."""
+    from experiments.report import markdown
+
+    text = markdown(folders, against, title)
+    if out is None:
+        print(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Entry point: errors of the user are one sentence on standard error and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        print(f"privfedmm: {error}", file=sys.stderr)
+        sys.exit(error.code)

@@ -1,0 +1,78 @@
+"""What a person sees while a run goes on, and when it is over. All of it on standard error."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
+
+
+class RunProgress:
+    """A bar with round, loss, validation metric, seconds and bytes; a context manager."""
+
+    def __init__(self, console: Console, rounds: int) -> None:
+        self._bar = Progress(
+            TextColumn("round"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("run", total=rounds, note="starting")
+        self._console = console
+
+    def __enter__(self) -> RunProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Show a finished round."""
+        note = f"loss {row['simulation_loss']:.4f}"
+        if "validation" in row:
+            note += f"  val ndcg@50 {row['validation']['ndcg@50']:.4f}"
+        note += (f"  {row['seconds']:.2f} s  up {row['bytes_up_per_client'] / 1024:.0f} KiB  "
+                 f"down {row['bytes_down_per_client'] / 1024:.0f} KiB a client")
+        self._bar.update(self._task, completed=row["round"], note=note)
+        if not self._console.is_terminal:
+            self._console.print(f"round {row['round']}: {note}", highlight=False, soft_wrap=True)
+
+
+def summary(console: Console, record: dict[str, Any], folder: str) -> None:
+    """The result beside its baselines, what is claimed about privacy, and where it is kept."""
+    data = record["dataset"]
+    table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "
+                        f"({data['users']} users, {data['items']} items)")
+    table.add_column("model")
+    for key in KEYS:
+        table.add_column(key, justify="right")
+    ours = f"{record['method']} ({record['backbone']}), round {record['best_round']}"
+    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}" for k in KEYS), style="bold")
+    for name, line in record["baselines"].items():
+        table.add_row(name, *(f"{line['test'][k]:.4f}" for k in KEYS))
+    console.print(table)
+    groups = record["groups"]
+    if groups:
+        text = f"groups: sizes {groups['sizes']}"
+        if "adjusted_rand_index" in groups:
+            text += f", adjusted Rand index with the planted ones " \
+                    f"{groups['adjusted_rand_index']:.3f}"
+        console.print(text, highlight=False)
+    privacy = record["privacy"]
+    claim = "none" if privacy["epsilon"] is None else f"{privacy['epsilon']:g}"
+    console.print(f"epsilon: {claim} ({privacy['reason']})", highlight=False)
+    console.print(f"record: {folder}/record.json", highlight=False)

@@ -1,0 +1,143 @@
+"""`privfedmm run`: rounds, evaluation, checkpoints, record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import record as records
+from experiments.config import RunConfig, resolve, to_toml
+from experiments.errors import UserError
+from experiments.files import write_json, write_text
+from experiments.session import Session
+from privacy import UploadError
+from privfedmm.baselines import baseline_metrics
+from privfedmm.data import DataError, Dataset, load
+from privfedmm.evaluation import EvalProtocol, ScoreError, evaluate
+from privfedmm.federation import Simulator, run_round
+
+CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
+Listener = Callable[[dict[str, Any]], None]
+
+
+def load_data(config: RunConfig) -> Dataset:
+    """The data of a config. Raises UserError for faults in it."""
+    try:
+        return load(config.dataset, k_core=config.k_core, seed=config.split_seed)
+    except DataError as error:
+        raise UserError(f"dataset: {error}") from error
+
+
+def start(config: RunConfig, out: Path, listen: Listener) -> dict[str, Any]:
+    """A new run in folder `out`, which must be absent or empty; its record."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
+                        f"that run with --resume {out}")
+    records.set_threads(config.threads)
+    data = load_data(config)
+    session = Session.start(config, data)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, to_toml(config))
+    session.save(out, data.sha256)
+    return _play(session, data, out, listen)
+
+
+def resume(out: Path, listen: Listener) -> dict[str, Any]:
+    """Continue the run in folder `out`; its record. A finished run gives its record at once."""
+    if not (out / CONFIG).exists():
+        raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
+    if (out / RECORD).exists():
+        finished: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return finished
+    config = resolve(out / CONFIG, {})
+    records.set_threads(config.threads)
+    data = load_data(config)
+    session = Session.start(config, data)
+    session.restore(out, data.sha256)
+    return _play(session, data, out, listen)
+
+
+def _play(session: Session, data: Dataset, out: Path, listen: Listener) -> dict[str, Any]:
+    config = session.config
+    protocol = EvalProtocol(config.evaluation.sampled_negatives, config.seed)
+    write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
+    try:
+        while session.state.round < config.rounds and not session.best.stop:
+            row = _round(session, data, protocol)
+            session.rows.append(row)
+            with (out / ROUNDS).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            session.save(out, data.sha256)
+            listen(row)
+        started = time.perf_counter()
+        lines_ = baseline_metrics(data, config.baselines, config.seed, protocol)
+        session.totals["seconds_baselines"] = time.perf_counter() - started
+    except (UploadError, ScoreError) as error:
+        raise UserError(f"round {session.state.round + 1}: {error}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    result = records.build(session, data, protocol, lines_)
+    np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
+    write_json(out / RECORD, result)
+    return result
+
+
+def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str, Any]:
+    """Play and judge one round; the row of rounds.jsonl (which never holds a test metric)."""
+    config, number = session.config, session.state.round
+    started = time.perf_counter()
+    session.state, report = run_round(
+        session.algorithm, Simulator(), session.stack, session.state, session.clients,
+        data.num_users, number,
+    )
+    trained = time.perf_counter()
+    row: dict[str, Any] = {
+        "round": number + 1,
+        "simulation_loss": report.costs.simulation_loss,
+        "seconds": trained - started,
+        "bytes_up_per_client": report.costs.bytes_up_per_client,
+        "bytes_down_per_client": report.costs.bytes_down_per_client,
+    }
+    last = number + 1 == config.rounds
+    if last or (number + 1) % config.evaluation.every == 0:
+        row |= _judge(session, data, protocol, number)
+    judged = time.perf_counter()
+    _add(session.totals, "seconds_train", trained - started)
+    _add(session.totals, "seconds_evaluate", judged - trained)
+    _add(session.totals, "bytes_up", report.costs.bytes_up_per_client)
+    _add(session.totals, "bytes_down", report.costs.bytes_down_per_client)
+    return row
+
+
+def _judge(
+    session: Session, data: Dataset, protocol: EvalProtocol, number: int
+) -> dict[str, Any]:
+    def score(users: np.ndarray) -> np.ndarray:
+        return session.algorithm.scores(session.state, session.clients, users).numpy()
+
+    targets = {"validation": data.validation, "test": data.test}
+    result = evaluate(score, data.train, targets, protocol)
+    validation = result.metrics["validation"]
+    if session.best.better(validation["ndcg@50"], number):
+        session.best_ranks = result.ranks
+        session.best_model = {
+            "state": session.state.state_dict(),
+            "clients": session.clients.copy().state_dict(),
+        }
+    return {"validation": validation, "best": session.best.round == number}
+
+
+def _add(totals: dict[str, float], key: str, value: float) -> None:
+    totals[key] = totals.get(key, 0.0) + value
+
+
+def rounds_of(out: Path) -> int:
+    """Rounds that the run in a folder is set to. Raises UserError where it is no run folder."""
+    if not (out / CONFIG).exists():
+        raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
+    return resolve(out / CONFIG, {}).rounds

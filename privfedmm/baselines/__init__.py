@@ -1,0 +1,21 @@
+"""Methods to compare with, under the same evaluation: no training loop, no federation."""
+
+from __future__ import annotations
+
+from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials
+from privfedmm.baselines.simple import popularity, popularity_profile, public_features, random_scores
+from privfedmm.baselines.table import BASELINES, Baseline, baseline_metrics
+
+__all__ = [
+    "BASELINES",
+    "EASE_RIDGES",
+    "IALS_GRID",
+    "Baseline",
+    "baseline_metrics",
+    "ease",
+    "ials",
+    "popularity",
+    "popularity_profile",
+    "public_features",
+    "random_scores",
+]

@@ -1,0 +1,94 @@
+"""All baselines by name, each evaluated like the federated methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials
+from privfedmm.baselines.simple import popularity, popularity_profile, public_features, random_scores
+from privfedmm.data.types import Dataset
+from privfedmm.evaluation import TARGETS, EvalProtocol, Scorer, evaluate
+
+Candidates = Callable[[Dataset, int], Iterable[tuple[str, Scorer]]]
+_PROFILE_WEIGHTS = (0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """`candidates` gives one scorer a setting; the best on validation NDCG@50 is reported."""
+
+    candidates: Candidates
+    sees: str
+    needs_features: bool = False
+
+
+def _modality(*names: str) -> Candidates:
+    def candidates(data: Dataset, seed: int) -> Iterable[tuple[str, Scorer]]:
+        chosen = {n: x for n, x in data.features.items() if not names or n in names}
+        yield "", public_features(data.train, chosen)
+
+    return candidates
+
+
+BASELINES: dict[str, Baseline] = {
+    "random": Baseline(
+        lambda d, seed: [("", random_scores(d.num_items, seed))], "nothing"
+    ),
+    "popularity": Baseline(
+        lambda d, seed: [("", popularity(d.train, d.num_items))], "item counts in the clear"
+    ),
+    "public_features": Baseline(_modality(), "nothing leaves the device", True),
+    "public_text": Baseline(_modality("text"), "nothing leaves the device", True),
+    "public_image": Baseline(_modality("image"), "nothing leaves the device", True),
+    "popularity_profile": Baseline(
+        lambda d, seed: (
+            (f"weight {w}", popularity_profile(d.train, d.num_items, d.features, w))
+            for w in _PROFILE_WEIGHTS
+        ),
+        "item counts in the clear", True,
+    ),
+    "ease": Baseline(
+        lambda d, seed: (
+            (f"ridge {r:g}", ease(d.train, d.num_items, r)) for r in EASE_RIDGES
+        ),
+        "a server that holds every interaction",
+    ),
+    "ials": Baseline(
+        lambda d, seed: (
+            (f"factors {k}, regularisation {r:g}", ials(d.train, d.num_items, k, r, seed))
+            for k, r in IALS_GRID
+        ),
+        "a server that holds every interaction",
+    ),
+}
+
+
+def baseline_metrics(
+    data: Dataset, names: Iterable[str], seed: int, protocol: EvalProtocol
+) -> dict[str, dict[str, object]]:
+    """Name -> validation and test metrics, what the server sees, and the setting chosen.
+
+    A baseline that needs features the data lacks is left out. Raises ValueError for a name that
+    is not known.
+    """
+    out: dict[str, dict[str, object]] = {}
+    targets = {"validation": data.validation, "test": data.test}
+    for name in names:
+        if name not in BASELINES:
+            raise ValueError(f"unknown baseline {name!r}; known are {', '.join(BASELINES)}")
+        baseline = BASELINES[name]
+        wanted = name.removeprefix("public_")
+        lacks = wanted in ("text", "image") and wanted not in data.features
+        if baseline.needs_features and (not data.features or lacks):
+            continue
+        tried = [
+            (setting, evaluate(score, data.train, targets, protocol).metrics)
+            for setting, score in baseline.candidates(data, seed)
+        ]
+        setting, metrics = max(tried, key=lambda pair: pair[1]["validation"]["ndcg@50"])
+        out[name] = {t: metrics[t] for t in TARGETS}
+        out[name]["server_sees"] = baseline.sees
+        if setting:
+            out[name]["chosen_on_validation"] = setting
+    return out

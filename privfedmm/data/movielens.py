@@ -1,0 +1,70 @@
+"""MovieLens 100K, fetched from the package that carries it, checked, and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from privfedmm.data.types import DataError
+
+PACKAGE = "recbole==1.2.1"
+WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+_MEMBERS = {
+    "ml-100k.inter": "recbole/dataset_example/ml-100k/ml-100k.inter",
+    "ml-100k.item": "recbole/dataset_example/ml-100k/ml-100k.item",
+}
+LICENCE_TERMS = """MovieLens 100K, GroupLens Research, University of Minnesota.
+- For research; no commercial or revenue-bearing use without permission.
+- No redistribution without separate permission.
+- Acknowledge it in publications: F. M. Harper and J. A. Konstan, The MovieLens Datasets: History
+  and Context, ACM TiiS 5(4), 2015.
+- No endorsement by the University of Minnesota or GroupLens may be stated or implied."""
+
+
+def default_cache() -> Path:
+    """Where fetched data is kept: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
+    given = os.environ.get("PRIVFEDMM_CACHE")
+    return Path(given) if given else Path.home() / ".cache" / "privfedmm"
+
+
+def fetch_ml100k(cache: Path) -> Path:
+    """The folder with ml-100k.inter and ml-100k.item, fetched at the first call.
+
+    Raises DataError where pip cannot fetch the package or its checksum is another.
+    """
+    folder = cache / "ml-100k"
+    if all((folder / name).exists() for name in _MEMBERS):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        wheel = _download(Path(scratch))
+        found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+        if found != WHEEL_SHA256:
+            raise DataError(f"the wheel of {PACKAGE} has SHA-256 {found}, not the expected "
+                            f"{WHEEL_SHA256}; it was not unpacked")
+        with zipfile.ZipFile(wheel) as archive:
+            for name, member in _MEMBERS.items():
+                part = Path(scratch) / name
+                part.write_bytes(archive.read(member))
+                part.replace(folder / name)
+    (folder / "LICENCE.txt").write_text(LICENCE_TERMS + "\n", encoding="utf-8")
+    return folder
+
+
+def _download(scratch: Path) -> Path:
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+        "--only-binary", ":all:", "--dest", str(scratch), PACKAGE,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(scratch.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise DataError(f"pip could not fetch {PACKAGE} ({reason}); check the network, or put "
+                        f"{' and '.join(_MEMBERS)} into the cache folder yourself")
+    return wheels[0]

@@ -1,0 +1,133 @@
+"""A generated data set whose right answer is known: who belongs together, and what the text and
+pictures tell.
+
+Users of a group like the items of certain text topics and of certain picture topics, independent
+of one another; items differ in popularity and users in taste. A share of the items is fresh: rare
+in training, common among the items held out, so that only content can rank them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from privfedmm.data.extract import IMAGE_NOTE, TEXT_NOTE, image_features, text_features
+from privfedmm.data.planted_render import IMAGE_TOPICS, TEXT_TOPICS, draw_images, write_texts
+from privfedmm.data.prepare import TIES, content_hash
+from privfedmm.data.types import Dataset, Protocol, Rows, Truth
+
+DATA_SEED = 20250919
+TEXT_RANK = 32
+_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class PlantedShape:
+    """Sizes of a planted set; `liking` is how many logits a liked topic adds."""
+
+    users: int = 300
+    items: int = 240
+    groups: int = 4
+    train_items: int = 20
+    fresh_share: float = 0.18
+    liking: float = 1.6
+
+
+@dataclass(frozen=True)
+class _Catalogue:
+    text_topic: np.ndarray
+    image_topic: np.ndarray
+    popularity: np.ndarray
+    fresh: np.ndarray
+    titles: list[str]
+    descriptions: list[str]
+
+
+def _catalogue(seed: int, shape: PlantedShape) -> _Catalogue:
+    rng = np.random.default_rng([seed, 1])
+    text_topic = rng.permutation(np.arange(shape.items) % len(TEXT_TOPICS))
+    image_topic = rng.permutation(np.arange(shape.items) % IMAGE_TOPICS)
+    popularity = rng.normal(0, 0.7, shape.items)
+    fresh = np.zeros(shape.items, dtype=bool)
+    fresh[rng.choice(shape.items, int(shape.fresh_share * shape.items), replace=False)] = True
+    titles, descriptions = write_texts(text_topic, np.random.default_rng([seed, 2]))
+    return _Catalogue(text_topic, image_topic, popularity, fresh, titles, descriptions)
+
+
+def planted_images(seed: int, shape: PlantedShape) -> list[Image.Image]:
+    """The pictures of the planted items, in item order."""
+    return draw_images(_catalogue(seed, shape).image_topic, np.random.default_rng([seed, 3]))
+
+
+def planted(seed: int, shape: PlantedShape) -> Dataset:
+    """Generate a planted set; the same seed and shape give the same data."""
+    cat = _catalogue(seed, shape)
+    group = np.random.default_rng([seed, 4]).permutation(np.arange(shape.users) % shape.groups)
+    pairs_u, pairs_i = [], []
+    validation = np.empty(shape.users, dtype=np.int64)
+    test = np.empty(shape.users, dtype=np.int64)
+    for start in range(0, shape.users, _BLOCK):
+        ids = np.arange(start, min(start + _BLOCK, shape.users))
+        rng = np.random.default_rng([seed, 5, start])
+        logits = _tastes(cat, group[ids], shape, rng)
+        chosen = _choose(logits - 2.5 * cat.fresh, shape.train_items, rng)
+        logits[np.arange(len(ids))[:, None], chosen] = -np.inf
+        # What comes last is often new: half of the held-out items are fresh ones.
+        lift = np.where(rng.random(len(ids)) < 0.5, 2.5, 0.0)
+        held = _choose(logits + lift[:, None] * cat.fresh, 2, rng)
+        validation[ids], test[ids] = held[:, 0], held[:, 1]
+        pairs_u.append(np.repeat(ids, shape.train_items))
+        pairs_i.append(chosen.ravel())
+    train = Rows.from_pairs(np.concatenate(pairs_u), np.concatenate(pairs_i), shape.users)
+    features = {
+        "text": text_features(
+            [f"{t} {d}" for t, d in zip(cat.titles, cat.descriptions, strict=True)], TEXT_RANK
+        ),
+        "image": image_features(planted_images(seed, shape)),
+    }
+    users = np.array([f"u{i}" for i in range(shape.users)])
+    items = np.array([f"i{i}" for i in range(shape.items)])
+    table = pd.DataFrame(
+        {"item_id": items, "title": cat.titles, "description": cat.descriptions}
+    )
+    held_out = {"validation": validation, "test": test}
+    return Dataset(
+        name="planted",
+        user_ids=users,
+        item_ids=items,
+        train=train,
+        validation=validation,
+        test=test,
+        features=features,
+        items=table,
+        truth=Truth(group, cat.text_topic, cat.image_topic, cat.fresh),
+        protocol=Protocol(
+            0, "leave-one-out: the last two items of each user", TIES,
+            f"generated from data seed {seed}; no k-core filter",
+        ),
+        sha256=content_hash(users, items, train, held_out, features),
+        feature_notes={"text": TEXT_NOTE.format(rank=TEXT_RANK), "image": IMAGE_NOTE},
+    )
+
+
+def _tastes(
+    cat: _Catalogue, group: np.ndarray, shape: PlantedShape, rng: np.random.Generator
+) -> np.ndarray:
+    """Logits [m, items]: liked topics, popularity, and a little of each user's own."""
+    text = _liked(group, cat.text_topic, len(TEXT_TOPICS), shape.groups)
+    image = _liked(group, cat.image_topic, IMAGE_TOPICS, shape.groups)
+    own = 0.5 * rng.normal(size=(len(group), len(TEXT_TOPICS)))[:, cat.text_topic]
+    return shape.liking * (text + image) + cat.popularity + own
+
+
+def _liked(group: np.ndarray, topic: np.ndarray, topics: int, groups: int) -> np.ndarray:
+    return ((topic[None, :] % min(groups, topics)) == (group % topics)[:, None]).astype(float)
+
+
+def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` distinct items a row, drawn in proportion to exp(logits) (Gumbel top-k)."""
+    keys = logits + rng.gumbel(size=logits.shape)
+    return np.argsort(-keys, axis=1)[:, :count]
