@@ -85,7 +85,7 @@ def cluster_parameters(vectors: np.ndarray, settings: GroupSettings, seed: int) 
         scaled = PCA(n_components=keep if keep < 1 else None).fit_transform(scaled)
     groups = min(settings.groups, len(vectors))
     if settings.clustering == "kmeans":
-        return np.asarray(KMeans(groups, n_init=10, random_state=seed).fit_predict(scaled))
+        return np.asarray(KMeans(groups, n_init=1, random_state=seed).fit_predict(scaled))
     distance = pairwise_distances(scaled)
     bandwidth = float(np.median(distance[distance > 0])) if (distance > 0).any() else 1.0
     affinity = np.exp(-(distance**2) / (2 * bandwidth**2))

@@ -137,8 +137,8 @@ class Server:
         decay = torch.zeros(groups, 1)
         if "item_decay" in totals.individual:
             decay = totals.individual["item_decay"].slot_sums(labels, groups)
-        share = counts.clamp(min=1)
-        tables = state.items * (1 + decay / share)[:, :, None] + by_group / share[:, None, None]
+        share = counts.clamp(min=1)[:, None]
+        tables = state.items * (1 + decay / share)[:, :, None] + by_group / share[:, :, None]
         total = by_group.sum(0) + decay.sum() * state.items
         items = state.items + self._settings.server.lr * total / cohort
         network = self._network(state, mean_network)

@@ -1,0 +1,26 @@
+"""Shared pieces of the tests: where the golden values and the real data are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; research-only, so a checkout may well lack it."""
+    given = os.environ.get("PRIVFEDMM_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not (folder / "ml100k_posters").is_dir():
+        pytest.skip("real data absent: set PRIVFEDMM_DATA to the folder that holds ml100k_posters")
+    return folder
