@@ -93,6 +93,9 @@ def _paired(ours: dict[int, Path], theirs: dict[int, Path]) -> str:
     common = sorted(ours.keys() & theirs.keys())
     if not common:
         return "no seed in common"
-    ranks = [np.stack([np.load(runs[s] / RANKS)["test"] for s in common]) for runs in (ours, theirs)]
-    mean, low, high = paired_interval(gains(ranks[0], 50), gains(ranks[1], 50), seed=0)
+
+    def gain(runs: dict[int, Path]) -> np.ndarray:
+        return np.stack([gains(np.load(runs[s] / RANKS)["test"], 50) for s in common])
+
+    mean, low, high = paired_interval(gain(ours), gain(theirs), seed=0)
     return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"

@@ -1,10 +1,20 @@
-"""Privacy modules: they know vectors, clients and bytes, and nothing of items, taste or training."""
+"""Privacy modules: they know vectors, clients and bytes, and nothing of items or training."""
 
 from privacy.aggregation import Aggregator, PlainAggregator, Session
 from privacy.ledger import Entry, Ledger, LedgerError
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals
-from privacy.uploads import Collected, Dense, Part, Release, Slotted, Touched, UploadError, Uploads
+from privacy.uploads import (
+    Collected,
+    Dense,
+    Kind,
+    Part,
+    Release,
+    Slotted,
+    Touched,
+    UploadError,
+    Uploads,
+)
 
 __all__ = [
     "Aggregator",
@@ -14,6 +24,7 @@ __all__ = [
     "Entry",
     "Everyone",
     "Gate",
+    "Kind",
     "Ledger",
     "LedgerError",
     "Part",

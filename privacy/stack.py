@@ -73,7 +73,7 @@ class Gate:
         self._session = session
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        """Pass a block on. Raises UploadError for a missing, extra, misshapen or non-finite part."""
+        """Pass a block on. Raises UploadError for an undeclared, misshapen or non-finite part."""
         if uploads.keys() != self._releases.keys():
             odd = sorted(uploads.keys() ^ self._releases.keys())
             raise UploadError(f"uploads and declared releases differ in {', '.join(odd)}")

@@ -12,19 +12,20 @@ import torch
 from torch import Tensor
 
 
-def select(features: Mapping[str, np.ndarray], modalities: object) -> dict[str, np.ndarray]:
+def select(
+    features: Mapping[str, np.ndarray], modalities: str | tuple[str, ...]
+) -> dict[str, np.ndarray]:
     """The modalities a run uses: `all`, `none` or a tuple of names. Raises ValueError if absent."""
     if modalities == "all":
         return dict(features)
     if modalities == "none":
         return {}
-    names = tuple(modalities)  # type: ignore[arg-type]
-    missing = [name for name in names if name not in features]
+    missing = [name for name in modalities if name not in features]
     if missing:
         have = ", ".join(sorted(features)) or "none"
         raise ValueError(f"modalities: the data set has no {', '.join(missing)} features; "
                          f"it has {have}")
-    return {name: features[name] for name in names}
+    return {name: features[name] for name in modalities}
 
 
 def unit_rows(matrix: np.ndarray) -> np.ndarray:

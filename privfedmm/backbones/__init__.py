@@ -1,4 +1,4 @@
-"""Client models that GFMFR plugs into, one a file; `build` is the only place that knows them all."""
+"""Client models that GFMFR plugs into, one a file; only `build` knows them all."""
 
 from privfedmm.backbones.fedrap import FedRAP
 from privfedmm.backbones.mf import MatrixFactorisation

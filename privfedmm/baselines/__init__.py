@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials
-from privfedmm.baselines.simple import popularity, popularity_profile, public_features, random_scores
+from privfedmm.baselines.simple import (
+    popularity,
+    popularity_profile,
+    public_features,
+    random_scores,
+)
 from privfedmm.baselines.table import BASELINES, Baseline, baseline_metrics
 
 __all__ = [

@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials
-from privfedmm.baselines.simple import popularity, popularity_profile, public_features, random_scores
+from privfedmm.baselines.simple import (
+    popularity,
+    popularity_profile,
+    public_features,
+    random_scores,
+)
 from privfedmm.data.types import Dataset
 from privfedmm.evaluation import TARGETS, EvalProtocol, Scorer, evaluate
 

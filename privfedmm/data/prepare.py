@@ -136,7 +136,8 @@ def _given_split(frame: pd.DataFrame) -> tuple[np.ndarray, str, str]:
         later = frame.iloc[part].groupby("u").cumcount(ascending=False).to_numpy() > 0
         held[part[later]] = "dropped"
         dropped += int(later.sum())
-    note = f"{dropped} further held-out interactions left out: one target a user." if dropped else ""
+    note = f"{dropped} further held-out interactions left out: one target a user."
+    note = note if dropped else ""
     return held, "given split", note
 
 
@@ -165,5 +166,6 @@ def _given_test(
     how = "latest" if timed else f"random (split seed {seed})"
     note = f"validation = {how} remaining item of each user."
     if unknown.any():
-        note += f" {int(unknown.sum())} users have no test item: theirs is not among the kept interactions."
+        note += (f" {int(unknown.sum())} users have no test item: theirs is not among the kept "
+                 "interactions.")
     return held, "leave-one-out, test item given by last_interaction.csv", note

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Dense, Part, Release, Slotted, Totals, Touched, Uploads
+from privacy import Dense, Kind, Part, Release, Slotted, Totals, Touched, Uploads
 from privfedmm.backbones import build
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr import samples
@@ -61,7 +61,7 @@ class GFMFR:
         if not self._federated:
             return ()
         s, width, k = self.settings, self.backbone.width, self.settings.groups.groups
-        kind = "individual" if s.groups.grouping == "reference" else "sum"
+        kind: Kind = "individual" if s.groups.grouping == "reference" else "sum"
         table = (self._items, width)
         out = [Release("item_update", table, kind, "change of the shared item table")]
         size = self._network_size()
@@ -154,7 +154,7 @@ class GFMFR:
         who = torch.from_numpy(ids)
         signal = self._signal(plan, ids, clients)
         if plan.labels is not None:
-            clients.group[who] = torch.from_numpy(plan.labels[ids])
+            clients.group[who] = torch.from_numpy(plan.labels[ids]).long()
         elif signal is not None and plan.centroids is not None:
             clients.group[who] = assign(signal, plan.centroids)
         group = clients.group[who]

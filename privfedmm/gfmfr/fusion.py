@@ -40,7 +40,7 @@ class MlpFusion(nn.Module):
         self.mlp = _mlp(len(names), dim)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        return self.mlp(torch.cat(list(inputs.values()), dim=-1))  # type: ignore[no-any-return]
+        return self.mlp(torch.cat(list(inputs.values()), dim=-1))
 
 
 class GateFusion(nn.Module):
@@ -55,7 +55,7 @@ class GateFusion(nn.Module):
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         gates = [self.get_submodule(f"{name}_gate")(value) for name, value in inputs.items()]
-        return self.fusion(torch.cat(gates, dim=-1))  # type: ignore[no-any-return]
+        return self.fusion(torch.cat(gates, dim=-1))
 
 
 class _Router(nn.Module):
@@ -80,7 +80,7 @@ class MoeFusion(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         outputs = [expert(inputs) for expert in self.experts]
         weight = self.router(torch.cat(outputs, dim=-1))
-        return torch.stack(outputs, dim=-1) @ weight  # type: ignore[no-any-return]
+        return torch.stack(outputs, dim=-1) @ weight
 
 
 class AttentionFusion(nn.Module):
@@ -94,7 +94,7 @@ class AttentionFusion(nn.Module):
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
         joined = torch.cat(list(inputs.values()), dim=-1)
         attended, _ = self.attn(joined, joined, joined, need_weights=False)
-        return self.fc_out(attended)  # type: ignore[no-any-return]
+        return self.fc_out(attended)
 
 
 class FusionMaps(nn.Module):
@@ -110,7 +110,7 @@ class FusionMaps(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         mapped = {n: self.get_submodule(f"{n}_affine")(x) for n, x in inputs.items()}
         shapes = torch.broadcast_shapes(*(x.shape for x in mapped.values()))
-        return self.fusion({n: x.expand(shapes) for n, x in mapped.items()})  # type: ignore[no-any-return]
+        return self.fusion({n: x.expand(shapes) for n, x in mapped.items()})
 
 
 def _module(module: str, names: list[str], dim: int) -> nn.Module:
@@ -121,7 +121,7 @@ def _module(module: str, names: list[str], dim: int) -> nn.Module:
     }
     if module not in kinds:
         raise ValueError(f"unknown fusion module {module!r}; known are sum, {', '.join(kinds)}")
-    return kinds[module](names, dim)  # type: ignore[no-any-return]
+    return kinds[module](names, dim)
 
 
 class FusionNetwork(nn.Module):
@@ -143,7 +143,7 @@ class FusionNetwork(nn.Module):
     def forward(self) -> Tensor:
         """The fused table of every group, [groups, items, dim] ([groups, 1, dim] if no feature)."""
         inputs = {"id": self.embedding_group.weight[:, None, :], **self._features}
-        return self.fusion(inputs)  # type: ignore[no-any-return]
+        return self.fusion(inputs)
 
 
 class Fusion:
@@ -176,7 +176,7 @@ class Fusion:
         for _ in range(self._epochs):
             self.optimiser.zero_grad()
             loss = functional.mse_loss(self.network().expand_as(target), target)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimiser.step()
         with torch.no_grad():
             return self.network().expand_as(target).clone(), float(loss.detach())

@@ -45,7 +45,7 @@ def padded_length(count: np.ndarray) -> np.ndarray:
     """Length to which a client of `count` samples is padded: the next step of about 1/8.
 
     It depends on the client alone, so a client trained by itself and in a block sees the same
-    shapes, and the same arithmetic.
+    shapes; results agree to float32 rounding (CPU kernels round by memory alignment).
     """
     step = np.maximum(8, 2 ** np.floor(np.log2(np.maximum(count, 1))).astype(np.int64) // 8)
     return np.asarray(-(-count // step) * step)

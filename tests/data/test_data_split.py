@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score
+
+from privfedmm.baselines import baseline_metrics
+from privfedmm.data import (
+    DATA_SEED,
+    DataError,
+    Dataset,
+    PlantedShape,
+    fetch_ml100k,
+    load,
+    movielens,
+    planted,
+    planted_images,
+)
+from privfedmm.data.extract import image_features
+from privfedmm.data.prepare import k_core, prepare
+from privfedmm.data.raw import Raw
+from privfedmm.evaluation import EvalProtocol
+from privfedmm.features import joined
+from privfedmm.gfmfr.grouping import profile
+
+PAIRS = st.sets(st.tuples(st.integers(0, 7), st.integers(0, 9)), min_size=1, max_size=60)
+
+
+def frame_of(pairs: list[tuple[int, int]], times: list[float] | None = None) -> pd.DataFrame:
+    frame = pd.DataFrame({
+        "user": [f"u{u}" for u, _ in pairs], "item": [f"i{i}" for _, i in pairs],
+        "line": range(2, 2 + len(pairs)),
+    })
+    if times is not None:
+        frame["time"] = times
+    return frame
+
+
+def raw_of(frame: pd.DataFrame) -> Raw:
+    return Raw("toy", "toy.csv", frame, pd.DataFrame(index=pd.Index(frame["item"].unique())))
+
+
+@settings(deadline=None, max_examples=60)
+@given(PAIRS, st.integers(1, 4))
+def test_k_core_is_the_largest_core(pairs: set[tuple[int, int]], k: int) -> None:
+    kept = set(pairs)
+    while True:
+        users = [u for u, _ in kept]
+        items = [i for _, i in kept]
+        smaller = {(u, i) for u, i in kept if users.count(u) >= k and items.count(i) >= k}
+        if smaller == kept:
+            break
+        kept = smaller
+    out = k_core(frame_of(sorted(pairs)), k)
+    assert {(int(u[1:]), int(i[1:])) for u, i in zip(out["user"], out["item"], strict=True)} == kept
+
+
+@settings(deadline=None, max_examples=60)
+@given(PAIRS, st.data())
+def test_leave_one_out_by_time(pairs: set[tuple[int, int]], draw: st.DataObject) -> None:
+    """Every interaction in one place; the last by (time, file order) is the test item."""
+    listed = [p for p in sorted(pairs) if sum(q[0] == p[0] for q in pairs) >= 3]
+    if not listed:
+        return
+    times = draw.draw(st.lists(st.sampled_from([1.0, 2.0, 3.0]), min_size=len(listed),
+                               max_size=len(listed)))
+    data = prepare(raw_of(frame_of(listed, times)), 0, seed=0)
+    for index, user in enumerate(data.user_ids):
+        own = [(t, n, i) for n, ((u, i), t) in enumerate(zip(listed, times, strict=True))
+               if f"u{u}" == user]
+        order = [f"i{i}" for _, _, i in sorted(own)]
+        assert data.item_ids[data.test[index]] == order[-1]
+        assert data.item_ids[data.validation[index]] == order[-2]
+        assert sorted(data.item_ids[data.train.row(index)]) == sorted(order[:-2])
+
+
+def test_without_times_the_split_is_seeded_and_says_so() -> None:
+    pairs = [(u, i) for u in range(5) for i in range(6)]
+    one, again, other = (prepare(raw_of(frame_of(pairs)), 0, seed) for seed in (0, 0, 1))
+    assert (one.test == again.test).all() and (one.test != other.test).any()
+    assert "random (seeded)" in one.protocol.split
+
+
+# The planted set --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load("planted", k_core=5, seed=0)
+
+
+def test_planted_is_always_the_same(data: Dataset) -> None:
+    again = load("planted", k_core=0, seed=7)
+    assert again.sha256 == data.sha256
+    assert planted(DATA_SEED + 1, PlantedShape()).sha256 != data.sha256
+
+
+def test_planted_groups_show_in_the_profiles(data: Dataset) -> None:
+    assert data.truth is not None
+    features = torch.from_numpy(joined(data.features, 0.5))
+    signal = profile(data.train, np.arange(data.num_users), features)
+    found = KMeans(4, n_init=10, random_state=0).fit_predict((signal - signal.mean(0)).numpy())
+    assert adjusted_rand_score(data.truth.user_group, found) >= 0.95
+
+
+def test_planted_content_helps_and_both_modalities_help_more(data: Dataset) -> None:
+    names = ["popularity", "public_features", "public_text", "public_image"]
+    lines = baseline_metrics(data, names, 0, EvalProtocol())
+    ndcg = {n: lines[n]["test"]["ndcg@50"] for n in names}  # type: ignore[index]
+    assert ndcg["public_features"] > max(ndcg["public_text"], ndcg["public_image"])
+    assert min(ndcg["public_text"], ndcg["public_image"]) > 1.5 * ndcg["popularity"]
+
+
+def test_fresh_items_are_rare_in_training_and_common_in_the_test(data: Dataset) -> None:
+    assert data.truth is not None
+    counts = np.bincount(data.train.indices, minlength=data.num_items)
+    fresh = data.truth.fresh_items
+    assert counts[fresh].mean() < 0.15 * counts[~fresh].mean()
+    assert fresh[data.test].mean() > 0.4
+
+
+def test_planted_features_come_from_real_pixels(data: Dataset) -> None:
+    images = planted_images(DATA_SEED, PlantedShape())
+    assert len({image.tobytes() for image in images}) == data.num_items
+    np.testing.assert_array_equal(image_features(images), data.features["image"])
+
+
+def test_planted_grows() -> None:
+    data = planted(3, PlantedShape(users=20_000))
+    assert data.num_users == 20_000
+    assert all(len(set(data.train.row(u).tolist())) == 20 for u in (0, 4095, 4096, 19_999))
+
+
+# Real data ---------------------------------------------------------------------------------------
+
+
+def test_real_sizes(real_data: Path) -> None:
+    small = load(str(real_data / "ml100k_posters"), k_core=5, seed=0)
+    assert (small.num_users, small.num_items, small.num_interactions) == (943, 1297, 98766)
+    assert {n: x.shape[1] for n, x in small.features.items()} == {"text": 384, "image": 1280}
+    large = load(str(real_data / "ml1m_posters"), k_core=5, seed=0)
+    assert (large.num_users, large.num_items) == (6040, 3256)
+    assert large.num_interactions == 998108
+
+
+def test_a_wheel_with_another_checksum_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forged(scratch: Path) -> Path:
+        wheel = scratch / "forged.whl"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr("recbole/dataset_example/ml-100k/ml-100k.inter", "evil")
+        return wheel
+
+    monkeypatch.setattr(movielens, "_download", forged)
+    with pytest.raises(DataError, match="not the expected"):
+        fetch_ml100k(tmp_path)
+    assert not list(tmp_path.rglob("*.inter"))
+
+
+@pytest.mark.slow
+def test_ml100k_is_fetched_and_loads(tmp_path: Path) -> None:
+    try:
+        folder = fetch_ml100k(tmp_path)
+    except DataError as error:
+        pytest.skip(f"no package index within reach: {error}")
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    assert fetch_ml100k(tmp_path) == folder
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+    data = load("ml-100k", k_core=0, seed=0, cache=tmp_path)
+    assert (data.num_users, data.num_items, data.num_interactions) == (943, 1682, 100_000)
+    assert data.items["title"][0] == "Toy Story"
+    assert "title and genres" in data.feature_notes["text"]
+
+
+def test_ml100k_absent_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="privfedmm data get ml-100k"):
+        load("ml-100k", k_core=5, seed=0, cache=tmp_path)

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from privacy import (
+    Cohort,
+    Collected,
+    Dense,
+    Everyone,
+    Ledger,
+    LedgerError,
+    PlainAggregator,
+    PrivacyStack,
+    Release,
+    Slotted,
+    Touched,
+    UploadError,
+)
+from privacy.uploads import Part
+
+
+def touched(clients: int, rows: int, width: int, seed: int) -> Touched:
+    rng = np.random.default_rng(seed)
+    length = min(4, rows)
+    index = np.stack([rng.choice(rows, length, replace=False) for _ in range(clients)])
+    mask = (rng.random((clients, length)) < 0.8).astype(np.float32)
+    values = rng.integers(-9, 10, (clients, length, width)).astype(np.float32) * mask[:, :, None]
+    return Touched(*(torch.from_numpy(x) for x in (index, values, mask)), rows)
+
+
+def parts(clients: int, seed: int) -> list[Part]:
+    rng = np.random.default_rng(seed)
+    dense = Dense(torch.from_numpy(rng.integers(-9, 10, (clients, 3)).astype(np.float32)))
+    slot = torch.from_numpy(rng.integers(0, 4, clients))
+    table = touched(clients, 6, 2, seed)
+    return [dense, table, Slotted(slot, dense, 4), Slotted(slot, table, 4)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 7), st.integers(0, 1000))
+def test_compact_parts_are_the_vectors_they_stand_for(clients: int, seed: int) -> None:
+    """Integers in float32: sums are exact, so equality is exact."""
+    for part in parts(clients, seed):
+        dense = part.dense()
+        assert tuple(dense.shape) == (clients, *part.shape())
+        total = torch.zeros(part.shape())
+        part.add_to(total)
+        assert torch.equal(total, dense.sum(0))
+        assert part.finite()
+
+
+def test_one_hot_placement_keeps_the_norm() -> None:
+    for plain, slotted in zip(parts(5, 1)[:2], parts(5, 1)[2:], strict=True):
+        torch.testing.assert_close(
+            plain.dense().flatten(1).norm(dim=1), slotted.dense().flatten(1).norm(dim=1)
+        )
+
+
+def test_collected_slot_sums_equal_sums_of_members() -> None:
+    kept, table = Collected(), touched(6, 5, 2, 3)
+    ids = np.array([4, 1, 0, 5, 2, 3])
+    kept.add(ids, table)
+    slots = np.array([0, 1, 1, 0, 2, 2])
+    dense = kept.dense(6)
+    for slot in range(3):
+        expected = dense[torch.from_numpy(slots == slot)].sum(0)
+        torch.testing.assert_close(kept.slot_sums(slots, 3)[slot], expected)
+
+
+RELEASES = (Release("a", (3,)), Release("b", (6, 2)))
+
+
+def stack() -> PrivacyStack:
+    return PrivacyStack(RELEASES, Ledger())
+
+
+def good(clients: int) -> dict[str, Part]:
+    return {"a": Dense(torch.ones(clients, 3)), "b": touched(clients, 6, 2, 0)}
+
+
+def test_a_round_through_the_gate() -> None:
+    ours = stack()
+    cohort = ours.sampling.draw(5, 0)
+    gate = ours.open(cohort)
+    gate.submit(np.array([1, 3]), good(2))
+    gate.submit(np.array([0, 2, 4]), good(3))
+    totals, entries = ours.finish(gate.close(), cohort)
+    assert torch.equal(totals.sums["a"], torch.full((3,), 5.0))
+    assert totals.cohort == 5
+    assert [e.name for e in entries] == ["a", "b"]
+    assert all(e.event == "NonPrivate" for e in entries)
+    assert ours.ledger.epsilon() == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("uploads", "sentence"),
+    [
+        ({"a": Dense(torch.ones(2, 3))}, "differ in b"),
+        ({**good(2), "c": Dense(torch.ones(2, 1))}, "differ in c"),
+        ({**good(2), "a": Dense(torch.ones(2, 4))}, "declared as"),
+        ({**good(2), "a": Dense(torch.ones(3, 3))}, "carries 3 clients"),
+        ({**good(2), "a": Dense(torch.full((2, 3), float("nan")))}, "NaN or infinity"),
+        ({**good(2), "a": Dense(torch.full((2, 3), float("inf")))}, "NaN or infinity"),
+    ],
+)
+def test_the_gate_refuses(uploads: dict[str, Part], sentence: str) -> None:
+    gate = stack().open(Cohort(0, np.arange(2)))
+    with pytest.raises(UploadError, match=sentence):
+        gate.submit(np.arange(2), uploads)
+
+
+class AggregatorContract:
+    """What every aggregator must do; a new one adds a subclass."""
+
+    aggregator = PlainAggregator()
+
+    def test_sums_whatever_the_blocks(self) -> None:
+        cohort = Cohort(0, np.arange(6))
+        one = self.aggregator.open(cohort, RELEASES)
+        one.submit(cohort.ids, good(6))
+        whole = good(6)
+        two = self.aggregator.open(cohort, RELEASES)
+        for ids in (np.array([3, 4, 5]), np.array([0, 1, 2])):
+            table = whole["b"]
+            assert isinstance(table, Touched)
+            part = Touched(table.index[ids], table.values[ids], table.mask[ids], 6)
+            two.submit(ids, {"a": Dense(torch.ones(3, 3)), "b": part})
+        for name, total in one.close().sums.items():
+            torch.testing.assert_close(two.close().sums[name], total)
+
+    def test_refuses_strangers_twins_and_absentees(self) -> None:
+        cohort = Cohort(0, np.array([2, 5]))
+        session = self.aggregator.open(cohort, RELEASES)
+        with pytest.raises(UploadError, match="outside the cohort"):
+            session.submit(np.array([3]), good(1))
+        session.submit(np.array([2]), good(1))
+        with pytest.raises(UploadError, match="twice"):
+            session.submit(np.array([2]), good(1))
+        with pytest.raises(UploadError, match="1 of 2 clients"):
+            session.close()
+
+
+class TestPlainAggregator(AggregatorContract):
+    pass
+
+
+def charge(ledger: Ledger, round_: int, name: str = "a") -> None:
+    ledger.charge(round_=round_, name=name, event="NonPrivate", noise_multiplier=None,
+                  clip_norm=None, sampling_rate=1.0, cohort=3)
+
+
+def test_ledger_keeps_its_order_and_survives_json() -> None:
+    ledger = Ledger()
+    assert ledger.epsilon() == 0.0
+    for round_ in range(3):
+        charge(ledger, round_)
+    again = Ledger.from_json(ledger.to_json())
+    assert again.entries == ledger.entries
+
+
+def test_ledger_never_charges_twice_nor_the_unknown() -> None:
+    ledger = Ledger()
+    charge(ledger, 0)
+    with pytest.raises(LedgerError, match="already"):
+        charge(ledger, 0)
+    with pytest.raises(LedgerError, match="no price"):
+        ledger.charge(round_=1, name="a", event="Laplace", noise_multiplier=1.0, clip_norm=1.0,
+                      sampling_rate=1.0, cohort=3)
+
+
+@pytest.mark.parametrize("fault", ["edit", "drop", "swap"])
+def test_an_altered_ledger_is_noticed(fault: str) -> None:
+    ledger = Ledger()
+    for round_ in range(3):
+        charge(ledger, round_)
+    rows = ledger.to_json()
+    if fault == "edit":
+        rows[1]["cohort"] = 99
+    elif fault == "drop":
+        del rows[1]
+    else:
+        rows[0], rows[1] = rows[1], rows[0]
+    with pytest.raises(LedgerError, match="does not follow"):
+        Ledger.from_json(rows)
+
+
+def test_everyone_takes_part() -> None:
+    assert Everyone().draw(4, 9).ids.tolist() == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="at least one"):
+        Everyone().draw(0, 0)
+
+
+def test_release_names_are_unique() -> None:
+    with pytest.raises(ValueError, match="unique"):
+        PrivacyStack((Release("a", (1,)), Release("a", (2,))), Ledger())
