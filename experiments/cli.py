@@ -162,12 +162,13 @@ def bench_round(
 def sweep(
     file: Annotated[Path, typer.Argument(help="TOML with [base], [[variants]] and seeds.")],
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
+    dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
 ) -> None:
     """Run every variant with every seed; what is finished is not run again."""
     from experiments.sweep import run_sweep
 
     console = _console()
-    run_sweep(file, out, lambda text: console.print(text, highlight=False))
+    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False))
 
 
 @app.command()

@@ -22,8 +22,11 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def run_sweep(file: Path, out: Path, say: Callable[[str], None]) -> None:
-    """Play all runs of a sweep file. Raises UserError for a malformed file."""
+def run_sweep(file: Path, out: Path, dataset: str | None, say: Callable[[str], None]) -> None:
+    """Play all runs of a sweep file, on `dataset` where given; a variant may name its own seeds.
+
+    Raises UserError for a malformed file.
+    """
     plan = read_toml(file)
     unknown = plan.keys() - {"seeds", "base", "variants"}
     if unknown or not plan.get("seeds") or not plan.get("variants"):
@@ -32,8 +35,11 @@ def run_sweep(file: Path, out: Path, say: Callable[[str], None]) -> None:
     for variant in plan["variants"]:
         if not variant.get("label"):
             raise UserError(f"{file.name}: every [[variants]] needs a label")
-        for seed in plan["seeds"]:
-            flags = flatten(plan.get("base", {})) | flatten(variant) | {"seed": seed}
+        settings = {k: v for k, v in variant.items() if k != "seeds"}
+        for seed in variant.get("seeds", plan["seeds"]):
+            flags = flatten(plan.get("base", {})) | flatten(settings) | {"seed": seed}
+            if dataset is not None:
+                flags["dataset"] = dataset
             config = resolve(None, flags)
             folder = out / variant["label"].replace(" ", "_").replace("/", "_") / f"seed{seed}"
             if (folder / runs.RECORD).exists():

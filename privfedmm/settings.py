@@ -90,7 +90,7 @@ class FusionSettings(Settings):
 class DistillationSettings(Settings):
     """How a group's preference reaches its members' training."""
 
-    weight: NonNegative = 0.0
+    weight: NonNegative = 0.03
     schedule: Literal["cosine", "constant"] = "cosine"
     balance: Literal["fixed", "ema_ratio"] = "fixed"  # ema_ratio: BCE/KL, unbounded
     teacher: Literal["group_user", "mean_head"] = "group_user"

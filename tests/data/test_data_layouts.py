@@ -53,7 +53,8 @@ def labels(k: int) -> int:
 
 def mmrec(folder: Path) -> None:
     rows = [f"{u}\t{i}\t3\t{t}\t{labels(n % EACH)}\n" for n, (u, i, t) in enumerate(pairs())]
-    (folder / "toy.inter").write_text("userID\titemID\trating\ttimestamp\tx_label\n" + "".join(rows))
+    header = "userID\titemID\trating\ttimestamp\tx_label\n"
+    (folder / "toy.inter").write_text(header + "".join(rows))
     np.save(folder / "text_feat.npy", features(ITEMS))
     np.save(folder / "image_feat.npy", features(ITEMS))
 

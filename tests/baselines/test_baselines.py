@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from privfedmm.baselines import BASELINES, baseline_metrics, ease, popularity
+from privfedmm.data import DATA_SEED, Dataset, PlantedShape, Rows, load, planted
+from privfedmm.evaluation import EvalProtocol
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return planted(DATA_SEED, PlantedShape(users=60, items=80, train_items=10))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+class TestBaselineContract:
+    """What every baseline must do."""
+
+    def test_scores_are_finite_and_do_not_depend_on_the_block(
+        self, name: str, data: Dataset
+    ) -> None:
+        for _, score in BASELINES[name].candidates(data, 0):
+            whole = np.asarray(score(np.arange(60)))
+            assert whole.shape == (60, 80) and np.isfinite(whole).all()
+            some = np.array([41, 3, 17])
+            np.testing.assert_allclose(score(some), whole[some], rtol=1e-4, atol=1e-5)
+
+    def test_seed_and_held_out_items(self, name: str, data: Dataset) -> None:
+        swapped = replace(data, validation=data.test, test=data.validation)
+        for (_, one), (_, two) in zip(
+            BASELINES[name].candidates(data, 5), BASELINES[name].candidates(swapped, 5),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one(np.arange(9)), two(np.arange(9)))
+
+
+def test_random_depends_on_the_seed(data: Dataset) -> None:
+    (_, one), (_, two) = (next(iter(BASELINES["random"].candidates(data, s))) for s in (0, 1))
+    assert (one(np.arange(3)) != two(np.arange(3))).any()
+
+
+def test_ease_is_the_textbook_solution() -> None:
+    """Steck 2019: B minimises |X - XB|^2 + ridge |B|^2 with a zero diagonal, column by column."""
+    rng = np.random.default_rng(0)
+    dense = (rng.random((30, 6)) < 0.4).astype(float)
+    user, item = np.nonzero(dense)
+    score = ease(Rows.from_pairs(user, item, 30), 6, ridge=2.0)
+    for column in range(6):
+        others = [i for i in range(6) if i != column]
+        x, y = dense[:, others], dense[:, column]
+        weights = np.linalg.solve(x.T @ x + 2.0 * np.eye(5), x.T @ y)
+        np.testing.assert_allclose(score(np.arange(30))[:, column], x @ weights, atol=1e-5)
+
+
+def test_popularity_counts() -> None:
+    train = Rows.from_pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), 2)
+    np.testing.assert_array_equal(popularity(train, 3)(np.array([0]))[0], [0, 1, 2])
+
+
+def test_a_data_set_without_features_leaves_their_lines_out(data: Dataset) -> None:
+    bare = replace(data, features={})
+    lines = baseline_metrics(bare, ["popularity", "public_features"], 0, EvalProtocol())
+    assert list(lines) == ["popularity"]
+    with pytest.raises(ValueError, match="unknown baseline 'oracle'"):
+        baseline_metrics(data, ["oracle"], 0, EvalProtocol())
+
+
+def test_real_yardsticks(real_data: Path) -> None:
+    """Figures measured independently of this code, leave-one-out by time, full ranking."""
+    data = load(str(real_data / "ml100k_posters"), k_core=5, seed=0)
+    names = ["random", "popularity", "public_text", "ease"]
+    lines = baseline_metrics(data, names, 0, EvalProtocol())
+    ndcg = {n: lines[n]["test"]["ndcg@50"] for n in names}  # type: ignore[index]
+    hr = {n: lines[n]["test"]["hr@50"] for n in names}  # type: ignore[index]
+    assert ndcg["popularity"] == pytest.approx(0.070, abs=0.001)
+    assert hr["popularity"] == pytest.approx(0.204, abs=0.001)
+    assert ndcg["public_text"] == pytest.approx(0.051, abs=0.001)
+    assert hr["public_text"] == pytest.approx(0.184, abs=0.001)
+    assert ndcg["ease"] == pytest.approx(0.124, abs=0.003)
+    assert hr["ease"] == pytest.approx(0.382, abs=0.006)
+    # 50 of about 1,190 candidates; binomial standard error .0065 at 943 users.
+    assert hr["random"] == pytest.approx(0.042, abs=4 * 0.0065)
