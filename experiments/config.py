@@ -33,7 +33,7 @@ class RunConfig(Settings):
     label: str = ""  # names the run in tables
     method: Method = "gfmfr"
     mode: Literal["default", "reference"] = "default"
-    rounds: Annotated[int, Field(ge=1)] = 40
+    rounds: Annotated[int, Field(ge=1)] = 50
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     aggregation: Literal["plain"] = "plain"
     threads: Annotated[int, Field(ge=1)] = 1

@@ -26,6 +26,13 @@ class ModelSettings(Settings):
     item_init_std: Positive = 0.1
     user_init_std: NonNegative = 0.1
     private_table: Literal["none", "zero", "normal"] = "none"
+    # Scores are read from exponential averages of user vectors (kept on the device) and of the
+    # server's tables: this share of the old average stays each round. 0: the last values.
+    averaging: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    # Weight of the on-device profile in a score: cosine of the item with the mean public feature
+    # of the user's items, standardised over items.
+    profile_weight: NonNegative = 0.2
+    profile_rank: Annotated[int, Field(ge=1)] = 64  # public components that signal and profile use
 
 
 class LocalSettings(Settings):
@@ -70,7 +77,7 @@ class GroupSettings(Settings):
     min_size: Annotated[int, Field(ge=1)] = 5
     settle_rounds: Annotated[int, Field(ge=1)] = 10  # rounds in which private centroids move
     start_round: Annotated[int, Field(ge=0)] = 5  # group tables and teacher are used from here
-    adapter: NonNegative = 1.0  # step of a group's own item table, relative to the shared one
+    adapter: NonNegative = 0.5  # step of a group's own item table, relative to the shared one
     clustering: Literal["kmeans", "spectral"] = "spectral"  # grouping = reference only
     pca_variance: Fraction = 0.95  # grouping = reference only; 0: no PCA
 
@@ -113,7 +120,7 @@ def reference_settings() -> AlgorithmSettings:
     return AlgorithmSettings(
         model=ModelSettings(
             backbone="fedrap", dim=64, item_init="random", item_init_std=1.0,
-            user_init_std=1.0, private_table="normal",
+            user_init_std=1.0, private_table="normal", averaging=0.0, profile_weight=0.0,
         ),
         local=LocalSettings(
             epochs=5, batch_size=256, negatives="first", loss="mean", lr_user=0.01,

@@ -17,7 +17,14 @@ from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids, profile
 from privfedmm.gfmfr.server import Server
-from privfedmm.gfmfr.state import Clients, Plan, ServerState, keep_private_rows, private_rows
+from privfedmm.gfmfr.state import (
+    Clients,
+    Plan,
+    ServerState,
+    average,
+    keep_private_rows,
+    private_rows,
+)
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings
 from privfedmm.streams import normal
@@ -96,16 +103,19 @@ class GFMFR:
         private = s.groups.grouping == "private"
         centroids: Centroids | None = None
         if private:
-            public = self._features.joined if s.groups.signal == "profile" else None
+            public = self._features.profile if s.groups.signal == "profile" else None
             centroids = initial_centroids(public, s.groups.groups, self.signal_dim, self._seed)
         adapters = None
         if private and s.groups.adapter:
             adapters = torch.zeros(s.groups.groups, self._items, self.backbone.width)
+        items = self._initial_items()
+        tables = [items] if adapters is None else [items, *adapters]
         return ServerState(
             round=0,
-            items=self._initial_items(),
+            items=items,
             network=self.backbone.initial_network(self._seed),
             adapters=adapters,
+            average_tables=torch.stack(tables),
             centroids=centroids,
             group_users=torch.zeros(s.groups.groups, s.model.dim) if private else None,
             preference=None,
@@ -124,7 +134,8 @@ class GFMFR:
         elif s.private_table == "normal":
             drawn = normal(self._seed, "private", 0, ids, self._items * width)
             private = torch.from_numpy(drawn).reshape(n, self._items, width)
-        return Clients(torch.from_numpy(user), torch.zeros(n, dtype=torch.long), private)
+        start = torch.from_numpy(user)
+        return Clients(start, start.clone(), torch.zeros(n, dtype=torch.long), private)
 
     def plan(self, state: ServerState) -> Plan:
         """Everything a client needs this round, the same for all clients."""
@@ -175,6 +186,9 @@ class GFMFR:
             self._teacher(plan, group, drawn.items), s.local, rate,
         )
         clients.user[who] = local.user
+        clients.user_average[who] = average(
+            clients.user_average[who], local.user, s.model.averaging, plan.round
+        )
         factor = decay_factor(s.local, rate, trace.steps)
         if local.private is not None:
             if clients.private is not None and clients.private.dim() == 3:
@@ -201,8 +215,8 @@ class GFMFR:
         if self.settings.groups.signal == "user_vector":
             user = clients.user[torch.from_numpy(ids)]
             return user / user.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        assert self._features.joined is not None
-        return profile(self._train, ids, self._features.joined)
+        assert self._features.profile is not None
+        return profile(self._train, ids, self._features.profile)
 
     def _uploads(
         self,
@@ -260,17 +274,28 @@ class GFMFR:
         out = torch.empty(len(ids), self._items)
         for g in torch.unique(group).tolist():
             member = group == g
-            table = state.items
-            if state.adapters is not None:
-                table = table + state.adapters[g]
-            user = clients.user[who[member]]
+            table = state.average_tables[0] if state.adapters is None else (
+                state.average_tables[0] + state.average_tables[1 + g]
+            )
+            user = clients.user_average[who[member]]
             networks = as_networks(state.network, len(user))
             if clients.private is not None and clients.private.dim() == 3:
                 rows = table[None] + clients.private[who[member]]
                 out[member] = self.backbone.logits(user, rows, networks)
             else:
                 out[member] = self.backbone.scores(user, table, networks)
+        if self.settings.model.profile_weight and self._features.profile is not None:
+            out += self.settings.model.profile_weight * self._profile_scores(ids)
         return out
+
+    def _profile_scores(self, ids: np.ndarray) -> Tensor:
+        """Standardised cosine of every item with each client's profile: [m, items]."""
+        features = self._features.profile
+        assert features is not None
+        unit = features / features.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        cosine = profile(self._train, ids, unit) @ unit.T
+        spread = cosine.std(dim=1, keepdim=True).clamp(min=1e-9)
+        return (cosine - cosine.mean(dim=1, keepdim=True)) / spread
 
     # Helpers --------------------------------------------------------------------------------
 
@@ -278,9 +303,9 @@ class GFMFR:
         return sum(v.numel() for v in self.backbone.initial_network(self._seed).values())
 
     def _signal_dim(self) -> int:
-        if self.settings.groups.signal == "user_vector" or self._features.joined is None:
+        if self.settings.groups.signal == "user_vector" or self._features.profile is None:
             return self.settings.model.dim
-        return int(self._features.joined.shape[1])
+        return int(self._features.profile.shape[1])
 
     def _initial_items(self) -> Tensor:
         s, dim = self.settings.model, self.settings.model.dim

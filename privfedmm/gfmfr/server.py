@@ -11,7 +11,7 @@ from privfedmm.backbones import Backbone
 from privfedmm.backbones.fedrap import H0, H
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
-from privfedmm.gfmfr.state import ServerState
+from privfedmm.gfmfr.state import ServerState, average
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings
 
@@ -44,8 +44,15 @@ class Server:
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
         """The next state."""
-        if self._settings.groups.grouping == "reference":
-            return self._reference_step(state, totals)
+        reference = self._settings.groups.grouping == "reference"
+        new = self._reference_step(state, totals) if reference else self._step(state, totals)
+        tables = [new.items] if new.adapters is None else [new.items, *new.adapters]
+        new.average_tables = average(
+            state.average_tables, torch.stack(tables), self._settings.model.averaging, state.round
+        )
+        return new
+
+    def _step(self, state: ServerState, totals: Totals) -> ServerState:
         s = self._settings
         sums, n = totals.sums, totals.cohort
         update = sums["item_update"] / n
@@ -54,8 +61,8 @@ class Server:
         items = state.items + s.server.lr * self._smoothed(update)
         network = self._network(state, sums["network_update"] / n) if state.network else {}
         new = ServerState(
-            state.round + 1, items, network, state.adapters, state.centroids,
-            state.group_users, state.preference, None,
+            state.round + 1, items, network, state.adapters, state.average_tables,
+            state.centroids, state.group_users, state.preference, None,
         )
         if s.groups.grouping == "private":
             self._groups(state, new, totals)
@@ -147,7 +154,8 @@ class Server:
             fused, _ = self.fusion.fit(tables)
             preference = self._mean_head_teacher(state, totals, labels, groups, fused)
         return ServerState(
-            state.round + 1, items, network, None, None, None, preference, labels
+            state.round + 1, items, network, None, state.average_tables, None, None, preference,
+            labels
         )
 
     def _mean_head_teacher(

@@ -14,13 +14,15 @@ from privfedmm.gfmfr.grouping import Centroids
 @dataclass
 class ServerState:
     """items [I, width]; network name -> tensor; adapters [K, I, width], a group's own addition to
-    the item table; group_users [K, d], mean user vectors; preference [K, I], the teacher's
+    the item table; average_tables [1 or 1 + K, I, width], running averages of items and adapters,
+    from which clients score; group_users [K, d], mean user vectors; preference [K, I], the teacher's
     probabilities; labels [n], each client's group where the server assigns it."""
 
     round: int
     items: Tensor
     network: dict[str, Tensor]
     adapters: Tensor | None
+    average_tables: Tensor
     centroids: Centroids | None
     group_users: Tensor | None
     preference: Tensor | None
@@ -65,22 +67,32 @@ class Plan:
 
 @dataclass
 class Clients:
-    """State that never leaves the devices, for all clients: user [n, d]; group [n] int64, the
+    """State that never leaves the devices, for all clients: user [n, d] and its running
+    average; group [n] int64, the
     group each last picked; private: None, [positives, width] (rows of positives only) or
     [n, I, width] (the reference's full table)."""
 
     user: Tensor
+    user_average: Tensor
     group: Tensor
     private: Tensor | None
 
     def copy(self) -> Clients:
         """An independent copy."""
         private = None if self.private is None else self.private.clone()
-        return Clients(self.user.clone(), self.group.clone(), private)
+        return Clients(
+            self.user.clone(), self.user_average.clone(), self.group.clone(), private
+        )
 
     def state_dict(self) -> dict[str, object]:
         """All fields, for a checkpoint."""
         return dict(vars(self))
+
+
+def average(old: Tensor, new: Tensor, keep: float, round_: int) -> Tensor:
+    """Exponential average that starts at the first value: keep rises to its full share."""
+    share = min(keep, round_ / (round_ + 1))
+    return share * old + (1 - share) * new
 
 
 def private_rows(clients: Clients, ids: np.ndarray, items: Tensor, positive: Tensor) -> Tensor:

@@ -13,7 +13,11 @@ from privfedmm.settings import AlgorithmSettings
 
 
 class FeatureViews:
-    """Views of features: modality -> [items, F]; empty where a run uses none."""
+    """Views of features: modality -> [items, F]; empty where a run uses none.
+
+    joined [items, sum F]: all modalities side by side. profile [items, <= rank]: its principal
+    components, in which user profiles are compared. Both None without features.
+    """
 
     def __init__(
         self, features: Mapping[str, np.ndarray], num_items: int, settings: AlgorithmSettings
@@ -23,8 +27,10 @@ class FeatureViews:
         self._server = settings.server
         self._rank = settings.fusion.feature_rank
         self.joined: Tensor | None = None
+        self.profile: Tensor | None = None
         if features:
             self.joined = torch.from_numpy(joined(features, settings.server.image_weight))
+            self.profile = self.principal(settings.model.profile_rank)
         self.neighbours: Neighbours | None = None
         if self.joined is not None and settings.server.smoothing:
             self.neighbours = Neighbours(
