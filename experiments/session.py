@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from experiments.config import RunConfig
 from experiments.errors import UserError
 from experiments.files import save_tensors, write_json
-from privacy import Ledger, LedgerError, PrivacyStack
+from privacy import Ledger, PrivacyStack
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
 from privfedmm.features import select
@@ -85,7 +86,7 @@ class Session:
                 "clients": self.clients.state_dict(),
                 "fusion": None if fusion is None else fusion.state_dict(),
                 "best": vars(self.best),
-                "best_ranks": self.best_ranks,
+                "best_ranks": {n: torch.from_numpy(r) for n, r in self.best_ranks.items()},
                 "best_model": self.best_model,
                 "totals": self.totals,
                 "rows": self.rows,
@@ -95,10 +96,12 @@ class Session:
     def restore(self, folder: Path, data_hash: str) -> None:
         """Continue from a checkpoint. Raises UserError where it does not belong to this run."""
         try:
-            # The file is the user's own run folder; it holds arrays and plain values only.
-            saved = torch.load(folder / CHECKPOINT, weights_only=False)
+            saved = torch.load(folder / CHECKPOINT, weights_only=True)
             ledger = Ledger.from_json(json.loads((folder / LEDGER).read_text(encoding="utf-8")))
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, LedgerError) as error:
+        except (
+            OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
+            pickle.UnpicklingError,
+        ) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
         if saved["data"] != data_hash:
             raise UserError("--resume: the data set has changed since the run began; "
@@ -108,7 +111,8 @@ class Session:
         if self.algorithm.server.fusion is not None:
             self.algorithm.server.fusion.load_state_dict(saved["fusion"])
         self.best = BestRound(**saved["best"])
-        self.best_ranks, self.best_model = saved["best_ranks"], saved["best_model"]
+        self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}
+        self.best_model = saved["best_model"]
         self.totals, self.rows = saved["totals"], saved["rows"]
         # A round that was charged but not checkpointed is played again with the same streams and
         # uploads the same values; its charge is taken back with it and made anew.

@@ -15,8 +15,8 @@ from privfedmm.gfmfr.grouping import Centroids
 class ServerState:
     """items [I, width]; network name -> tensor; adapters [K, I, width], a group's own addition to
     the item table; average_tables [1 or 1 + K, I, width], running averages of items and adapters,
-    from which clients score; group_users [K, d], mean user vectors; preference [K, I], the teacher's
-    probabilities; labels [n], each client's group where the server assigns it."""
+    from which clients score; group_users [K, d], mean user vectors; preference [K, I], the
+    teacher's probabilities; labels [n], each client's group where the server assigns it."""
 
     round: int
     items: Tensor
@@ -29,8 +29,10 @@ class ServerState:
     labels: np.ndarray | None
 
     def state_dict(self) -> dict[str, object]:
-        """All fields, for a checkpoint."""
+        """All fields as tensors and plain values, for a checkpoint."""
         fields = dict(vars(self))
+        if self.labels is not None:
+            fields["labels"] = torch.from_numpy(self.labels)
         if self.centroids is not None:
             fields["centroids"] = {"centres": self.centroids.centres, "mean": self.centroids.mean}
         return fields
@@ -42,6 +44,8 @@ class ServerState:
         centroids = fields["centroids"]
         if centroids is not None:
             fields["centroids"] = Centroids(**centroids)  # type: ignore[arg-type]
+        if isinstance(fields["labels"], Tensor):
+            fields["labels"] = fields["labels"].numpy()
         return cls(**fields)  # type: ignore[arg-type]
 
 

@@ -216,6 +216,16 @@ def test_a_changed_ledger_stops_a_resume(tmp_path: Path) -> None:
     assert done.returncode == 2 and "does not follow" in " ".join(done.stderr.split())
 
 
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert cli("run", *QUICK, "--out", str(out)).returncode == 0
+    (out / "record.json").unlink()
+    (out / "checkpoint.pt").write_bytes(b"\x80 not a checkpoint")
+    done = cli("run", "--resume", str(out))
+    assert done.returncode == 2 and "cannot be continued" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("method", ["gfmfr", "backbone", "local"])
 @pytest.mark.parametrize("backbone", ["mf", "fedrap"])
 def test_methods_and_backbones_run(method: str, backbone: str, tmp_path: Path) -> None:
@@ -230,11 +240,15 @@ def test_methods_and_backbones_run(method: str, backbone: str, tmp_path: Path) -
 
 
 def test_reference_mode_runs_as_the_reference_does(tmp_path: Path) -> None:
+    out = tmp_path / "r"
     done = cli("run", "--mode", "reference", "--rounds", "2", "--json",
                "--set", "algorithm.model.dim=8", "--set", "algorithm.fusion.epochs=3",
-               "--set", "baselines=['random']", "--out", str(tmp_path / "r"))
+               "--set", "baselines=['random']", "--out", str(out))
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)
+    (out / "record.json").unlink()
+    again = cli("run", "--resume", str(out), "--json")
+    assert comparable(json.loads(again.stdout)) == comparable(record)
     kinds = {r["name"]: r["kind"] for r in record["privacy"]["releases"]}
     assert kinds["network_update"] == "individual"
     assert "reference grouping" in record["privacy"]["reason"]
