@@ -51,7 +51,11 @@ class ServerState:
 
 @dataclass(frozen=True)
 class Plan:
-    """The broadcast of one round: the same for every client, all groups' parts included."""
+    """The broadcast of one round: the same for every client, all groups' parts included.
+
+    labels [n] exist only where the server assigns groups (grouping = reference); each client reads
+    its own entry.
+    """
 
     round: int
     items: Tensor

@@ -134,6 +134,8 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments", "run", "--rounds", "500", "--out", str(out)],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        # A shell starts background jobs with SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     rounds = out / "rounds.jsonl"
