@@ -11,7 +11,12 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from experiments.errors import UserError
-from privfedmm.settings import AlgorithmSettings, Settings, reference_settings
+from privfedmm.settings import (
+    AlgorithmSettings,
+    Settings,
+    default_settings,
+    reference_settings,
+)
 
 Method = Literal["gfmfr", "backbone", "local"]
 
@@ -52,9 +57,13 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     for path, value in flags.items():
         if value is not None:
             _put(values, path, value)
-    if values.get("mode", "default") == "reference":
-        base = {"algorithm": reference_settings().model_dump()}
-        values = _merge(base, values)
+    try:
+        backbone = values["algorithm"]["model"]["backbone"]
+    except (KeyError, TypeError):
+        backbone = "mf"
+    reference = values.get("mode", "default") == "reference"
+    base = reference_settings() if reference else default_settings(str(backbone))
+    values = _merge({"algorithm": base.model_dump()}, values)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

@@ -25,13 +25,15 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_sweep(file: Path, out: Path, dataset: str | None, say: Callable[[str], None]) -> None:
     """Play all runs of a sweep file, on `dataset` where given; a variant may name its own seeds.
 
-    Raises UserError for a malformed file.
+    A run that fails does not stop the others. Raises UserError for a malformed file, and at the
+    end where runs failed.
     """
     plan = read_toml(file)
     unknown = plan.keys() - {"seeds", "base", "variants"}
     if unknown or not plan.get("seeds") or not plan.get("variants"):
         raise UserError(f"{file.name}: needs seeds = [...] and [[variants]], maybe [base]"
                         + (f"; unknown: {', '.join(sorted(unknown))}" if unknown else ""))
+    failed: list[str] = []
     for variant in plan["variants"]:
         if not variant.get("label"):
             raise UserError(f"{file.name}: every [[variants]] needs a label")
@@ -44,10 +46,17 @@ def run_sweep(file: Path, out: Path, dataset: str | None, say: Callable[[str], N
             folder = out / variant["label"].replace(" ", "_").replace("/", "_") / f"seed{seed}"
             if (folder / runs.RECORD).exists():
                 continue
-            if (folder / runs.CONFIG).exists():
-                record = runs.resume(folder, lambda row: None)
-            else:
-                record = runs.start(config, folder, lambda row: None)
+            try:
+                if (folder / runs.CONFIG).exists():
+                    record = runs.resume(folder, lambda row: None)
+                else:
+                    record = runs.start(config, folder, lambda row: None)
+            except UserError as error:
+                failed.append(f"{variant['label']} seed {seed}: {error}")
+                say(failed[-1])
+                continue
             metrics = record["metrics"]
             say(f"{variant['label']} seed {seed}: validation "
                 f"{metrics['validation']['ndcg@50']:.4f}, test {metrics['test']['ndcg@50']:.4f}")
+    if failed:
+        raise UserError(f"{len(failed)} runs did not finish; the first: {failed[0]}")

@@ -141,6 +141,18 @@ def reference_settings() -> AlgorithmSettings:
     )
 
 
+def default_settings(backbone: str) -> AlgorithmSettings:
+    """The defaults for a backbone; with the rates of `mf` the network of `fedrap` diverges."""
+    if backbone != "fedrap":
+        return AlgorithmSettings()
+    return AlgorithmSettings(
+        model=ModelSettings(backbone="fedrap"),
+        local=LocalSettings(
+            lr_user=0.01, lr_items=0.01, lr_network=0.001, weight_decay_user=0.1
+        ),
+    )
+
+
 def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
     """The same backbone and training, without groups, features, fusion or distillation."""
     return settings.model_copy(
