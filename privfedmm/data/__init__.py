@@ -7,9 +7,9 @@ from pathlib import Path
 
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
-from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k
+from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k, is_cached
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
-from privfedmm.data.prepare import prepare
+from privfedmm.data.prepare import content_hash, prepare
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
 
 __all__ = [
@@ -53,10 +53,12 @@ def load(source: str, *, k_core: int, seed: int, cache: Path | None = None) -> D
 
 
 def _ml100k(folder: Path, k_core: int, seed: int) -> Dataset:
-    if not (folder / "ml-100k.inter").exists():
+    if not is_cached(folder):
         raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
     data = prepare(read_folder(folder), k_core, seed)
     texts = (data.items["title"] + " " + data.items["genres"]).tolist()
     features = {"text": text_features(texts, _TEXT_RANK)}
     note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"
-    return replace(data, features=features, feature_notes={"text": note})
+    held = {"validation": data.validation, "test": data.test}
+    digest = content_hash(data.user_ids, data.item_ids, data.train, held, features)
+    return replace(data, features=features, feature_notes={"text": note}, sha256=digest)

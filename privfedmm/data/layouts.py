@@ -11,6 +11,7 @@ import pandas as pd
 from privfedmm.data.raw import Raw, feature_matrix, interactions, item_table, read_table
 from privfedmm.data.types import DataError
 
+_OURS = ("interactions.csv", "interactions.csv.gz")
 _SPLITS = {
     "train": "train", "valid": "validation", "validation": "validation", "test": "test",
     "0": "train", "1": "validation", "2": "test",
@@ -29,6 +30,7 @@ def read_folder(folder: Path) -> Raw:
                         "`privfedmm data list` shows the known names")
     if not folder.is_dir():
         raise DataError(f"{folder} is a file; give the folder that holds it")
+    folder = folder.resolve()
     found = [(name, load) for name, load, fits in _KINDS if fits(folder)]
     if len(found) != 1:
         what = "fits several layouts: " + ", ".join(n for n, _ in found) if found else (
@@ -39,9 +41,9 @@ def read_folder(folder: Path) -> Raw:
 
 
 def _ours(folder: Path) -> Raw:
-    path = folder / "interactions.csv"
-    if not path.exists():
-        path = folder / "interactions.csv.gz"
+    path, *second = [folder / name for name in _OURS if (folder / name).exists()]
+    if second:
+        raise DataError(f"{folder.name} holds both {' and '.join(_OURS)}; keep one of them")
     table = read_table(path, ",")
     time = "timestamp" if "timestamp" in table.columns else "date"
     frame = interactions(
@@ -69,9 +71,33 @@ def _ours(folder: Path) -> Raw:
     raw = Raw(folder.name, path.name, frame, items, features)
     last = folder / "last_interaction.csv"
     if last.exists():
-        given = read_table(last, ",")
-        raw.given_test = interactions(given, last, {"user": "user_id", "item": "item_id"}, {})
+        raw.given_test = _last_interactions(last, frame, items.index, items_path.exists())
     return raw
+
+
+def _last_interactions(
+    path: Path, frame: pd.DataFrame, items: pd.Index, listed: bool
+) -> pd.DataFrame:
+    """The test item of each user. Raises DataError for a user or pair that is not in the data.
+
+    listed: there is an items.csv. A pair whose item it leaves out is no fault: items were trimmed
+    from the data, which leaves that user without a test item.
+    """
+    given = interactions(
+        read_table(path, ","), path, {"user": "user_id", "item": "item_id"}, {})
+    stranger = ~given["user"].isin(frame["user"])
+    pairs = pd.MultiIndex.from_frame(given[["user", "item"]])
+    absent = pd.Series(
+        ~pairs.isin(pd.MultiIndex.from_frame(frame[["user", "item"]])), index=given.index)
+    if listed:
+        absent &= given["item"].isin(items)
+    for fault, what in ((stranger, "has no interactions"), (absent, "has no interaction with it")):
+        if fault.any():
+            row = given[fault].iloc[0]
+            raise DataError(f"{path.name} line {row['line']} names item {row['item']} for user "
+                            f"{row['user']}, who {what} in the data; add the pair there or delete "
+                            "the line")
+    return given
 
 
 def _inter_file(folder: Path) -> Path:
@@ -87,7 +113,9 @@ def _recbole(folder: Path) -> Raw:
     items = pd.DataFrame(index=pd.Index(frame["item"].unique()))
     if described.exists():
         items = _recbole_items(described).reindex(items.index, fill_value="")
-    return Raw(path.stem, path.name, frame, items)
+    unused = sorted(file.name for file in folder.glob("*.npy"))
+    notes = [f"{', '.join(unused)} not used: RecBole files do not say whose row is whose."]
+    return Raw(path.stem, path.name, frame, items, notes=notes if unused else [])
 
 
 def _recbole_items(path: Path) -> pd.DataFrame:
@@ -103,12 +131,18 @@ def _by_row_number(
     table = read_table(path, separator)
     users = "userID" if "userID" in table.columns else "user_id"
     items_column = "itemID" if "itemID" in table.columns else "item_id"
-    columns = {"user": users, "item": items_column, "time": "timestamp", "split": "x_label"}
+    time = "timestamp" if "timestamp" in table.columns else "date"
+    split = "x_label" if "x_label" in table.columns else "split"
+    columns = {"user": users, "item": items_column, "time": time, "split": split}
     frame = interactions(table, path, columns, _SPLITS)
     ids = frame["item"].unique()
-    features = {}
+    features: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for file in sorted(folder.glob(f"*{suffix}")):
         matrix = feature_matrix(file, None)
+        for other, (names, _) in features.items():
+            if len(names) != len(matrix):
+                raise DataError(f"{file.name} has {len(matrix)} rows but {other}{suffix} has "
+                                f"{len(names)}; both need one row an item")
         names = np.arange(len(matrix)).astype(str)
         strange = ~frame["item"].isin(names)
         if strange.any():
@@ -141,7 +175,7 @@ def _header(folder: Path) -> str:
 
 
 _KINDS: tuple[tuple[str, Callable[[Path], Raw], Callable[[Path], bool]], ...] = (
-    ("ours", _ours, lambda f: any(f.glob("interactions.csv*"))),
+    ("ours", _ours, lambda f: any((f / name).exists() for name in _OURS)),
     ("RecBole", _recbole, lambda f: ":token" in _header(f)),
     ("MMRec", _mmrec, lambda f: bool(_header(f)) and ":token" not in _header(f)),
     ("GFMFR", _gfmfr, lambda f: (f / "inter.csv").exists()),

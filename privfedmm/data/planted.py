@@ -26,7 +26,10 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class PlantedShape:
-    """Sizes of a planted set; `liking` is how many logits a liked topic adds."""
+    """Sizes of a planted set; `liking` is how many logits a liked topic adds.
+
+    Raises ValueError for sizes from which no such set can be drawn.
+    """
 
     users: int = 300
     items: int = 240
@@ -34,6 +37,18 @@ class PlantedShape:
     train_items: int = 20
     fresh_share: float = 0.18
     liking: float = 1.6
+
+    def __post_init__(self) -> None:
+        most = len(TEXT_TOPICS) * IMAGE_TOPICS
+        if not 1 <= self.groups <= most:
+            raise ValueError(f"groups is {self.groups}; pairs of topics tell 1 to {most} apart")
+        if self.users < 1 or self.train_items < 1:
+            raise ValueError("users and train_items must be at least 1")
+        if self.items < self.train_items + 2:
+            raise ValueError(f"items is {self.items}; each user needs {self.train_items} to train "
+                             "on and two held out")
+        if not 0 <= self.fresh_share <= 1:
+            raise ValueError(f"fresh_share is {self.fresh_share}; it is a share from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -118,7 +133,9 @@ def _tastes(
 ) -> np.ndarray:
     """Logits [m, items]: liked topics, popularity, and a little of each user's own."""
     text = _liked(group, cat.text_topic, len(TEXT_TOPICS), shape.groups)
-    image = _liked(group, cat.image_topic, IMAGE_TOPICS, shape.groups)
+    # Past as many groups as topics, another picture topic tells groups of one text topic apart.
+    shifted = group + group // len(TEXT_TOPICS)
+    image = _liked(shifted, cat.image_topic, IMAGE_TOPICS, shape.groups)
     own = 0.5 * rng.normal(size=(len(group), len(TEXT_TOPICS)))[:, cat.text_topic]
     return shape.liking * (text + image) + cat.popularity + own
 

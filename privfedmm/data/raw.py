@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from privfedmm.data.types import DataError
 class Raw:
     """What a loader hands on.
 
-    frame: columns user, item (str), line (int, as in the file), time (float or absent), split
+    frame: columns user, item (str), line (int, as in the file), time (number or absent), split
     (train, validation, test or absent), in file order. items: metadata indexed by item id (str).
     features: modality -> (item ids in row order, matrix). given_test: user -> item where the
     layout names it.
@@ -31,14 +34,37 @@ class Raw:
 
 
 def read_table(path: Path, separator: str) -> pd.DataFrame:
-    """A text table, every value a string. Raises DataError where it cannot be read as one."""
+    """A text table, every value a string, without blank lines; the row labelled n is line n + 2.
+
+    Raises DataError where the file cannot be read as one.
+    """
+    # In tab-separated files a quotation mark is a letter like any other.
+    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     try:
-        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False,
+                            quoting=quoting, skip_blank_lines=False)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} is not UTF-8 text (byte {error.start}); "
-                        "save it as UTF-8 and try again") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, EOFError, OSError) as error:
-        raise DataError(f"{path.name} cannot be read as a table: {error}") from error
+        raise DataError(f"{path.name} line {_undecodable_line(path)} is not UTF-8 text; "
+                        "save the file as UTF-8 and try again") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, EOFError, OSError,
+            zlib.error) as error:
+        raise DataError(f"{path.name} cannot be read as a table ({str(error).strip()}); "
+                        "check that it is whole and that its lines have equally many "
+                        "columns") from error
+    blank = table.iloc[:, 0] == ""
+    blank[blank] = (table[blank] == "").all(axis=1)
+    return table[~blank]
+
+
+def _undecodable_line(path: Path) -> int:
+    """Number of the first line that is not UTF-8."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def interactions(
@@ -54,7 +80,7 @@ def interactions(
             raise DataError(f"{path.name} has no column {columns.get(ours)!r}; "
                             f"its columns are {', '.join(table.columns)}")
     frame = pd.DataFrame({"user": table[columns["user"]], "item": table[columns["item"]]})
-    frame["line"] = np.arange(len(frame)) + 2
+    frame["line"] = table.index.to_numpy() + 2
     for who in ("user", "item"):
         text = frame[who].str.strip()
         _refuse(frame, text == "", path, f"an empty {who} id", "fill it in or delete the line")
@@ -80,13 +106,17 @@ def interactions(
 
 
 def _times(frame: pd.DataFrame, text: pd.Series, path: Path) -> pd.Series:
+    """Numbers or ISO dates, whichever most of the column is: the two do not compare."""
     number = pd.to_numeric(text, errors="coerce")
-    if number.isna().any():
-        parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
-        bad = parsed.isna() & number.isna()
-        _refuse(frame, bad, path, "a time that is neither a number nor an ISO date", "correct it")
-        number = number.where(number.notna(), parsed.astype("int64") / 1e9)
-    return number.astype(float)
+    finite = pd.Series(np.isfinite(number.to_numpy(dtype=float)), index=text.index)
+    if finite.mean() > 0.5:
+        _refuse(frame, ~finite, path, "a time that is not a number like the others", "correct it")
+        return number
+    parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
+    _refuse(frame, parsed.isna(), path, "a time that is neither a number nor an ISO date",
+            "correct it")
+    # The resolution that pandas picks differs between versions.
+    return parsed.dt.as_unit("us").astype("int64")
 
 
 def _refuse(frame: pd.DataFrame, bad: pd.Series, path: Path, what: str, fix: str) -> None:
@@ -101,12 +131,15 @@ def item_table(path: Path, separator: str, key: str) -> pd.DataFrame:
     if key not in table.columns:
         raise DataError(f"{path.name} has no column {key!r}; its columns are "
                         f"{', '.join(table.columns)}")
-    table[key] = table[key].str.strip()
+    table = table.assign(**{key: table[key].str.strip()})
+    # Quoted texts may run over several lines; the number is that of the line an item starts on.
+    breaks = sum(table[column].str.count("\n") for column in table.columns)
+    lines = pd.DataFrame({"line": table.index + 2 + np.cumsum(breaks) - breaks}, index=table.index)
+    _refuse(lines, table[key] == "", path, "an empty item id", "fill it in or delete the line")
+    negative = table[key].str.fullmatch(r"-\d+")
+    _refuse(lines, negative, path, "a negative item id", "ids must be 0 or more, or text")
     twice = table[key].duplicated()
-    if twice.any():
-        line = int(np.flatnonzero(twice.to_numpy())[0]) + 2
-        raise DataError(f"{path.name} line {line} repeats item {table[key][twice].iloc[0]}; "
-                        "keep one line an item")
+    _refuse(lines, twice, path, "an item a second time", "keep one line an item")
     return table.set_index(key)
 
 
@@ -119,15 +152,17 @@ def feature_matrix(path: Path, rows: int | None) -> np.ndarray:
         matrix = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path.name} is not a .npy array of numbers: {error}") from error
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or matrix.shape[1] == 0:
         raise DataError(f"{path.name} must be a matrix of numbers, one row an item; it has shape "
                         f"{matrix.shape} and type {matrix.dtype}")
     if rows is not None and len(matrix) != rows:
         raise DataError(f"{path.name} has {len(matrix)} rows but there are {rows} items; "
                         "give one row an item, in the order of the item table")
-    bad = ~np.isfinite(matrix.astype(np.float64)).all(axis=1)
+    with np.errstate(over="ignore"):
+        single = matrix.astype(np.float32)
+    bad = ~np.isfinite(single).all(axis=1)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise DataError(f"{path.name} row {row} (counted from 0) holds NaN or infinity; "
-                        "replace it or drop the item")
-    return matrix.astype(np.float32)
+        raise DataError(f"{path.name} row {row} (counted from 0) holds NaN, infinity or a number "
+                        "too large for 32 bits; replace it or drop the item")
+    return single

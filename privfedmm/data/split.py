@@ -1,0 +1,96 @@
+"""Who is held out: leave-one-out by time, as the data says, or at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from privfedmm.data.raw import Raw
+from privfedmm.data.types import DataError
+
+
+def split_of(
+    frame: pd.DataFrame, raw: Raw, seed: int
+) -> tuple[np.ndarray, str, str]:
+    """Where each row of the filtered frame goes: train, validation, test or dropped; with the
+    name of the split and a note in words.
+
+    Raises DataError for a given split that names no test item or names two for a user.
+    """
+    if "split" in frame:
+        return _given_split(frame, raw)
+    if raw.given_test is not None:
+        return _given_test(frame, raw.given_test, seed)
+    if "time" in frame:
+        return _from_last(frame, frame["time"].to_numpy()), "leave-one-out by time", ""
+    shuffled = np.random.default_rng([seed, 1]).random(len(frame))
+    return (
+        _from_last(frame, shuffled),
+        "leave-one-out at random (seeded): the data has no times",
+        f"split seed {seed}",
+    )
+
+
+def _from_last(frame: pd.DataFrame, key: np.ndarray) -> np.ndarray:
+    """Last by key = test, one before = validation; equal keys in file order."""
+    order = np.lexsort((np.arange(len(frame)), key, frame["u"].to_numpy()))
+    back = frame.iloc[order].groupby("u").cumcount(ascending=False).to_numpy()
+    held = np.full(len(frame), "train", dtype=object)
+    held[order[back == 0]] = "test"
+    held[order[back == 1]] = "validation"
+    return held
+
+
+def _given_split(frame: pd.DataFrame, raw: Raw) -> tuple[np.ndarray, str, str]:
+    """The file's own split; of several held-out items of a user the last one is the target."""
+    if not (frame["split"] == "test").any():
+        raise DataError(f"{raw.source}: no interaction that is left is marked test in the given "
+                        "split; mark each user's test item, or remove the column to have one made")
+    held = frame["split"].to_numpy(dtype=object).copy()
+    time = frame["time"].to_numpy() if "time" in frame else np.zeros(len(frame))
+    order = np.lexsort((np.arange(len(frame)), time, frame["u"].to_numpy()))
+    dropped = 0
+    for name in ("validation", "test"):
+        part = order[held[order] == name]
+        later = frame.iloc[part].groupby("u").cumcount(ascending=False).to_numpy() > 0
+        held[part[later]] = "dropped"
+        dropped += int(later.sum())
+    notes = []
+    if dropped:
+        notes.append(f"{dropped} further held-out interactions left out: one target a user.")
+    if not (held == "validation").any():
+        notes.append("the given split has no validation items.")
+    if raw.given_test is not None:
+        notes.append("last_interaction.csv is not used: the split column comes first.")
+    return held, "given split", " ".join(notes)
+
+
+def _given_test(
+    frame: pd.DataFrame, given: pd.DataFrame, seed: int
+) -> tuple[np.ndarray, str, str]:
+    """Named test items; validation = the latest of the rest, or a random one without times."""
+    twice = given.duplicated("user")
+    if twice.any():
+        raise DataError(f"last_interaction.csv line {given[twice].iloc[0]['line']} names a second "
+                        f"test item for user {given[twice].iloc[0]['user']}; keep one")
+    pairs = pd.MultiIndex.from_frame(frame[["user", "item"]])
+    is_test = pairs.isin(pd.MultiIndex.from_frame(given[["user", "item"]]))
+    held = np.full(len(frame), "train", dtype=object)
+    held[is_test] = "test"
+    timed = "time" in frame
+    key = frame["time"].to_numpy() if timed else np.random.default_rng([seed, 2]).random(len(frame))
+    rest = np.flatnonzero(~is_test)
+    order = rest[np.lexsort((rest, key[rest], frame["u"].to_numpy()[rest]))]
+    last = frame.iloc[order].groupby("u").cumcount(ascending=False).to_numpy() == 0
+    held[order[last]] = "validation"
+    how = "latest" if timed else f"random (split seed {seed})"
+    note = f"validation = {how} remaining item of each user."
+    # A pair that was filtered away leaves its user without a test item, which the note says.
+    without = frame.loc[~frame["user"].isin(frame.loc[is_test, "user"]), "user"].drop_duplicates()
+    named = int(without.isin(given["user"]).sum())
+    if named:
+        note += (f" {named} users have no test item: theirs is not among the kept "
+                 "interactions.")
+    if len(without) > named:
+        note += f" {len(without) - named} users have no test item: none is named for them."
+    return held, "leave-one-out, test item given by last_interaction.csv", note
