@@ -139,7 +139,9 @@ def item_table(path: Path, separator: str, key: str) -> pd.DataFrame:
     negative = table[key].str.fullmatch(r"-\d+")
     _refuse(lines, negative, path, "a negative item id", "ids must be 0 or more, or text")
     twice = table[key].duplicated()
-    _refuse(lines, twice, path, "an item a second time", "keep one line an item")
+    if twice.any():
+        raise DataError(f"{path.name} line {lines.loc[twice, 'line'].iloc[0]} repeats item "
+                        f"{table.loc[twice, key].iloc[0]}; keep one line an item")
     return table.set_index(key)
 
 

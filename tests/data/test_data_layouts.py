@@ -143,6 +143,10 @@ def duplicate_line(folder: Path) -> None:
     file.write_text(file.read_text() + file.read_text().splitlines()[2] + "\n")
 
 
+def last(folder: Path, rows: str) -> None:
+    write_csv(folder, "last_interaction.csv", "user_id,item_id\n" + rows)
+
+
 def nan_row(folder: Path) -> None:
     matrix = features(ITEMS + 1)
     matrix[4, 1] = np.nan
@@ -167,12 +171,39 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no npy": (lambda f: write_csv(f, "smell_feat.npy", "hello"), "not a .npy array"),
     "latin-1": (
         lambda f: (f / "interactions.csv").write_bytes("user_id,item_id\nZo\xe9,1\n".encode(
-            "latin-1")), "interactions.csv is not UTF-8"),
+            "latin-1")), "interactions.csv line 2 is not UTF-8"),
     "unlisted item": (lambda f: replace_line(f, 3, "user-0,it77,3,7"),
                       "interactions.csv line 3: item it77 is not in items.csv"),
     "repeated item": (lambda f: write_csv(f, "items.csv", "item_id,title\na,1\nb,2\na,3\n"),
                       "items.csv line 4 repeats item a"),
     "no item table": (lambda f: (f / "items.csv").unlink(), "no items.csv"),
+    "repeated item after a text of three lines": (
+        lambda f: write_csv(f, "items.csv", 'item_id,title\na,"1\n2\n3"\nb,2\na,3\n'),
+        "items.csv line 6 repeats item a"),
+    "empty id in the item table": (lambda f: write_csv(f, "items.csv", "item_id,title\na,1\n,2\n"),
+                                   "items.csv line 3 holds an empty item id"),
+    "short line": (lambda f: replace_line(f, 4, "user-0"), "line 4 holds an empty item id"),
+    "long line": (lambda f: replace_line(f, 4, "user-0,it1,3,4,5"), "interactions.csv .* line 4"),
+    "line after blank ones": (
+        lambda f: (replace_line(f, 4, "\n"), replace_line(f, 9, ",it1,3,7")),
+        "interactions.csv line 9 holds an empty user id"),
+    "endless time": (lambda f: replace_line(f, 4, "user-0,it7,3,inf"),
+                     "line 4 holds a time that is not a number"),
+    "date among numbers": (lambda f: replace_line(f, 4, "user-0,it7,3,2024-01-01"),
+                           "line 4 holds a time that is not a number"),
+    "number beyond float32": (lambda f: np.save(f / "smell_feat.npy", np.full((10, 2), 1e300)),
+                              "smell_feat.npy row 0 .* too large"),
+    "no columns": (lambda f: np.save(f / "smell_feat.npy", np.ones((10, 0))), "must be a matrix"),
+    "complex": (lambda f: np.save(f / "smell_feat.npy", np.ones((10, 2), complex)),
+                "must be a matrix of numbers"),
+    "header only": (lambda f: write_csv(f, "interactions.csv", "user_id,item_id,timestamp\n"),
+                    "interactions.csv holds no interactions"),
+    "plain and packed": (lambda f: ours(f, packed=True), "holds both interactions.csv and"),
+    "unknown user": (lambda f: last(f, "user-0,it0\nghost,it1\n"),
+                     "last_interaction.csv line 3 names item it1 for user ghost, who has no inter"),
+    "pair that is not there": (
+        lambda f: last(f, "user-0,it8\n"),
+        "last_interaction.csv line 2 names item it8 for user user-0, who has no interaction with"),
     "second layout": (lambda f: gfmfr(f), "fits several layouts: ours, GFMFR"),
 }
 
@@ -193,6 +224,9 @@ def test_faults_of_other_layouts(tmp_path: Path) -> None:
         read(tmp_path)
     mmrec(tmp_path)
     np.save(tmp_path / "text_feat.npy", features(4))
+    with pytest.raises(DataError, match=r"text_feat.npy has 4 rows but image_feat.npy has 9"):
+        read(tmp_path)
+    (tmp_path / "image_feat.npy").unlink()
     with pytest.raises(DataError, match=r"item \d has no row in text_feat.npy, which has 4 rows"):
         read(tmp_path)
 
@@ -218,3 +252,70 @@ def test_two_test_items_for_a_user(tmp_path: Path) -> None:
               "user_id,item_id\nuser-0,it0\nuser-0,it1\n")
     with pytest.raises(DataError, match="line 3 names a second test item for user user-0"):
         read(tmp_path)
+
+
+def test_corrupt_archive(tmp_path: Path) -> None:
+    (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(b"")[:10] + b"garbage")
+    with pytest.raises(DataError, match=r"interactions\.csv\.gz cannot be read"):
+        read(tmp_path)
+
+
+def test_negative_k_core(tmp_path: Path) -> None:
+    ours(tmp_path)
+    with pytest.raises(DataError, match="cannot be -2"):
+        read(tmp_path, k_core=-2)
+
+
+def test_trimmed_test_items_are_counted_in_the_note(tmp_path: Path) -> None:
+    ours(tmp_path)
+    first = {u: i for u, i, _ in reversed(pairs()) if u < 4}
+    last(tmp_path, "".join(f"user-{u},{'gone' if u == 0 else f'it{i}'}\n"
+                           for u, i in first.items()))
+    data = read(tmp_path)
+    assert (data.test < 0).tolist() == [True, False, False, False, True, True]
+    assert "1 users have no test item: theirs is not among" in data.protocol.note
+    assert "2 users have no test item: none is named" in data.protocol.note
+
+
+@pytest.mark.parametrize("label", ["train", "valid"])
+def test_a_given_split_without_test_items_is_refused(label: str, tmp_path: Path) -> None:
+    write_csv(tmp_path, "interactions.csv", "user_id,item_id,split\n" + "".join(
+        f"{u},{i},{label if n % EACH == 4 else 'train'}\n"
+        for n, (u, i, _) in enumerate(pairs())))
+    with pytest.raises(DataError, match=r"interactions.csv: no interaction .* is marked test"):
+        read(tmp_path)
+
+
+def test_a_dropped_item_is_not_in_the_data(tmp_path: Path) -> None:
+    mmrec(tmp_path)
+    file = tmp_path / "toy.inter"
+    np.save(tmp_path / "text_feat.npy", features(ITEMS + 1))
+    np.save(tmp_path / "image_feat.npy", features(ITEMS + 1))
+    file.write_text(file.read_text() + f"0\t{ITEMS}\t3\t1\t2\n")  # an earlier test item
+    data = read(tmp_path)
+    assert str(ITEMS) not in data.item_ids
+    assert len(data.items) == len(data.features["text"]) == data.num_items == ITEMS
+    assert "1 further held-out" in data.protocol.note
+
+
+def test_marks_and_byte_order(tmp_path: Path) -> None:
+    """A quotation mark in a tab-separated title; a byte order mark before a header."""
+    recbole(tmp_path)
+    file = tmp_path / "toy.item"
+    file.write_text(file.read_text().replace("Title 3", '"Title 3'))
+    np.save(tmp_path / "text_feat.npy", features(ITEMS))
+    data = read(tmp_path)
+    assert data.items.loc[data.item_ids == "3", "title"].item() == '"Title 3'
+    assert "text_feat.npy not used" in data.protocol.note
+    (tmp_path / "b").mkdir()
+    ours(tmp_path / "b")
+    table = tmp_path / "b" / "interactions.csv"
+    plain = read(tmp_path / "b").sha256
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes() + b"\n\n")
+    assert read(tmp_path / "b").sha256 == plain
+
+
+def test_the_folder_one_is_in_has_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert load(".", k_core=0, seed=0).name == tmp_path.name

