@@ -14,7 +14,7 @@ from rich.console import Console
 
 from experiments import run as runs
 from experiments.config import resolve
-from experiments.errors import INTERRUPTED, UserError
+from experiments.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 from experiments.progress import RunProgress, summary
 from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
 
@@ -58,7 +58,11 @@ def _overrides(pairs: list[str] | None) -> dict[str, Any]:
 def run(
     config: ConfigOption = None,
     dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
-    method: Annotated[str | None, typer.Option(help="gfmfr, backbone or local.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="gfmfr, backbone, local, group_statistics (default with --dp-epsilon), "
+                     "taste, popularity or popularity_profile."),
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="mf or fedrap.")] = None,
     mode: Annotated[str | None, typer.Option(help="default or reference.")] = None,
     modalities: Annotated[
@@ -68,6 +72,18 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
     aggregation: Annotated[str | None, typer.Option(help="plain.")] = None,
+    dp_epsilon: Annotated[
+        float | None, typer.Option(help="Budget of the whole run; inf: clip without noise.")
+    ] = None,
+    dp_delta: Annotated[
+        float | None, typer.Option(help="Default min(1e-5, users^-1.1); below 1 / users.")
+    ] = None,
+    trust: Annotated[str | None, typer.Option(help="central or local.")] = None,
+    sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
+    sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="csprng, or simulation: repeatable, protects nobody.")
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Name of the run in tables.")] = None,
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
@@ -79,6 +95,8 @@ def run(
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust,
+        "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
         "label": label, "algorithm.modalities": _modalities(modalities), **_overrides(settings),
     }
     if resume is not None:
@@ -96,7 +114,8 @@ def run(
             f"{time.strftime('%Y%m%d-%H%M%S')}"
         )
         with RunProgress(console, resolved.rounds) as progress:
-            record = _interruptible(lambda: runs.start(resolved, folder, progress), folder)
+            record = _interruptible(
+                lambda: runs.start(resolved, folder, progress, progress.announce), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:
@@ -159,16 +178,39 @@ def bench_round(
 
 
 @app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without the slow accountants for sampled rounds.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Check a run's budget: hash chain, record and config against it, independent prices."""
+    from experiments.audit import audit_run, tables
+
+    result = audit_run(folder, quick)
+    if json_:
+        print(json.dumps(result))
+    else:
+        for table in tables(result):
+            _console().print(table, highlight=False)
+    if result["faults"]:
+        raise UserError("audit: " + "; ".join(result["faults"]), PRIVACY_VIOLATION)
+
+
+@app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="TOML with [base], [[variants]] and seeds.")],
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
 ) -> None:
-    """Run every variant with every seed; what is finished is not run again."""
+    """Run every variant at every epsilon with every seed; what is finished is not run again."""
     from experiments.sweep import run_sweep
 
     console = _console()
-    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False))
+    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
+              processes)
 
 
 @app.command()

@@ -12,13 +12,23 @@ from pydantic import Field, ValidationError
 
 from experiments.errors import UserError
 from privfedmm.settings import (
+    PRIVATE_ROUNDS,
     AlgorithmSettings,
     Settings,
     default_settings,
+    private_updates,
     reference_settings,
 )
+from privfedmm.statistics import StatisticsSettings
 
-Method = Literal["gfmfr", "backbone", "local"]
+Method = Literal["gfmfr", "backbone", "local", "group_statistics", "taste", "popularity",
+                 "popularity_profile"]
+STATISTICS: dict[str, dict[str, Any]] = {
+    "group_statistics": {},
+    "taste": {"groups": 0},
+    "popularity_profile": {"groups": 0, "personal": "cosine"},
+    "popularity": {"groups": 0, "personal": "none"},
+}
 
 
 class EvaluationSettings(Settings):
@@ -29,6 +39,21 @@ class EvaluationSettings(Settings):
     patience: Annotated[int, Field(ge=0)] = 0  # evaluations without a better one; 0: never stop
 
 
+class DPSettings(Settings):
+    """Differential privacy: what is promised, and with what mechanism. No promise is a default."""
+
+    epsilon: Annotated[float, Field(gt=0)]  # inf: clip, but add no noise and promise nothing
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: min(1e-5, users^-1.1)
+    unit: Literal["user"] = "user"
+    trust: Literal["central", "local", "distributed"] = "central"
+    sampling: Literal["everyone", "poisson", "fixed"] = "everyone"
+    sampling_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    # csprng: from the operating system, no run can be repeated. simulation: from the seed.
+    noise: Literal["csprng", "simulation"] = "csprng"
+    subspace_rank: Annotated[int, Field(ge=0)] = 64  # gfmfr, backbone: 0 for the whole table
+
+
 class RunConfig(Settings):
     """One run, fully resolved."""
 
@@ -36,6 +61,8 @@ class RunConfig(Settings):
     k_core: Annotated[int, Field(ge=0)] = 5
     split_seed: int = 0
     label: str = ""  # names the run in tables
+    series: str = ""  # names the curve over epsilon that the run is a point of
+    max_users: Annotated[int, Field(ge=0)] = 0  # a random part of the users; 0: all
     method: Method = "gfmfr"
     mode: Literal["default", "reference"] = "default"
     rounds: Annotated[int, Field(ge=1)] = 50
@@ -46,6 +73,8 @@ class RunConfig(Settings):
                                   "popularity_profile", "ease")
     evaluation: EvaluationSettings = EvaluationSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+    dp: DPSettings | None = None
 
 
 def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
@@ -57,17 +86,34 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     for path, value in flags.items():
         if value is not None:
             _put(values, path, value)
+    if isinstance(values.get("dp"), dict) and "epsilon" not in values["dp"]:
+        given = ", ".join(f"dp.{name}" for name in values["dp"])
+        raise UserError(f"{given}: give --dp-epsilon as well; nothing private follows without it")
+    try:
+        return RunConfig.model_validate(_merge(_defaults(values), values))
+    except ValidationError as error:
+        raise UserError(_sentence(error, file)) from error
+
+
+def _defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Defaults that depend on other settings: method, rounds, rates, statistics."""
     try:
         backbone = values["algorithm"]["model"]["backbone"]
     except (KeyError, TypeError):
         backbone = "mf"
+    private = "dp" in values
     reference = values.get("mode", "default") == "reference"
+    method = values.get("method", "group_statistics" if private and not reference else "gfmfr")
     base = reference_settings() if reference else default_settings(str(backbone))
-    values = _merge({"algorithm": base.model_dump()}, values)
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        raise UserError(_sentence(error, file)) from error
+    out: dict[str, Any] = {"method": method, "algorithm": base.model_dump()}
+    if method in STATISTICS:
+        out["statistics"] = STATISTICS[method]
+        out["rounds"] = 2 if method == "group_statistics" else 1
+    elif private:
+        # Noise grows with the root of the rounds, and with what is released beside the table.
+        out["rounds"] = PRIVATE_ROUNDS
+        out["algorithm"] = base.model_copy(update=private_updates(base)).model_dump()
+    return out
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -82,7 +128,10 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 def to_toml(config: RunConfig) -> str:
     """The config as TOML text that `resolve` reads back to the same config."""
-    return tomli_w.dumps(config.model_dump(mode="json"))
+    values = config.model_dump(mode="json", exclude_none=True)
+    if config.dp is not None:
+        values["dp"]["epsilon"] = config.dp.epsilon  # JSON has no infinity, TOML has
+    return tomli_w.dumps(values)
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

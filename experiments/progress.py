@@ -40,6 +40,12 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
+    def announce(self, lines: list[str]) -> None:
+        """Show what the run promises."""
+        self._console.print("privacy statement", style="bold")
+        for line in lines:
+            self._console.print(f"  {line}", highlight=False, soft_wrap=True)
+
     def __call__(self, row: dict[str, Any]) -> None:
         """Show a finished round."""
         note = f"loss {row['simulation_loss']:.4f}"
@@ -73,6 +79,12 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
                     f"{groups['adjusted_rand_index']:.3f}"
         console.print(text, highlight=False)
     privacy = record["privacy"]
-    claim = "none" if privacy["epsilon"] is None else f"{privacy['epsilon']:g}"
-    console.print(f"epsilon: {claim} ({privacy['reason']})", highlight=False)
+    if privacy["epsilon"] is None:
+        console.print(f"epsilon: none ({privacy['reason']})", highlight=False)
+    else:
+        console.print(
+            f"epsilon: {privacy['epsilon_spent']:.4g} spent of {privacy['epsilon']:.4g} at delta "
+            f"{privacy['delta']:.3g}; {privacy['unit']} level, {privacy['adjacency']}, trust "
+            f"{privacy['trust']}, noise {privacy['noise_source']}; what is not covered: "
+            f"{folder}/record.json", highlight=False)
     console.print(f"record: {folder}/record.json", highlight=False)

@@ -15,12 +15,14 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from experiments.config import RunConfig
+from experiments.files import finite
 from experiments.session import Session
-from privacy import PrivacyStack
 from privfedmm.data import Dataset
 from privfedmm.evaluation import EvalProtocol, metrics_from_ranks
+from privfedmm.gfmfr.algorithm import GFMFR
 
-_PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn")
+_PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
+             "cryptography")
 _SIMULATION_ONLY = [
     "training loss, validation and test metrics, group sizes: computed in one process that plays "
     "all clients; no client sends them and no claim covers them",
@@ -41,55 +43,56 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
     }
 
 
-def protocol_section(data: Dataset, protocol: EvalProtocol) -> dict[str, Any]:
+def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> dict[str, Any]:
     """How the data was split and how models are ranked."""
     return {
         "split": data.protocol.split,
         "split_ties": data.protocol.ties,
         "split_note": data.protocol.note,
-        "selection": "the round with the best validation ndcg@50; its test metrics are reported",
+        "selection": (
+            "the last round, whatever its metrics: choosing one would be a release" if private
+            else "the round with the best validation ndcg@50; its test metrics are reported"),
         **protocol.describe(),
     }
 
 
-def privacy_section(stack: PrivacyStack, config: RunConfig) -> dict[str, Any]:
-    """What left the clients and what is claimed about it. Without noise: nothing, and why."""
-    counts = Counter(entry.name for entry in stack.ledger.entries)
-    spent = stack.ledger.epsilon()
-    claimed = math.isfinite(spent)
-    kinds = {release.name: release for release in stack.releases}
-    reason = (
-        "nothing leaves the clients" if claimed else
-        "no privacy is claimed: uploads carry no noise and the server reads them in the clear, so "
-        "every release is charged as NonPrivate (epsilon is infinite)"
-    )
-    if any(release.kind == "individual" for release in stack.releases):
-        reason += "; reference grouping clusters every client's own parameters on the server"
+def privacy_section(session: Session) -> dict[str, Any]:
+    """What left the clients, what is claimed about it, and against whom. None where nothing is."""
+    stack, promise = session.stack, session.statement
+    entries = stack.ledger.entries
+    budget = session.planned.budget
+    spent = None
+    if promise.epsilon is not None:
+        # Without a budget the only finite price is that of an empty ledger.
+        spent = stack.ledger.spent(budget.delta if budget else 1e-5)
+        spent = spent if math.isfinite(spent) else None
+    counts = Counter((e.name, e.event, e.noise_multiplier, e.clip_norm) for e in entries)
+    meanings = {release.name: (release.meaning, release.kind) for release in stack.releases}
+    joint = ("every upload of a client as one vector, clipped together: "
+             + ", ".join(release.name for release in stack.releases))
     return {
-        "unit": "user",
-        "adjacency": stack.sampling.adjacency,
-        "trust": "central",
+        **promise.to_json(),
+        "epsilon_spent": spent,
         "aggregation": stack.aggregator.name,
         "server_sees": stack.aggregator.server_sees if stack.releases else "nothing",
-        "epsilon": spent if claimed else None,
-        "delta": 0.0 if claimed else None,
-        "epsilon_vs_server": spent if claimed else None,
-        "epsilon_vs_observers": spent if claimed else None,
-        "reason": reason,
-        "rounds": len({entry.round for entry in stack.ledger.entries}),
-        "noise_source": "none",
+        "rounds": len({entry.round for entry in entries}),
+        "rounds_planned": session.planned.rounds,
+        "settings_chosen": "the run chose nothing by metrics: groups and rounds follow from users "
+                           "and noise; the other settings are the config's",
+        "ledger_digest": entries[-1].digest if entries else None,
         "releases": [
             {
                 "name": name,
-                "meaning": kinds[name].meaning,
-                "kind": kinds[name].kind,
-                "event": "NonPrivate",
-                "noise_multiplier": None,
-                "clip_norm": None,
+                "meaning": meanings.get(name, (joint, "sum"))[0],
+                "kind": meanings.get(name, (joint, "sum"))[1],
+                "event": event,
+                "noise_multiplier": multiplier,
+                "clip_norm": clip,
                 "count": count,
                 "sampling_rate": stack.sampling.rate,
             }
-            for name, count in sorted(counts.items())
+            for (name, event, multiplier, clip), count in sorted(
+                counts.items(), key=lambda item: item[0][0])
         ],
         "simulation_only": _SIMULATION_ONLY,
     }
@@ -97,14 +100,13 @@ def privacy_section(stack: PrivacyStack, config: RunConfig) -> dict[str, Any]:
 
 def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
     """Sizes of the groups at the best round, and their agreement with a planted truth."""
-    if session.algorithm.settings.groups.grouping == "none" or not session.best_model:
+    found = session.algorithm.groups_of(session.best_model) if session.best_model else None
+    if found is None:
         return None
-    group = session.best_model["clients"]["group"].numpy()
+    kind, group, groups = found
     out: dict[str, Any] = {
-        "grouping": session.algorithm.settings.groups.grouping,
-        "sizes": np.bincount(
-            group, minlength=session.algorithm.settings.groups.groups
-        ).tolist(),
+        "grouping": kind,
+        "sizes": np.bincount(group, minlength=groups).tolist(),
     }
     if data.truth is not None:
         out["adjusted_rand_index"] = float(adjusted_rand_score(data.truth.user_group, group))
@@ -145,12 +147,17 @@ def build(
     return {
         "format": 1,
         "label": session.config.label,
+        "series": session.config.series,
         "method": session.config.method,
+        "dp_epsilon": (
+            None if session.config.dp is None else
+            finite(session.config.dp.epsilon) or "inf"),
         "mode": session.config.mode,
-        "backbone": session.algorithm.backbone.name,
+        "backbone": (
+            session.algorithm.backbone.name if isinstance(session.algorithm, GFMFR) else "none"),
         "seed": session.config.seed,
         "dataset": dataset_section(data),
-        "protocol": protocol_section(data, protocol),
+        "protocol": protocol_section(data, protocol, session.config.dp is not None),
         "rounds_run": session.state.round,
         "best_round": session.best.round + 1,
         "metrics": {
@@ -158,7 +165,7 @@ def build(
         },
         "baselines": baselines,
         "groups": groups_section(session, data),
-        "privacy": privacy_section(session.stack, session.config),
+        "privacy": privacy_section(session),
         "costs": {
             "seconds": {
                 k.removeprefix("seconds_"): v

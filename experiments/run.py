@@ -14,35 +14,47 @@ from experiments import record as records
 from experiments.config import RunConfig, resolve, to_toml
 from experiments.errors import UserError
 from experiments.files import write_json, write_text
+from experiments.protection import overspent
 from experiments.session import Session
-from privacy import UploadError
+from privacy import BudgetError, UploadError
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import DataError, Dataset, load
 from privfedmm.evaluation import EvalProtocol, ScoreError, evaluate
 from privfedmm.federation import Simulator, run_round
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
+STATEMENT = "statement.json"
 Listener = Callable[[dict[str, Any]], None]
+Announce = Callable[[list[str]], None]
 
 
 def load_data(config: RunConfig) -> Dataset:
     """The data of a config. Raises UserError for faults in it."""
     try:
-        return load(config.dataset, k_core=config.k_core, seed=config.split_seed)
+        return load(config.dataset, k_core=config.k_core, seed=config.split_seed,
+                    max_users=config.max_users)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
 
 
-def start(config: RunConfig, out: Path, listen: Listener) -> dict[str, Any]:
-    """A new run in folder `out`, which must be absent or empty; its record."""
+def start(
+    config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None
+) -> dict[str, Any]:
+    """A new run in folder `out`, which must be absent or empty; its record.
+
+    announce: told what the run promises, before its first round.
+    """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
                         f"that run with --resume {out}")
     records.set_threads(config.threads)
     data = load_data(config)
-    session = Session.start(config, data)
+    session = Session.start(config, data, out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, to_toml(config))
+    if config.dp is not None:
+        write_json(out / STATEMENT, session.statement.to_json())
+        announce(session.statement.lines())
     session.save(out, data.sha256)
     return _play(session, data, out, listen)
 
@@ -57,7 +69,7 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
     config = resolve(out / CONFIG, {})
     records.set_threads(config.threads)
     data = load_data(config)
-    session = Session.start(config, data)
+    session = Session.start(config, data, out)
     session.restore(out, data.sha256)
     return _play(session, data, out, listen)
 
@@ -67,7 +79,7 @@ def _play(session: Session, data: Dataset, out: Path, listen: Listener) -> dict[
     protocol = EvalProtocol(config.evaluation.sampled_negatives, config.seed)
     write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
     try:
-        while session.state.round < config.rounds and not session.best.stop:
+        while session.state.round < session.planned.rounds and not session.best.stop:
             row = _round(session, data, protocol)
             session.rows.append(row)
             with (out / ROUNDS).open("a", encoding="utf-8") as lines:
@@ -77,6 +89,8 @@ def _play(session: Session, data: Dataset, out: Path, listen: Listener) -> dict[
         started = time.perf_counter()
         lines_ = baseline_metrics(data, config.baselines, config.seed, protocol)
         session.totals["seconds_baselines"] = time.perf_counter() - started
+    except BudgetError as error:
+        raise overspent(error) from error
     except (UploadError, ScoreError) as error:
         raise UserError(f"round {session.state.round + 1}: {error}") from error
     except ValueError as error:
@@ -103,8 +117,12 @@ def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str,
         "bytes_up_per_client": report.costs.bytes_up_per_client,
         "bytes_down_per_client": report.costs.bytes_down_per_client,
     }
-    last = number + 1 == config.rounds
-    if last or (number + 1) % config.evaluation.every == 0:
+    if config.dp is not None:
+        row |= {"simulation_zeroed": report.costs.simulation_zeroed,
+                "simulation_shortened": report.costs.simulation_shortened}
+    last = number + 1 == session.planned.rounds
+    # Under a budget the last round is the result: choosing one by its metrics would be a release.
+    if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):
         row |= _judge(session, data, protocol, number)
     judged = time.perf_counter()
     _add(session.totals, "seconds_train", trained - started)
@@ -125,10 +143,7 @@ def _judge(
     validation = result.metrics["validation"]
     if session.best.better(validation["ndcg@50"], number):
         session.best_ranks = result.ranks
-        session.best_model = {
-            "state": session.state.state_dict(),
-            "clients": session.clients.copy().state_dict(),
-        }
+        session.best_model = session.algorithm.to_saved(session.state, session.clients)
     return {"validation": validation, "best": session.best.round == number}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,19 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.config import RunConfig
+from experiments import protection
+from experiments.config import STATISTICS, RunConfig
 from experiments.errors import UserError
 from experiments.files import save_tensors, write_json
-from privacy import Ledger, PrivacyStack
+from privacy import Ledger, LedgerError, PrivacyStack, Statement
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
 from privfedmm.features import select
+from privfedmm.federation import Algorithm
 from privfedmm.gfmfr.algorithm import GFMFR
-from privfedmm.gfmfr.state import Clients, ServerState
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, backbone_only
+from privfedmm.statistics import GroupStatistics
+from privfedmm.statistics.public import PublicItems
 
-CHECKPOINT, LEDGER = "checkpoint.pt", "ledger.json"
+CHECKPOINT = "checkpoint.pt"
 
 
 def method_settings(config: RunConfig) -> AlgorithmSettings:
@@ -37,15 +39,40 @@ def method_settings(config: RunConfig) -> AlgorithmSettings:
     return config.algorithm
 
 
+def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) -> Algorithm:
+    """The method of a run. Raises UserError for settings that do not fit."""
+    settings = method_settings(config)
+    try:
+        chosen = select(data.features, settings.modalities)
+        if config.method in STATISTICS:
+            noise = planned.noise_stddev(config.dp, data.num_users) if config.dp else 0.0
+            statistics = config.statistics.model_copy(update={"groups": planned.groups})
+            method = GroupStatistics(
+                statistics, data.train, PublicItems(chosen, data.num_items, statistics),
+                config.seed, noise, data.train_age)
+            if config.rounds < method.rounds:
+                raise UserError(f"rounds: method {config.method} makes its releases in "
+                                f"{method.rounds} rounds, got {config.rounds}; leave --rounds out")
+            return method
+        return GFMFR(
+            settings, data.train, FeatureViews(chosen, data.num_items, settings), config.rounds,
+            config.seed, federated=config.method != "local",
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
 @dataclass
 class Session:
     """Everything that changes over rounds, plus what it is computed with."""
 
     config: RunConfig
-    algorithm: GFMFR
+    algorithm: Algorithm
+    planned: protection.Plan
     stack: PrivacyStack
-    state: ServerState
-    clients: Clients
+    statement: Statement
+    state: Any
+    clients: Any
     best: BestRound
     best_ranks: dict[str, np.ndarray] = field(default_factory=dict)
     best_model: dict[str, Any] = field(default_factory=dict)
@@ -53,22 +80,25 @@ class Session:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, config: RunConfig, data: Dataset) -> Session:
-        """A session before its first round. Raises UserError for settings that do not fit."""
-        settings = method_settings(config)
-        try:
-            chosen = select(data.features, settings.modalities)
-            views = FeatureViews(chosen, data.num_items, settings)
-            algorithm = GFMFR(
-                settings, data.train, views, config.rounds, config.seed,
-                federated=config.method != "local",
-            )
-        except ValueError as error:
-            raise UserError(str(error)) from error
+    def start(cls, config: RunConfig, data: Dataset, folder: Path | None = None) -> Session:
+        """A session before its first round, its ledger kept in `folder` where given.
+
+        Raises UserError for settings that do not fit.
+        """
+        planned = protection.plan(config, data.num_users)
+        algorithm = build_algorithm(config, data, planned)
+        if folder is None:
+            ledger, vault = Ledger((), planned.budget), None
+        else:
+            ledger = protection.ledger_keeper(folder, planned.budget)
+            vault = protection.FileVault(folder)
+        stack = protection.build(config, planned, algorithm, ledger, vault)
         return cls(
             config=config,
             algorithm=algorithm,
-            stack=PrivacyStack(algorithm.releases, Ledger()),
+            planned=planned,
+            stack=stack,
+            statement=protection.statement(config, planned, stack, data.num_users),
             state=algorithm.initial_state(),
             clients=algorithm.initial_clients(),
             best=BestRound(config.evaluation.patience),
@@ -76,15 +106,12 @@ class Session:
 
     def save(self, folder: Path, data_hash: str) -> None:
         """Write ledger and checkpoint; the checkpoint last, so that it never runs ahead."""
-        write_json(folder / LEDGER, self.stack.ledger.to_json())
-        fusion = self.algorithm.server.fusion
+        write_json(folder / protection.LEDGER, self.stack.ledger.to_json())
         save_tensors(
             folder / CHECKPOINT,
             {
                 "data": data_hash,
-                "state": self.state.state_dict(),
-                "clients": self.clients.state_dict(),
-                "fusion": None if fusion is None else fusion.state_dict(),
+                "model": self.algorithm.to_saved(self.state, self.clients),
                 "best": vars(self.best),
                 "best_ranks": {n: torch.from_numpy(r) for n, r in self.best_ranks.items()},
                 "best_model": self.best_model,
@@ -94,27 +121,29 @@ class Session:
         )
 
     def restore(self, folder: Path, data_hash: str) -> None:
-        """Continue from a checkpoint. Raises UserError where it does not belong to this run."""
+        """Continue from a checkpoint. Raises UserError where it does not belong to this run.
+
+        A round that was charged but not checkpointed is played again: without a mechanism it
+        uploads the same values; with one, the stack hands out what was released then.
+        """
         try:
             saved = torch.load(folder / CHECKPOINT, weights_only=True)
-            ledger = Ledger.from_json(json.loads((folder / LEDGER).read_text(encoding="utf-8")))
+            ledger = protection.ledger_keeper(
+                folder, self.planned.budget, protection.read_ledger(folder))
+            if saved["data"] != data_hash:
+                raise UserError("--resume: the data set has changed since the run began; "
+                                "start a new run")
+            self.state, self.clients = self.algorithm.from_saved(saved["model"])
+        except LedgerError as error:
+            raise protection.overspent(error) from error
         except (
             OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
             pickle.UnpicklingError,
         ) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
-        if saved["data"] != data_hash:
-            raise UserError("--resume: the data set has changed since the run began; "
-                            "start a new run")
-        self.state = ServerState.from_state_dict(saved["state"])
-        self.clients = Clients(**saved["clients"])
-        if self.algorithm.server.fusion is not None:
-            self.algorithm.server.fusion.load_state_dict(saved["fusion"])
         self.best = BestRound(**saved["best"])
         self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}
         self.best_model = saved["best_model"]
         self.totals, self.rows = saved["totals"], saved["rows"]
-        # A round that was charged but not checkpointed is played again with the same streams and
-        # uploads the same values; its charge is taken back with it and made anew.
-        kept = [e for e in ledger.entries if e.round < self.state.round]
-        self.stack = PrivacyStack(self.algorithm.releases, Ledger(kept))
+        self.stack = protection.build(
+            self.config, self.planned, self.algorithm, ledger, protection.FileVault(folder))

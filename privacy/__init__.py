@@ -1,9 +1,21 @@
 """Privacy modules: they know vectors, clients and bytes, and nothing of items or training."""
 
+from privacy.accounting import PricingError, calibrate, epsilon
 from privacy.aggregation import Aggregator, PlainAggregator, Session
-from privacy.ledger import Entry, Ledger, LedgerError
-from privacy.sampling import Cohort, Everyone, Sampling
-from privacy.stack import Gate, PrivacyStack, Totals
+from privacy.bounds import Bound, ChainError
+from privacy.ledger import Budget, BudgetError, Entry, Ledger, LedgerError
+from privacy.randomness import SimulationSource, Source, SystemSource
+from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
+from privacy.stack import Gate, PrivacyStack, Totals, Vault
+from privacy.statement import Statement, state
+from privacy.transforms import (
+    GaussianNoise,
+    JointClip,
+    Mechanism,
+    Project,
+    Quantise,
+    chain,
+)
 from privacy.uploads import (
     Collected,
     Dense,
@@ -18,24 +30,45 @@ from privacy.uploads import (
 
 __all__ = [
     "Aggregator",
+    "Bound",
+    "Budget",
+    "BudgetError",
+    "ChainError",
     "Cohort",
     "Collected",
     "Dense",
     "Entry",
     "Everyone",
+    "FixedSize",
     "Gate",
+    "GaussianNoise",
+    "JointClip",
     "Kind",
     "Ledger",
     "LedgerError",
+    "Mechanism",
     "Part",
     "PlainAggregator",
+    "Poisson",
+    "PricingError",
     "PrivacyStack",
+    "Project",
+    "Quantise",
     "Release",
     "Sampling",
     "Session",
+    "SimulationSource",
     "Slotted",
+    "Source",
+    "Statement",
+    "SystemSource",
     "Totals",
     "Touched",
     "UploadError",
     "Uploads",
+    "Vault",
+    "calibrate",
+    "chain",
+    "epsilon",
+    "state",
 ]

@@ -4,47 +4,88 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from privacy.accounting import KNOWN, epsilon
 
 GENESIS = "0" * 64
+Status = Literal["released", "aborted"]
 
 
 class LedgerError(ValueError):
     """A ledger whose entries do not follow from one another, or that would charge twice."""
 
 
+class BudgetError(LedgerError):
+    """A release that would spend more than the budget."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What may be spent in all."""
+
+    epsilon: float
+    delta: float
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One release of one round. `event` is `NonPrivate` where nothing bounds what it tells."""
+    """One release of one round. `event` is `NonPrivate` where nothing bounds what it tells.
+
+    noise_multiplier: noise standard deviation / clip_norm. status `aborted`: the round failed
+    after uploads, and counts all the same. attempt: how many aborted ones came before.
+    """
 
     round: int
+    attempt: int
     name: str
     event: str
+    status: Status
     noise_multiplier: float | None
     clip_norm: float | None
     sampling_rate: float
+    population: int
     cohort: int
     previous: str
     digest: str
 
 
-def _digest(fields: dict[str, object]) -> str:
+def _digest(fields: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 class Ledger:
-    """Append-only list of releases. Entries are data; pricing them is somebody else's work."""
+    """Append-only list of releases under a budget (None: nothing is claimed, nothing refused).
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    keep: called with the ledger after each charge and before the release, to make it durable.
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[Entry] = (),
+        budget: Budget | None = None,
+        keep: Callable[[Ledger], None] | None = None,
+    ) -> None:
         self._entries: list[Entry] = list(entries)
+        self.budget = budget
+        self._keep = keep
         self.verify()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The entries in the order in which they were charged."""
         return tuple(self._entries)
+
+    def released(self, round_: int) -> tuple[Entry, ...]:
+        """The entries of a round that were released, none where it was not."""
+        return tuple(e for e in self._entries if e.round == round_ and e.status == "released")
+
+    def attempt(self, round_: int) -> int:
+        """How often a round was aborted so far."""
+        return len({e.attempt for e in self._entries
+                    if e.round == round_ and e.status == "aborted"})
 
     def charge(
         self,
@@ -55,31 +96,73 @@ class Ledger:
         noise_multiplier: float | None,
         clip_norm: float | None,
         sampling_rate: float,
+        population: int,
         cohort: int,
+        status: Status = "released",
     ) -> Entry:
-        """Append one release. Raises LedgerError where the round's release was charged before."""
-        if event != "NonPrivate":
+        """Append one release: what `check` gives.
+
+        Raises what `check` raises; nothing is appended then. An aborted round has happened: it is
+        appended whatever it costs.
+        """
+        entry = self.check(
+            round_=round_, name=name, event=event, noise_multiplier=noise_multiplier,
+            clip_norm=clip_norm, sampling_rate=sampling_rate, population=population,
+            cohort=cohort, status=status,
+        )
+        self._entries.append(entry)
+        if self._keep:
+            self._keep(self)
+        return entry
+
+    def check(
+        self,
+        *,
+        round_: int,
+        name: str,
+        event: str,
+        noise_multiplier: float | None,
+        clip_norm: float | None,
+        sampling_rate: float,
+        population: int,
+        cohort: int,
+        status: Status = "released",
+    ) -> Entry:
+        """The entry that a charge would append.
+
+        Raises LedgerError for an event without a price or a release charged before, BudgetError
+        where the budget would be overspent.
+        """
+        if event not in KNOWN:
             raise LedgerError(f"no price is known for the event {event!r}; it cannot be released")
-        if any(e.round == round_ and e.name == name for e in self._entries):
+        if any(e.name == name for e in self.released(round_)):
             raise LedgerError(f"release {name!r} of round {round_} is already in the ledger")
-        previous = self._entries[-1].digest if self._entries else GENESIS
-        fields: dict[str, object] = {
+        fields: dict[str, Any] = {
             "round": round_,
+            "attempt": self.attempt(round_),
             "name": name,
             "event": event,
+            "status": status,
             "noise_multiplier": noise_multiplier,
             "clip_norm": clip_norm,
             "sampling_rate": sampling_rate,
+            "population": population,
             "cohort": cohort,
-            "previous": previous,
+            "previous": self._entries[-1].digest if self._entries else GENESIS,
         }
-        entry = Entry(**fields, digest=_digest(fields))  # type: ignore[arg-type]
-        self._entries.append(entry)
+        entry = Entry(**fields, digest=_digest(fields))
+        if self.budget is not None and status == "released":
+            after = epsilon([*self._entries, entry], self.budget.delta)
+            if after > self.budget.epsilon * (1 + 1e-6):
+                raise BudgetError(
+                    f"round {round_} would spend epsilon {after:.4f} in all, more than the budget "
+                    f"of {self.budget.epsilon:g} at delta {self.budget.delta:g}; it is not "
+                    "released")
         return entry
 
-    def epsilon(self) -> float:
-        """Spent epsilon: 0 for an empty ledger, infinite once anything was released unprotected."""
-        return math.inf if self._entries else 0.0
+    def spent(self, delta: float) -> float:
+        """Epsilon of everything in the ledger; infinite once anything left unprotected."""
+        return epsilon(self._entries, delta)
 
     def verify(self) -> None:
         """Raise LedgerError where an entry was altered, removed or reordered."""
@@ -97,6 +180,15 @@ class Ledger:
         return [asdict(entry) for entry in self._entries]
 
     @classmethod
-    def from_json(cls, rows: Iterable[dict[str, object]]) -> Ledger:
-        """The ledger of `to_json`. Raises LedgerError where the chain is broken."""
-        return cls(Entry(**row) for row in rows)  # type: ignore[arg-type]
+    def from_json(
+        cls,
+        rows: Iterable[dict[str, object]],
+        budget: Budget | None = None,
+        keep: Callable[[Ledger], None] | None = None,
+    ) -> Ledger:
+        """The ledger of `to_json`. Raises LedgerError where the chain or an entry is broken."""
+        try:
+            entries = [Entry(**row) for row in rows]  # type: ignore[arg-type]
+        except TypeError as error:
+            raise LedgerError(f"an entry of the ledger is malformed ({error})") from error
+        return cls(entries, budget, keep)

@@ -7,17 +7,26 @@ from typing import Protocol
 
 import numpy as np
 
+from privacy.randomness import Source
+
+ZERO_OUT = "zero-out of one user (the number of users is public)"
+REPLACE_ONE = "replacement of one user's whole data"
+
 
 @dataclass(frozen=True)
 class Cohort:
-    """The clients of one round: ids [cohort] int64, ascending, and the round they serve."""
+    """The clients of one round: ids [cohort] int64, ascending, and the round they serve.
+
+    denominator: the public number that averages are divided by, never the realised count.
+    """
 
     round: int
     ids: np.ndarray
+    denominator: float
 
 
 class Sampling(Protocol):
-    """Draws a cohort, and states the adjacency and the sampling rate that the draw implies."""
+    """Draws a cohort, and states the adjacency, the rate and the event that the draw implies."""
 
     @property
     def adjacency(self) -> str:
@@ -29,7 +38,12 @@ class Sampling(Protocol):
         """Probability that a given client takes part in a given round."""
         ...
 
-    def draw(self, population: int, round_: int) -> Cohort:
+    @property
+    def event(self) -> str:
+        """Name under which the ledger charges a Gaussian release under this sampling."""
+        ...
+
+    def draw(self, population: int, round_: int, source: Source) -> Cohort:
         """The cohort of a round."""
         ...
 
@@ -38,11 +52,60 @@ class Sampling(Protocol):
 class Everyone:
     """Full participation: every client, every round; no amplification is claimed."""
 
-    adjacency: str = "zero-out of one user (the number of users is public)"
+    adjacency: str = ZERO_OUT
     rate: float = 1.0
+    event: str = "Gaussian"
 
-    def draw(self, population: int, round_: int) -> Cohort:
+    def draw(self, population: int, round_: int, source: Source) -> Cohort:
         """All clients 0..population-1. Raises ValueError for an empty population."""
         if population < 1:
             raise ValueError("a cohort needs at least one client")
-        return Cohort(round_, np.arange(population, dtype=np.int64))
+        return Cohort(round_, np.arange(population, dtype=np.int64), float(population))
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Each client by its own coin of probability `rate`: the only sampling that PLD can amplify."""
+
+    rate: float
+    adjacency: str = ZERO_OUT
+    event: str = "PoissonSampledGaussian"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rate < 1:
+            raise ValueError(f"the Poisson rate must be between 0 and 1, got {self.rate}")
+
+    def draw(self, population: int, round_: int, source: Source) -> Cohort:
+        """A cohort of random size, maybe empty."""
+        coins = source.uniform("cohort", round_, population) <= self.rate
+        return Cohort(round_, np.flatnonzero(coins), population * self.rate)
+
+
+@dataclass(frozen=True)
+class FixedSize:
+    """`size` clients without replacement out of `population`.
+
+    Replace-one adjacency: the realised size is public, so a user cannot just be left out.
+    """
+
+    size: int
+    population: int
+    adjacency: str = REPLACE_ONE
+    event: str = "FixedSizeSampledGaussian"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.size < self.population:
+            raise ValueError(f"a fixed cohort must be between 1 and {self.population - 1} clients, "
+                             f"got {self.size}")
+
+    @property
+    def rate(self) -> float:
+        return self.size / self.population
+
+    def draw(self, population: int, round_: int, source: Source) -> Cohort:
+        """Exactly `size` clients. Raises ValueError for another population than stated."""
+        if population != self.population:
+            raise ValueError(f"the cohort is planned for {self.population} clients, "
+                             f"not {population}")
+        order = np.argsort(source.uniform("cohort", round_, population), kind="stable")
+        return Cohort(round_, np.sort(order[: self.size]), float(self.size))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from privacy.aggregation.plain import PlainAggregator
 from privacy.aggregation.protocol import Aggregator, Session, Sums
-from privacy.ledger import Entry, Ledger
+from privacy.bounds import ChainError
+from privacy.ledger import Entry, Ledger, Status
+from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
+from privacy.transforms import Mechanism
 from privacy.uploads import Collected, Release, UploadError, Uploads
+
+JOINT = "joint"
 
 
 @dataclass(frozen=True)
@@ -24,56 +30,146 @@ class Totals:
 
     sums: Mapping[str, Tensor]
     individual: Mapping[str, Collected]
-    cohort: int
+    cohort: float
+
+
+class Vault(Protocol):
+    """Keeps a round's released sums, so that a round played again is not released again."""
+
+    def put(self, round_: int, sums: Mapping[str, Tensor]) -> None:
+        """Make the sums durable, before the round is charged."""
+        ...
+
+    def get(self, round_: int) -> Mapping[str, Tensor] | None:
+        """The sums of a round that was put, None for another round."""
+        ...
 
 
 @dataclass(frozen=True)
 class PrivacyStack:
-    """Declared releases, who takes part, how uploads are brought together, and the ledger."""
+    """Declared releases, who takes part, how uploads are protected and summed, and the ledger.
+
+    mechanism None: uploads leave as they are, and every release is charged as NonPrivate.
+    """
 
     releases: tuple[Release, ...]
     ledger: Ledger
     sampling: Sampling = field(default_factory=Everyone)
     aggregator: Aggregator = field(default_factory=PlainAggregator)
+    mechanism: Mechanism | None = None
+    source: Source = field(default_factory=SystemSource)
+    vault: Vault | None = None
 
     def __post_init__(self) -> None:
         names = [release.name for release in self.releases]
         if len(set(names)) != len(names):
             raise ValueError(f"release names must be unique, got {names}")
+        if self.mechanism is None:
+            return
+        weighted = self.mechanism.clip.weights.keys()
+        if weighted != set(names):
+            odd = sorted(weighted ^ set(names))
+            raise ChainError(f"weights and declared releases differ in {', '.join(odd)}")
+        alone = [r.name for r in self.releases if r.kind == "individual"]
+        if alone and self.mechanism.noise.place != "local":
+            raise ChainError(f"release {alone[0]!r} hands the server every client's own vector; "
+                             "noise on a sum cannot protect it")
+
+    def draw(self, population: int, round_: int) -> Cohort:
+        """Who takes part in a round."""
+        return self.sampling.draw(population, round_, self.source)
 
     def open(self, cohort: Cohort) -> Gate:
         """The gate of one round."""
-        return Gate(self.releases, self.aggregator.open(cohort, self.releases))
+        active = [r for r in self.releases if r.in_round(cohort.round)]
+        shaped = active
+        if self.mechanism:
+            shaped = [replace(r, shape=self.mechanism.shape(r)) for r in active]
+        session = self.aggregator.open(cohort, shaped)
+        return Gate(active, session, self.mechanism, self.source, cohort.round)
 
-    def finish(self, sums: Sums, cohort: Cohort) -> tuple[Totals, tuple[Entry, ...]]:
-        """Charge the round's releases, then hand the totals out.
+    def finish(
+        self, sums: Sums, cohort: Cohort, population: int
+    ) -> tuple[Totals, tuple[Entry, ...]]:
+        """Add the noise of a central mechanism, charge the round, then hand the totals out.
 
-        Without a noise step every release is charged as NonPrivate: no finite epsilon follows.
+        Raises BudgetError, with nothing handed out, where the budget would be overspent. A round
+        that is in the ledger already is handed out as it was then: no second noise for one sum.
         """
-        entries = tuple(
-            self.ledger.charge(
-                round_=cohort.round,
-                name=release.name,
-                event="NonPrivate",
-                noise_multiplier=None,
-                clip_norm=None,
-                sampling_rate=self.sampling.rate,
-                cohort=len(cohort.ids),
-            )
-            for release in self.releases
-        )
-        return Totals(sums.sums, sums.individual, len(cohort.ids)), entries
+        if self.mechanism is None:
+            names = [r.name for r in self.releases if r.in_round(cohort.round)]
+            known = {e.name for e in self.ledger.released(cohort.round)}
+            entries = tuple(self._charge(n, cohort, population) for n in names if n not in known)
+            return Totals(sums.sums, sums.individual, cohort.denominator), entries
+        before = self.ledger.released(cohort.round)
+        kept = self.vault.get(cohort.round) if before and self.vault else None
+        if before and kept is None:
+            raise UploadError(f"round {cohort.round} was charged, but what it released is not kept "
+                              "here; a second release would need a second charge: start a new run")
+        if kept is None:
+            # Refused before there is anything that could be released.
+            self.ledger.check(**self._fields(JOINT, cohort, population))
+            attempt = self.ledger.attempt(cohort.round)
+            label = cohort.round if not attempt else cohort.round + (attempt << 32)
+            kept = self.mechanism.on_sum(sums.sums, self.source, label)
+            if self.vault:
+                self.vault.put(cohort.round, kept)
+            before = (self._charge(JOINT, cohort, population),)
+        project = self.mechanism.project
+        totals = project.expand(kept) if project else kept
+        return Totals(totals, {}, cohort.denominator), before
+
+    def abort(self, cohort: Cohort, population: int) -> None:
+        """Charge a round that failed after clients had uploaded."""
+        if self.mechanism is not None and not self.ledger.released(cohort.round):
+            self._charge(JOINT, cohort, population, "aborted")
+
+    def _charge(
+        self, name: str, cohort: Cohort, population: int, status: Status = "released"
+    ) -> Entry:
+        return self.ledger.charge(**self._fields(name, cohort, population), status=status)
+
+    def _fields(self, name: str, cohort: Cohort, population: int) -> dict[str, Any]:
+        event, multiplier, clip = "NonPrivate", None, None
+        if self.mechanism:
+            clip = self.mechanism.clip.clip_norm
+            noise = self.mechanism.noise
+            if noise.noise_multiplier:
+                event = "LocalGaussian" if noise.place == "local" else self.sampling.event
+                # The price follows from what the noise hides: the whole bound of the chain.
+                multiplier = noise.stddev / self.mechanism.bound.l2
+        return {
+            "round_": cohort.round, "name": name, "event": event, "noise_multiplier": multiplier,
+            "clip_norm": clip, "sampling_rate": self.sampling.rate, "population": population,
+            "cohort": len(cohort.ids),
+        }
 
 
 class Gate:
-    """Takes uploads of blocks of clients; refuses what was not declared."""
+    """Takes uploads of blocks of clients; refuses what was not declared.
 
-    def __init__(self, releases: Sequence[Release], session: Session) -> None:
+    zeroed, shortened: clients whose upload was unusable, or longer than the clip. Known where one
+    process plays all clients; no client sends them.
+    """
+
+    def __init__(
+        self, releases: Sequence[Release], session: Session, mechanism: Mechanism | None,
+        source: Source, round_: int,
+    ) -> None:
         self._releases = {release.name: release for release in releases}
         self._session = session
+        self._mechanism = mechanism
+        self._source = source
+        self._round = round_
+        self.zeroed = 0
+        self.shortened = 0
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        """Pass a block on. Raises UploadError for an undeclared, misshapen or non-finite part."""
+        """Pass a block on, protected.
+
+        Raises UploadError for an undeclared or misshapen part, and without a clip for values that
+        are not finite.
+        """
         if uploads.keys() != self._releases.keys():
             odd = sorted(uploads.keys() ^ self._releases.keys())
             raise UploadError(f"uploads and declared releases differ in {', '.join(odd)}")
@@ -84,9 +180,14 @@ class Gate:
             if part.clients() != len(ids):
                 raise UploadError(f"release {name!r} carries {part.clients()} clients, "
                                   f"not {len(ids)}")
-            if not part.finite():
+            if self._mechanism is None and not part.finite():
                 raise UploadError(f"release {name!r} holds NaN or infinity; "
                                   "lower the learning rates or check the features")
+        if self._mechanism is not None:
+            clipped = self._mechanism.on_clients(uploads, ids, self._source, self._round)
+            self.zeroed += int(clipped.zeroed.sum())
+            self.shortened += int(clipped.shortened.sum())
+            uploads = clipped.uploads
         self._session.submit(ids, uploads)
 
     def close(self) -> Sums:

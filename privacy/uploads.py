@@ -27,13 +27,19 @@ class Release:
     """A declared release: its name, the shape of one client's vector, and who sees what of it.
 
     `sum`: the server needs only the sum over the cohort. `individual`: the server needs every
-    client's own vector, which no aggregation can hide.
+    client's own vector, which no aggregation can hide. rounds: the rounds in which it leaves the
+    clients; None: all of them.
     """
 
     name: str
     shape: tuple[int, ...]
     kind: Kind = "sum"
     meaning: str = ""
+    rounds: tuple[int, ...] | None = None
+
+    def in_round(self, round_: int) -> bool:
+        """Whether the release is made in a round."""
+        return self.rounds is None or round_ in self.rounds
 
 
 class Part(Protocol):
@@ -59,9 +65,35 @@ class Part(Protocol):
         """Whether every value is finite."""
         ...
 
+    def squared_norms(self) -> Tensor:
+        """Squared L2 norm of each client's vector, float64 [clients]; not finite where it is."""
+        ...
+
+    def scaled(self, factor: Tensor) -> Part:
+        """Each client's vector times its factor [clients]; factor 0 also clears NaN."""
+        ...
+
+    def rounded(self, step: float) -> Part:
+        """Every value to the nearest multiple of step."""
+        ...
+
     def nbytes(self) -> int:
         """Bytes of the compact form of the whole block, as it would travel."""
         ...
+
+
+def _squared(values: Tensor) -> Tensor:
+    flat = values.flatten(1)
+    # One product per client; where float32 overflows the client counts as unusable.
+    return torch.linalg.vecdot(flat, flat).double()
+
+
+def _scaled(values: Tensor, factor: Tensor) -> Tensor:
+    by = factor.reshape(-1, *[1] * (values.dim() - 1))
+    if bool((factor == 0).any()):
+        # 0 x NaN is NaN: a cleared client is replaced, not multiplied.
+        values = torch.where(by == 0, 0.0, values)
+    return values * by
 
 
 @dataclass(frozen=True)
@@ -84,6 +116,15 @@ class Dense:
 
     def finite(self) -> bool:
         return bool(torch.isfinite(self.values).all())
+
+    def squared_norms(self) -> Tensor:
+        return _squared(self.values)
+
+    def scaled(self, factor: Tensor) -> Dense:
+        return Dense(_scaled(self.values, factor))
+
+    def rounded(self, step: float) -> Dense:
+        return Dense(torch.round(self.values / step) * step)
 
     def nbytes(self) -> int:
         return self.values.numel() * self.values.element_size()
@@ -120,6 +161,21 @@ class Touched:
 
     def finite(self) -> bool:
         return bool(torch.isfinite(self.values).all())
+
+    def squared_norms(self) -> Tensor:
+        """Raises UploadError where a client names a row twice: its norm would be understated."""
+        # Padding gets numbers of its own, beyond the table.
+        spread = self.num_rows + torch.arange(self.index.shape[1])
+        order = torch.where(self.mask > 0, self.index, spread).sort(dim=1).values
+        if bool((order[:, 1:] == order[:, :-1]).any()):
+            raise UploadError("an upload names a table row twice; add its values up first")
+        return _squared(self.values)
+
+    def scaled(self, factor: Tensor) -> Touched:
+        return Touched(self.index, _scaled(self.values, factor), self.mask, self.num_rows)
+
+    def rounded(self, step: float) -> Touched:
+        return Touched(self.index, torch.round(self.values / step) * step, self.mask, self.num_rows)
 
     def nbytes(self) -> int:
         # A row that travels is its number (4 bytes) and its values.
@@ -160,6 +216,15 @@ class Slotted:
 
     def finite(self) -> bool:
         return self.part.finite()
+
+    def squared_norms(self) -> Tensor:
+        return self.part.squared_norms()
+
+    def scaled(self, factor: Tensor) -> Slotted:
+        return Slotted(self.slot, self.part.scaled(factor), self.slots)
+
+    def rounded(self, step: float) -> Slotted:
+        return Slotted(self.slot, self.part.rounded(step), self.slots)
 
     def nbytes(self) -> int:
         return self.part.nbytes() + 4 * self.clients()

@@ -153,6 +153,20 @@ def default_settings(backbone: str) -> AlgorithmSettings:
     )
 
 
+PRIVATE_ROUNDS = 8
+
+
+def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
+    """What changes under noise: one release a round, so no groups and no teacher; fewer rounds
+    with more local work; no smoothing on top of a subspace."""
+    return {
+        "groups": settings.groups.model_copy(update={"grouping": "none"}),
+        "distillation": settings.distillation.model_copy(update={"weight": 0.0}),
+        "local": settings.local.model_copy(update={"epochs": 3}),
+        "server": settings.server.model_copy(update={"smoothing": 0.0}),
+    }
+
+
 def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
     """The same backbone and training, without groups, features, fusion or distillation."""
     return settings.model_copy(

@@ -15,6 +15,7 @@ from experiments.session import Session
 from privacy import Ledger, PrivacyStack
 from privfedmm.evaluation import EvalProtocol, evaluate
 from privfedmm.federation import Simulator
+from privfedmm.gfmfr.algorithm import GFMFR
 
 
 def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]:
@@ -30,9 +31,10 @@ def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]
     data = load_data(config)
     session = Session.start(config, data)
     algorithm, state = session.algorithm, session.state
+    assert isinstance(algorithm, GFMFR)
     users = session.clients.user.clone()
     plan = algorithm.plan(state)
-    cohort = session.stack.sampling.draw(data.num_users, 0)
+    cohort = session.stack.draw(data.num_users, 0)
     # One round outside the clock: allocator, code and caches warm for the loop as well.
     warm = PrivacyStack(algorithm.releases, Ledger())
     Simulator().gather(algorithm, plan, session.clients, cohort, warm)

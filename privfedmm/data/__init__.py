@@ -9,7 +9,7 @@ from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k, is_cached
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
-from privfedmm.data.prepare import content_hash, prepare
+from privfedmm.data.prepare import content_hash, prepare, some_users
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
 
 __all__ = [
@@ -36,20 +36,34 @@ def available() -> dict[str, str]:
     """Known names and what they are."""
     return {
         "planted": "generated: 300 users, 240 items, 4 groups, rendered text and pictures",
+        "planted:N": "the same with N users, for measurements of size",
         "ml-100k": "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it",
     }
 
 
-def load(source: str, *, k_core: int, seed: int, cache: Path | None = None) -> Dataset:
+def load(
+    source: str, *, k_core: int, seed: int, cache: Path | None = None, max_users: int = 0
+) -> Dataset:
     """A data set by name or folder; seed serves only splits that the data leaves open.
 
+    max_users: keep a random part of the users of a folder, drawn before the k-core filter; 0: all.
     Raises DataError with a sentence that says what is wrong and what to do.
     """
-    if source == "planted":
-        return planted(DATA_SEED, PlantedShape())
+    name, _, size = source.partition(":")
+    if name == "planted" and (not size or size.isdecimal()):
+        if max_users:
+            raise DataError("max_users: the planted set is drawn in any size; use planted:N")
+        try:
+            shape = PlantedShape(users=int(size)) if size else PlantedShape()
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        return planted(DATA_SEED, shape)
     if source == "ml-100k":
+        if max_users:
+            raise DataError("max_users: not for ml-100k, whose users are few; use a folder")
         return _ml100k((cache or default_cache()) / "ml-100k", k_core, seed)
-    return prepare(read_folder(Path(source)), k_core, seed)
+    raw = read_folder(Path(source))
+    return prepare(some_users(raw, max_users, seed) if max_users else raw, k_core, seed)
 
 
 def _ml100k(folder: Path, k_core: int, seed: int) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,21 @@ def k_core(frame: pd.DataFrame, k: int) -> pd.DataFrame:
         if len(frame) == size:
             break
     return frame
+
+
+def some_users(raw: Raw, count: int, seed: int) -> Raw:
+    """The interactions of `count` random users, all where there are no more than that."""
+    users = np.sort(raw.frame["user"].unique().astype(str))
+    if count >= len(users):
+        return raw
+    kept = set(np.random.default_rng([seed, 3]).choice(users, count, replace=False).tolist())
+    given = raw.given_test
+    return replace(
+        raw,
+        frame=raw.frame[raw.frame["user"].isin(kept)],
+        given_test=None if given is None else given[given["user"].isin(kept)],
+        notes=[*raw.notes, f"{count} of {len(users)} users, drawn at random (split seed {seed})."],
+    )
 
 
 def prepare(raw: Raw, k: int, seed: int) -> Dataset:
@@ -52,6 +68,13 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         raise DataError(f"{raw.source}: user {users[empty]} has no training interaction in the "
                         "given split; move one there or drop the user")
     rows = Rows.from_pairs(train["u"].to_numpy(), train["i"].to_numpy(), len(users))
+    age = None
+    if "time" in train:
+        # Ties keep the order of the file, as in the split.
+        timed = train.sort_values("time", kind="stable")
+        ages = timed.groupby("u").cumcount(ascending=False).sort_index()
+        order = np.lexsort((train["i"], train["u"]))
+        age = ages.loc[train.index].to_numpy()[order].astype(np.int32)
     held = {}
     for name in ("validation", "test"):
         part = kept[kept["held"] == name]
@@ -74,6 +97,7 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         truth=None,
         protocol=Protocol(k, split, TIES, " ".join([note, *raw.notes]).strip()),
         sha256=content_hash(users, items, rows, held, features),
+        train_age=age,
     )
 
 

@@ -86,6 +86,9 @@ class Dataset:
     protocol: Protocol
     sha256: str
     feature_notes: dict[str, str] = field(default_factory=dict)
+    # Of each training interaction, in the order of train.indices: how many later ones its user
+    # has. None where the data has no times.
+    train_age: np.ndarray | None = None
 
     @property
     def num_users(self) -> int:

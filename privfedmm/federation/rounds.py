@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from privacy import Entry, PrivacyStack
+from privacy import Entry, PrivacyStack, UploadError
 from privfedmm.federation.types import Algorithm, Backend, Costs
 
 
@@ -26,9 +26,17 @@ def run_round(
     population: int,
     round_: int,
 ) -> tuple[Any, RoundReport]:
-    """Play one round; `clients` is updated in place, the server's new state is returned."""
-    cohort = stack.sampling.draw(population, round_)
+    """Play one round; `clients` is updated in place, the server's new state is returned.
+
+    Raises UploadError for a round that fails, which is charged, and BudgetError for one that the
+    budget does not allow, of which nothing is released.
+    """
+    cohort = stack.draw(population, round_)
     plan = algorithm.plan(state)
-    sums, costs = backend.gather(algorithm, plan, clients, cohort, stack)
-    totals, entries = stack.finish(sums, cohort)
+    try:
+        sums, costs = backend.gather(algorithm, plan, clients, cohort, stack)
+    except UploadError:
+        stack.abort(cohort, population)
+        raise
+    totals, entries = stack.finish(sums, cohort, population)
     return algorithm.step(state, totals), RoundReport(costs, entries)

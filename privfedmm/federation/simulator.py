@@ -25,11 +25,13 @@ class Simulator:
             gate.submit(ids, uploads)
             loss += float(losses.sum())
         sums = gate.close()
-        size = len(cohort.ids)
+        size = max(len(cohort.ids), 1)
         costs = Costs(
             client_cpu_seconds=time.process_time() - started,
             bytes_up_per_client=sums.bytes_up / size,
             bytes_down_per_client=float(algorithm.plan_bytes(plan)),
             simulation_loss=loss / size,
+            simulation_zeroed=gate.zeroed,
+            simulation_shortened=gate.shortened,
         )
         return sums, costs

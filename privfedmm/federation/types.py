@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,13 +15,16 @@ from privacy.aggregation import Sums
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one round. `simulation_loss` is the clients' mean training loss: it is no release, and
-    exists only where one process plays all clients."""
+    """Of one round. What begins with `simulation` is no release and exists only where one process
+    plays all clients: the mean training loss; clients whose upload was unusable and counted as
+    zero, or was longer than the clip."""
 
     client_cpu_seconds: float
     bytes_up_per_client: float
     bytes_down_per_client: float
     simulation_loss: float
+    simulation_zeroed: int = 0
+    simulation_shortened: int = 0
 
 
 class Algorithm(Protocol):
@@ -30,6 +33,11 @@ class Algorithm(Protocol):
     @property
     def releases(self) -> tuple[Release, ...]:
         """What leaves a client each round."""
+        ...
+
+    @property
+    def joint_weights(self) -> Mapping[str, float]:
+        """Public weight of each release in the joint vector that a mechanism clips."""
         ...
 
     def initial_state(self) -> Any:
@@ -58,6 +66,22 @@ class Algorithm(Protocol):
 
     def step(self, state: Any, totals: Totals) -> Any:
         """The server's next state: post-processing of the totals."""
+        ...
+
+    def scores(self, state: Any, clients: Any, ids: np.ndarray) -> Tensor:
+        """Scores of every item on the devices of clients ids [m]: [m, items]."""
+        ...
+
+    def to_saved(self, state: Any, clients: Any) -> dict[str, Any]:
+        """State, clients and whatever else a later round needs, as tensors and plain values."""
+        ...
+
+    def from_saved(self, saved: dict[str, Any]) -> tuple[Any, Any]:
+        """State and clients of `to_saved`, restored."""
+        ...
+
+    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+        """Kind of grouping, each client's group [n] in a saved model, and how many there are."""
         ...
 
 

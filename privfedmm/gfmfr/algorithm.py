@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -90,6 +91,19 @@ class GFMFR:
                     Release("group_user", (k, s.model.dim), "sum", "user vector, by group")
                 )
         return tuple(out)
+
+    @property
+    def joint_weights(self) -> dict[str, float]:
+        """Equal weights: a client's update is clipped as it is."""
+        return {release.name: 1.0 for release in self.releases}
+
+    def subspace(self, rank: int) -> dict[str, Tensor]:
+        """Public orthonormal columns for the item update: a constant and principal components of
+        the features [items, <= 1 + rank]. Raises ValueError without features."""
+        if self._features.joined is None:
+            raise ValueError("dp.subspace_rank: a public subspace needs item features; set 0")
+        columns = torch.cat([torch.ones(self._items, 1), self._features.principal(rank)], 1)
+        return {"item_update": torch.linalg.qr(columns).Q}
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients of like sample count, a bounded number of samples a block."""
@@ -264,6 +278,30 @@ class GFMFR:
         if not self._federated:
             return replace(state, round=state.round + 1)
         return self.server.step(state, totals)
+
+    # Checkpoints ----------------------------------------------------------------------------
+
+    def to_saved(self, state: ServerState, clients: Clients) -> dict[str, Any]:
+        """Independent copies: training goes on in place."""
+        fusion = self.server.fusion
+        return {
+            "state": state.state_dict(),
+            "clients": clients.copy().state_dict(),
+            "fusion": None if fusion is None else fusion.state_dict(),
+        }
+
+    def from_saved(self, saved: dict[str, Any]) -> tuple[ServerState, Clients]:
+        """State and clients; the fusion network is restored in place."""
+        if self.server.fusion is not None:
+            self.server.fusion.load_state_dict(saved["fusion"])
+        return ServerState.from_state_dict(saved["state"]), Clients(**saved["clients"])
+
+    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+        """The grouping of a saved model; None without groups."""
+        if self.settings.groups.grouping == "none":
+            return None
+        group = saved["clients"]["group"].numpy()
+        return self.settings.groups.grouping, group, self.settings.groups.groups
 
     # Scores, on the device ------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ class Server:
         totals: Totals,
         labels: np.ndarray,
         mean_network: Tensor,
-        cohort: int,
+        cohort: float,
         groups: int,
     ) -> ServerState:
         """Group mean tables, fusion and preference for given labels [n]."""

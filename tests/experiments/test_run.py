@@ -215,7 +215,7 @@ def test_a_changed_ledger_stops_a_resume(tmp_path: Path) -> None:
     rows[0]["cohort"] += 1
     (out / "ledger.json").write_text(json.dumps(rows))
     done = cli("run", "--resume", str(out))
-    assert done.returncode == 2 and "does not follow" in " ".join(done.stderr.split())
+    assert done.returncode == 3 and "does not follow" in " ".join(done.stderr.split())
 
 
 def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_blocks_give_the_update_of_a_loop_over_clients(
     state, clients = algorithm.initial_state(), algorithm.initial_clients()
     users = clients.user.clone()
     stack = PrivacyStack(algorithm.releases, Ledger())
-    cohort = stack.sampling.draw(data.num_users, 0)
+    cohort = stack.draw(data.num_users, 0)
     sums, _ = Simulator().gather(algorithm, algorithm.plan(state), clients, cohort, stack)
     expected = train_round(
         model, data.train, state.items, users, state.network, settings.local, 0, 0

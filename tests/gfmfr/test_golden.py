@@ -129,7 +129,7 @@ def test_the_whole_server_step(golden: Path) -> None:
     base = torch.cat([state.network[n].reshape(-1) for n in NETWORK])
 
     stack = PrivacyStack(algorithm.releases, Ledger())
-    cohort = Cohort(0, np.arange(6))
+    cohort = Cohort(0, np.arange(6), 6)
     gate = stack.open(cohort)
     for ids in (np.array([0, 1]), np.array([2, 3, 4, 5])):
         index = torch.arange(20).expand(len(ids), -1)
@@ -138,7 +138,7 @@ def test_the_whole_server_step(golden: Path) -> None:
             "item_update": Touched(index, change, torch.ones(len(ids), 20), 20),
             "network_update": Dense(flat[ids] - base),
         })
-    totals, _ = stack.finish(gate.close(), cohort)
+    totals, _ = stack.finish(gate.close(), cohort, 6)
     mean = totals.individual["network_update"].dense(6).mean(0)
     after: ServerState = algorithm.server.reference_tables(state, totals, labels, mean, 6, 3)
 

@@ -17,6 +17,7 @@ from privacy import (
     PrivacyStack,
     Release,
     Slotted,
+    SystemSource,
     Touched,
     UploadError,
 )
@@ -84,16 +85,16 @@ def good(clients: int) -> dict[str, Part]:
 
 def test_a_round_through_the_gate() -> None:
     ours = stack()
-    cohort = ours.sampling.draw(5, 0)
+    cohort = ours.draw(5, 0)
     gate = ours.open(cohort)
     gate.submit(np.array([1, 3]), good(2))
     gate.submit(np.array([0, 2, 4]), good(3))
-    totals, entries = ours.finish(gate.close(), cohort)
+    totals, entries = ours.finish(gate.close(), cohort, 5)
     assert torch.equal(totals.sums["a"], torch.full((3,), 5.0))
     assert totals.cohort == 5
     assert [e.name for e in entries] == ["a", "b"]
     assert all(e.event == "NonPrivate" for e in entries)
-    assert ours.ledger.epsilon() == float("inf")
+    assert ours.ledger.spent(1e-5) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_a_round_through_the_gate() -> None:
     ],
 )
 def test_the_gate_refuses(uploads: dict[str, Part], sentence: str) -> None:
-    gate = stack().open(Cohort(0, np.arange(2)))
+    gate = stack().open(Cohort(0, np.arange(2), 2))
     with pytest.raises(UploadError, match=sentence):
         gate.submit(np.arange(2), uploads)
 
@@ -119,7 +120,7 @@ class AggregatorContract:
     aggregator = PlainAggregator()
 
     def test_sums_whatever_the_blocks(self) -> None:
-        cohort = Cohort(0, np.arange(6))
+        cohort = Cohort(0, np.arange(6), 6)
         one = self.aggregator.open(cohort, RELEASES)
         one.submit(cohort.ids, good(6))
         whole = good(6)
@@ -133,7 +134,7 @@ class AggregatorContract:
             torch.testing.assert_close(two.close().sums[name], total)
 
     def test_refuses_strangers_twins_and_absentees(self) -> None:
-        cohort = Cohort(0, np.array([2, 5]))
+        cohort = Cohort(0, np.array([2, 5]), 2)
         session = self.aggregator.open(cohort, RELEASES)
         with pytest.raises(UploadError, match="outside the cohort"):
             session.submit(np.array([3]), good(1))
@@ -150,12 +151,12 @@ class TestPlainAggregator(AggregatorContract):
 
 def charge(ledger: Ledger, round_: int, name: str = "a") -> None:
     ledger.charge(round_=round_, name=name, event="NonPrivate", noise_multiplier=None,
-                  clip_norm=None, sampling_rate=1.0, cohort=3)
+                  clip_norm=None, sampling_rate=1.0, population=3, cohort=3)
 
 
 def test_ledger_keeps_its_order_and_survives_json() -> None:
     ledger = Ledger()
-    assert ledger.epsilon() == 0.0
+    assert ledger.spent(1e-5) == 0.0
     for round_ in range(3):
         charge(ledger, round_)
     again = Ledger.from_json(ledger.to_json())
@@ -169,7 +170,7 @@ def test_ledger_never_charges_twice_nor_the_unknown() -> None:
         charge(ledger, 0)
     with pytest.raises(LedgerError, match="no price"):
         ledger.charge(round_=1, name="a", event="Laplace", noise_multiplier=1.0, clip_norm=1.0,
-                      sampling_rate=1.0, cohort=3)
+                      sampling_rate=1.0, population=3, cohort=3)
 
 
 @pytest.mark.parametrize("fault", ["edit", "drop", "swap"])
@@ -189,9 +190,9 @@ def test_an_altered_ledger_is_noticed(fault: str) -> None:
 
 
 def test_everyone_takes_part() -> None:
-    assert Everyone().draw(4, 9).ids.tolist() == [0, 1, 2, 3]
+    assert Everyone().draw(4, 9, SystemSource()).ids.tolist() == [0, 1, 2, 3]
     with pytest.raises(ValueError, match="at least one"):
-        Everyone().draw(0, 0)
+        Everyone().draw(0, 0, SystemSource())
 
 
 def test_release_names_are_unique() -> None:

@@ -1,0 +1,127 @@
+"""What a run promises, in words and figures, before its first round and in its record."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from privacy.accounting import epsilon, planned
+from privacy.ledger import Budget
+from privacy.sampling import Everyone
+from privacy.stack import PrivacyStack
+
+NOT_COVERED = (
+    "who takes part, and when (participation and timing)",
+    "the choice of hyper-parameters and of this method",
+    "training loss, validation and test metrics, group sizes: simulation-only figures of the "
+    "experimenter, which no client sends",
+    "what a user's own device shows to those who hold the device",
+)
+_TRUST = {
+    "central": "the server reads every clipped upload in the clear and is trusted to add the noise "
+               "to the sum; the figure holds against everybody who sees only what it releases",
+    "local": "nobody is trusted: each device adds its own noise before anything leaves it",
+}
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The promise of a run; every epsilon with unit, adjacency, trust and whom it holds against."""
+
+    unit: str
+    adjacency: str
+    trust: str
+    trust_means: str
+    epsilon: float | None
+    delta: float | None
+    epsilon_vs_observers: float | None
+    epsilon_vs_server: float | None
+    epsilon_if_participation_is_seen: float | None
+    rounds: int
+    noise_multiplier: float | None
+    clip_norm: float | None
+    noise_source: str
+    best_signal_to_noise: float | None
+    not_covered: tuple[str, ...]
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        if self.epsilon is None:
+            return [f"epsilon: none ({self.reason})"]
+        out = [
+            f"epsilon {self.epsilon:.4g}, delta {self.delta:.3g}, {self.unit} level, against "
+            "everybody who sees only releases",
+            f"adjacency: {self.adjacency}",
+            f"trust: {self.trust}: {self.trust_means}",
+            f"mechanism: {self.rounds} Gaussian releases, noise multiplier "
+            f"{self.noise_multiplier:.4f}, clip norm {self.clip_norm:g}, "
+            f"noise source {self.noise_source}",
+            "against the server: " + (
+                "none, it is trusted" if self.epsilon_vs_server is None
+                else f"epsilon {self.epsilon_vs_server:.4g}"),
+            f"first release: length of the sum over length of the noise at most "
+            f"{self.best_signal_to_noise:.2f}",
+            "not covered: " + "; ".join(self.not_covered),
+        ]
+        if self.epsilon_if_participation_is_seen != self.epsilon:
+            out.insert(5, "against those who see who takes part: epsilon "
+                          f"{self.epsilon_if_participation_is_seen:.4g}")
+        if self.noise_source == "simulation":
+            out.append("the noise follows from the seed: this run shows what the mechanism costs, "
+                       "and protects nobody whose data is real")
+        else:
+            out.append("the noise is floating-point: not hardened against attacks on its last bits "
+                       "(Mironov, CCS 2012)")
+        return out
+
+
+def state(
+    stack: PrivacyStack, budget: Budget | None, rounds: int, population: int, dims: int
+) -> Statement:
+    """The statement of a stack for `rounds` rounds; dims: values of the first release."""
+    mechanism, sampling = stack.mechanism, stack.sampling
+    multiplier = mechanism.noise.noise_multiplier if mechanism else 0.0
+    if mechanism is None or budget is None or not multiplier:
+        nothing = not stack.releases
+        reason = ("nothing leaves the clients" if nothing else
+                  "no privacy is claimed: uploads carry no noise and the server reads them in the "
+                  "clear, so every release is charged as NonPrivate (epsilon is infinite)")
+        if any(r.kind == "individual" for r in stack.releases):
+            reason += ("; reference grouping clusters every client's own parameters on the server")
+        zero = 0.0 if nothing else None
+        return Statement(
+            "user", sampling.adjacency, "central", _TRUST["central"], zero, zero, zero, zero, zero,
+            rounds, None, mechanism.clip.clip_norm if mechanism else None, "none", None,
+            NOT_COVERED, reason)
+    local = mechanism.noise.place == "local"
+    claimed = epsilon(planned(multiplier, rounds, sampling, population, local), budget.delta)
+    seen = epsilon(planned(multiplier, rounds, Everyone(), population, local), budget.delta)
+    if sampling.event == "FixedSizeSampledGaussian":
+        # A replaced member who is seen to take part moves every sum by up to two clip norms.
+        seen = epsilon(planned(multiplier / 2, rounds, Everyone(), population), budget.delta)
+    size = sampling.rate * population
+    noise = multiplier * math.sqrt(dims) * (math.sqrt(size) if local else 1.0)
+    return Statement(
+        unit="user",
+        adjacency="replacement of one user's whole data" if local else sampling.adjacency,
+        trust=mechanism.noise.place,
+        trust_means=_TRUST[mechanism.noise.place],
+        epsilon=claimed,
+        delta=budget.delta,
+        epsilon_vs_observers=claimed,
+        epsilon_vs_server=claimed if local else None,
+        epsilon_if_participation_is_seen=seen,
+        rounds=rounds,
+        noise_multiplier=multiplier,
+        clip_norm=mechanism.clip.clip_norm,
+        noise_source=stack.source.name,
+        best_signal_to_noise=size / noise,
+        not_covered=NOT_COVERED,
+        reason="Gaussian noise calibrated before training",
+    )

@@ -1,0 +1,238 @@
+"""Private runs by the command line: record, statement, audit, refusal, resume."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import run as runs
+from experiments.cli import main
+from experiments.config import resolve
+from experiments.session import Session
+
+BARE = ("--set", "baselines=[]")
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The entry point itself, in this process: a new one would spend its time on imports."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    argv, sys.argv = sys.argv, ["privfedmm", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    out = tmp_path_factory.mktemp("private") / "run"
+    done = cli("run", "--dp-epsilon", "2.0", "--set", "statistics.groups=4", *BARE, "--json",
+               "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out, json.loads(done.stdout), done.stderr
+
+
+def test_record_and_statement_say_everything(finished: tuple[Path, dict[str, Any], str]) -> None:
+    out, record, said = finished
+    privacy = record["privacy"]
+    assert privacy["epsilon"] == pytest.approx(2.0, abs=1e-6) and privacy["epsilon"] <= 2.0
+    assert privacy["epsilon_spent"] == pytest.approx(2.0, abs=1e-6)
+    assert privacy["delta"] == 1e-5 and privacy["unit"] == "user"
+    assert privacy["trust"] == "central" and privacy["epsilon_vs_server"] is None
+    assert privacy["noise_source"] == "csprng-float64"
+    assert "zero-out" in privacy["adjacency"] and privacy["not_covered"]
+    (release,) = privacy["releases"]
+    assert release["count"] == 2 and release["clip_norm"] == 1.0
+    assert release["noise_multiplier"] == pytest.approx(2.8197, abs=1e-3)
+    ledger = json.loads((out / "ledger.json").read_text())
+    assert [e["event"] for e in ledger] == ["Gaussian", "Gaussian"]
+    assert json.loads((out / "statement.json").read_text())["epsilon"] == privacy["epsilon"]
+    for word in ("epsilon 2", "adjacency", "trust", "noise multiplier", "not covered"):
+        assert word in said
+    assert "last round" in record["protocol"]["selection"]
+
+
+def test_audit_passes_and_writes_its_findings(finished: tuple[Path, dict[str, Any], str]) -> None:
+    out = finished[0]
+    done = cli("audit", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["passed"] and json.loads((out / "audit.json").read_text()) == result
+    assert result["prices"]["pld"]["epsilon"] == pytest.approx(2.0, abs=1e-3)
+    assert 2.0 < result["prices"]["rdp"]["epsilon"] < 2.3
+    assert [r["epsilon_so_far"] for r in result["releases"]][-1] == pytest.approx(2.0, abs=1e-4)
+    shown = cli("audit", str(out))
+    assert shown.returncode == 0 and "audit passed" in shown.stderr
+
+
+def _edit(path: Path, change: Any) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+FAULTS = {
+    "noise edited in the ledger": (
+        "ledger.json", lambda rows: rows[1].update(noise_multiplier=1.0), "hash chain"),
+    "ledger cut short": ("ledger.json", lambda rows: rows.pop(), "entries were removed"),
+    "ledger emptied": ("ledger.json", lambda rows: rows.clear(), "entries were removed"),
+    "smaller epsilon claimed": (
+        "record.json", lambda r: r["privacy"].update(epsilon=1.0), "overspent"),
+    "larger epsilon claimed": (
+        "record.json", lambda r: r["privacy"].update(epsilon=3.0), "config asks for 2"),
+    "fewer releases stated": (
+        "record.json", lambda r: r["privacy"]["releases"][0].update(count=1), "in the record"),
+    "delta too large": (
+        "record.json", lambda r: r["privacy"].update(delta=0.01), "not below 1 / users"),
+    "spent misstated": (
+        "record.json", lambda r: r["privacy"].update(epsilon_spent=0.5), "was spent"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_audit_names_what_does_not_fit(
+    fault: str, finished: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    file, change, sentence = FAULTS[fault]
+    shutil.copytree(finished[0], tmp_path / "run")
+    _edit(tmp_path / "run" / file, change)
+    done = cli("audit", str(tmp_path / "run"))
+    assert done.returncode == 3
+    assert sentence in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--dp-epsilon", "-1"), "dp.epsilon"),
+        (("--dp-epsilon", "2", "--dp-delta", "0.01"), "not below 1 / users"),
+        (("--trust", "local"), "give --dp-epsilon as well"),
+        (("--dp-epsilon", "2", "--trust", "distributed"), "secure sum"),
+        (("--dp-epsilon", "2", "--mode", "reference"), "no epsilon holds there"),
+        (("--dp-epsilon", "2", "--method", "local"), "releases nothing"),
+        (("--dp-epsilon", "2", "--sampling-rate", "0.5"), "everyone takes part"),
+        (("--dp-epsilon", "2", "--sampling", "poisson"), "between 0 and 1"),
+        (("--dp-epsilon", "2", "--modalities", "none"), "need item features"),
+        (("--dp-epsilon", "2", "--set", "dp.epsilom=3"), "no such setting"),
+        (("--dp-epsilon", "2", "--trust", "local", "--sampling", "poisson", "--sampling-rate",
+          "0.5"), "full participation only"),
+    ],
+)
+def test_promises_that_cannot_be_kept_are_refused(
+    arguments: tuple[str, ...], sentence: str, tmp_path: Path
+) -> None:
+    done = cli("run", *arguments, "--out", str(tmp_path / "run"))
+    assert done.returncode == 2, done.stderr
+    assert sentence in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "event"),
+    [
+        (("--method", "gfmfr", "--rounds", "2"), "Gaussian"),
+        (("--method", "gfmfr", "--rounds", "2", "--set", "dp.subspace_rank=0"), "Gaussian"),
+        (("--method", "backbone", "--backbone", "fedrap", "--rounds", "2", "--set",
+          "dp.subspace_rank=0"), "Gaussian"),
+        (("--method", "popularity"), "Gaussian"),
+        (("--method", "popularity_profile", "--trust", "local"), "LocalGaussian"),
+        (("--method", "taste", "--sampling", "fixed", "--sampling-rate", "0.5"),
+         "FixedSizeSampledGaussian"),
+        (("--method", "gfmfr", "--rounds", "3", "--sampling", "poisson", "--sampling-rate", "0.3"),
+         "PoissonSampledGaussian"),
+    ],
+)
+def test_methods_trusts_and_samplings_run_and_pass_their_audit(
+    arguments: tuple[str, ...], event: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    done = cli("run", "--dp-epsilon", "2", *arguments, *BARE, "--json", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    privacy = json.loads(done.stdout)["privacy"]
+    assert {r["event"] for r in privacy["releases"]} == {event}
+    assert privacy["epsilon_spent"] <= 2.0 + 1e-9
+    assert (privacy["epsilon_vs_server"] is not None) == (event == "LocalGaussian")
+    if "Sampled" in event:
+        assert privacy["epsilon_if_participation_is_seen"] > privacy["epsilon"]
+    assert cli("audit", str(out), "--quick").returncode == 0
+
+
+def test_infinite_epsilon_is_the_method_without_the_stack(tmp_path: Path) -> None:
+    records = []
+    for extra in (("--dp-epsilon", "inf"), ()):
+        out = tmp_path / f"run{len(records)}"
+        done = cli("run", "--method", "group_statistics", "--set", "statistics.groups=4", *extra,
+                   *BARE, "--json", "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        records.append(json.loads(done.stdout))
+        assert cli("audit", str(out)).returncode == 0
+    assert records[0]["privacy"]["epsilon"] is None
+    assert records[0]["privacy"]["releases"][0]["event"] == "NonPrivate"
+    first, second = (r["metrics"]["test"]["ndcg@50"] for r in records)
+    assert first == pytest.approx(second, rel=0.02)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_run_killed_after_its_charge_resumes_with_the_same_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = resolve(None, {"dp.epsilon": 2.0, "statistics.groups": 4, "baselines": []})
+    out, save, calls = tmp_path / "run", Session.save, []
+
+    def dies(session: Session, folder: Path, data_hash: str) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed  # charged and released, not yet checkpointed
+        save(session, folder, data_hash)
+
+    monkeypatch.setattr(Session, "save", dies)
+    with pytest.raises(Killed):
+        runs.start(config, out, lambda row: None)
+    before = json.loads((out / "ledger.json").read_text())
+    assert len(before) == 1
+    released = (out / "release.pt").read_bytes()
+    monkeypatch.setattr(Session, "save", save)
+    seen: list[bytes] = []
+    record = runs.resume(
+        out, lambda row: seen.append((out / "release.pt").read_bytes()))
+    after = json.loads((out / "ledger.json").read_text())
+    assert after[0] == before[0] and len(after) == 2
+    assert seen[0] == released, "the round that was charged is not drawn again"
+    assert record["privacy"]["epsilon_spent"] == pytest.approx(2.0, abs=1e-6)
+
+
+def test_a_resume_cannot_be_talked_into_spending_more(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert cli("run", "--dp-epsilon", "2", "--method", "gfmfr", "--rounds", "2", *BARE, "--out",
+               str(out)).returncode == 0
+    (out / "record.json").unlink()
+    text = (out / "config.toml").read_text()
+    (out / "config.toml").write_text(text.replace("rounds = 2\n", "rounds = 4\n"))
+    done = cli("run", "--resume", str(out))
+    assert done.returncode == 3 and "more than the budget" in " ".join(done.stderr.split())
+
+
+def test_simulation_noise_repeats_and_system_noise_does_not(tmp_path: Path) -> None:
+    got = []
+    for number, noise in enumerate(("simulation", "simulation", "csprng", "csprng")):
+        done = cli("run", "--dp-epsilon", "2", "--noise", noise, *BARE, "--json", "--out",
+                   str(tmp_path / str(number)))
+        record = json.loads(done.stdout)
+        got.append(record["metrics"])
+        assert record["privacy"]["noise_source"].startswith(noise)
+    assert got[0] == got[1] and got[2] != got[3]
