@@ -218,14 +218,28 @@ def report(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
     out: Annotated[Path | None, typer.Option(help="Markdown file; default: print.")] = None,
     against: Annotated[
-        str, typer.Option(help="Label that the others are compared with, pair by pair.")
+        str, typer.Option(help="Label, or curve over epsilon, that the others are compared with.")
     ] = "",
     title: Annotated[str, typer.Option()] = "Results",
+    html: Annotated[
+        Path | None, typer.Option(help="Self-contained page with curves, costs and sources.")
+    ] = None,
+    scaling: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folders of runs of other sizes, for the figure over users (--html)."),
+    ] = None,
 ) -> None:
-    """A table from run records: means over seeds, baselines, paired intervals."""
+    """Tables and curves from run records: means over seeds, baselines, paired intervals."""
     from experiments.report import markdown
 
     text = markdown(folders, against, title)
+    if html is not None:
+        from experiments.report_html import page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(folders, against, title, scaling or []), encoding="utf-8")
+    if out is None and html is not None:
+        return
     if out is None:
         print(text)
     else:

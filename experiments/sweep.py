@@ -51,8 +51,9 @@ def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
             label = variant["label"] if epsilon is None else (
                 f"{variant['label']}, epsilon {epsilon:g}")
             flags = flatten(plan.get("base", {})) | flatten(settings)
-            flags |= {"label": label, "series": variant["label"], "dataset": dataset or
-                      flags.get("dataset", "planted")}
+            flags = {"series": variant["label"], **flags, "label": label}
+            if dataset is not None:
+                flags["dataset"] = dataset
             if epsilon is None:
                 flags = {k: v for k, v in flags.items() if not k.startswith("dp.")}
             else:

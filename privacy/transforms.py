@@ -61,7 +61,8 @@ class Project:
 
 def _projected(part: Part, basis: Tensor) -> Dense:
     if isinstance(part, Touched):
-        return Dense(torch.einsum("mlr,mlw->mrw", basis[part.index], part.values))
+        rows = basis.index_select(0, part.index.reshape(-1)).reshape(*part.index.shape, -1)
+        return Dense(torch.bmm(rows.transpose(1, 2), part.values))
     return Dense(torch.einsum("ir,miw->mrw", basis, part.dense()))
 
 

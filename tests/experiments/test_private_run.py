@@ -236,3 +236,77 @@ def test_simulation_noise_repeats_and_system_noise_does_not(tmp_path: Path) -> N
         got.append(record["metrics"])
         assert record["privacy"]["noise_source"].startswith(noise)
     assert got[0] == got[1] and got[2] != got[3]
+
+
+SWEEP = """
+seeds = [0, 1]
+epsilons = [1, 4, inf]
+[base]
+baselines = ["random"]
+dp.noise = "simulation"
+[[variants]]
+label = "taste"
+method = "taste"
+[[variants]]
+label = "control"
+method = "popularity_profile"
+[[variants]]
+label = "open"
+epsilons = []
+method = "taste"
+"""
+
+
+def test_a_sweep_over_epsilon_becomes_one_page(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(SWEEP)
+    swept = ("sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "runs"))
+    done = cli(*swept)
+    assert done.returncode == 0 and done.stderr.count("validation") == 14, done.stderr
+    assert "validation" not in cli(*swept).stderr, "nothing is run twice"
+    page, table = tmp_path / "page.html", tmp_path / "table.md"
+    done = cli("report", str(tmp_path / "runs"), "--against", "control", "--html", str(page),
+               "--scaling", str(tmp_path / "runs"), "--out", str(table))
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    assert text.count("<svg") == 2 and "src=" not in text and "href=\"http" not in text
+    for word in ("taste, epsilon 1", "control, epsilon inf", "ledger ends with", "random"):
+        assert word in text
+    rows = {line.split("|")[1].strip(): line for line in table.read_text().splitlines()
+            if line.startswith("| ")}
+    assert "[" in rows["taste, epsilon 4"] and "[" not in rows["control, epsilon 4"]
+    assert "[" in rows["open"]
+    done = cli("report", str(tmp_path / "runs"), "--against", "nobody")
+    assert done.returncode == 2 and "no run is labelled" in done.stderr
+
+
+def test_a_sweep_in_two_processes_gives_the_same_runs(tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(
+        SWEEP.replace("[1, 4, inf]", "[2]").replace("seeds = [0, 1]", "seeds = [0]"))
+    metrics = []
+    for count in ("1", "2"):
+        out = tmp_path / count
+        done = cli("sweep", str(tmp_path / "sweep.toml"), "--out", str(out), "--processes", count)
+        assert done.returncode == 0, done.stderr
+        metrics.append({p.parts[-3]: json.loads(p.read_text())["metrics"]
+                        for p in out.rglob("record.json")})
+    assert metrics[0] == metrics[1] and len(metrics[0]) == 3
+
+
+def test_fewer_users_of_a_folder_and_more_of_the_planted_set(tmp_path: Path) -> None:
+    lines = ["user_id,item_id,timestamp"]
+    lines += [f"u{u},i{(u * 7 + n * n) % 29},{n}" for u in range(40) for n in range(8)
+              if (u * 7 + n * n) % 29 not in {(u * 7 + m * m) % 29 for m in range(n)}]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
+    done = cli("run", "--dataset", str(folder), "--method", "popularity", "--k-core", "0", *BARE,
+               "--set", "max_users=15", "--json", "--out", str(tmp_path / "few"))
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["dataset"]["users"] == 15
+    assert "15 of 40 users" in record["protocol"]["split_note"]
+    done = cli("run", "--dataset", "planted:500", "--method", "popularity", *BARE, "--json",
+               "--out", str(tmp_path / "more"))
+    assert json.loads(done.stdout)["dataset"]["users"] == 500
+    done = cli("run", "--dataset", "planted:0", "--out", str(tmp_path / "none"))
+    assert done.returncode == 2 and "at least 1" in done.stderr
