@@ -163,9 +163,11 @@ def _rounds(runs: Runs) -> Figure | None:
         y = np.mean([[point[1] for point in c[:length]] for c in curves], axis=0)
         axes.plot(x, y, label=label, color=_COLOURS[drawn % len(_COLOURS)])
         drawn += 1
+    if not drawn:
+        return None
     axes.set(xlabel="round", ylabel="validation NDCG@50", ylim=(0, None))
     axes.legend(fontsize=8, frameon=False)
-    return figure if drawn else None
+    return figure
 
 
 def _metrics(runs: Runs, against: str) -> str:

@@ -176,3 +176,20 @@ def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
             "distillation": settings.distillation.model_copy(update={"weight": 0.0}),
         }
     )
+
+
+def check(s: AlgorithmSettings) -> None:
+    """Raise ValueError for settings that do not fit together."""
+    if s.groups.grouping == "reference" and s.model.backbone != "fedrap":
+        raise ValueError("groups.grouping: 'reference' clusters the clients' networks, and the "
+                         f"backbone {s.model.backbone!r} has none; use backbone fedrap, or "
+                         "grouping private")
+    if s.distillation.teacher == "mean_head" and s.model.backbone != "fedrap":
+        raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone fedrap; "
+                         "use group_user")
+    if s.distillation.weight and s.groups.grouping == "none":
+        raise ValueError("distillation.weight: distillation needs groups; set groups.grouping, "
+                         "or weight 0")
+    if (s.groups.grouping == "reference") != (s.distillation.teacher == "mean_head"):
+        raise ValueError("distillation.teacher: 'mean_head' goes with groups.grouping = "
+                         "'reference', 'group_user' with 'private' or 'none'")

@@ -27,7 +27,7 @@ from privfedmm.gfmfr.state import (
     private_rows,
 )
 from privfedmm.gfmfr.views import FeatureViews
-from privfedmm.settings import AlgorithmSettings
+from privfedmm.settings import AlgorithmSettings, check
 from privfedmm.streams import normal
 
 
@@ -46,7 +46,7 @@ class GFMFR:
         seed: int,
         federated: bool = True,
     ) -> None:
-        _check(settings)
+        check(settings)
         self.settings = settings
         self.backbone = build(settings.model.backbone, settings.model.dim)
         self._train = train_rows
@@ -72,8 +72,7 @@ class GFMFR:
         kind: Kind = "individual" if s.groups.grouping == "reference" else "sum"
         table = (self._items, width)
         out = [Release("item_update", table, kind, "change of the shared item table")]
-        size = self._network_size()
-        if size:
+        if size := self._network_size():
             out.append(Release("network_update", (size,), kind, "change of the shared network"))
         if s.local.weight_decay_items:
             out.append(Release("item_decay", (1,), kind, "weight decay of the untouched rows"))
@@ -98,12 +97,8 @@ class GFMFR:
         return {release.name: 1.0 for release in self.releases}
 
     def subspace(self, rank: int) -> dict[str, Tensor]:
-        """Public orthonormal columns for the item update: a constant and principal components of
-        the features [items, <= 1 + rank]. Raises ValueError without features."""
-        if self._features.joined is None:
-            raise ValueError("dp.subspace_rank: a public subspace needs item features; set 0")
-        columns = torch.cat([torch.ones(self._items, 1), self._features.principal(rank)], 1)
-        return {"item_update": torch.linalg.qr(columns).Q}
+        """Public orthonormal columns for the item update. Raises ValueError without features."""
+        return {"item_update": self._features.subspace(rank)}
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients of like sample count, a bounded number of samples a block."""
@@ -283,12 +278,9 @@ class GFMFR:
 
     def to_saved(self, state: ServerState, clients: Clients) -> dict[str, Any]:
         """Independent copies: training goes on in place."""
-        fusion = self.server.fusion
-        return {
-            "state": state.state_dict(),
-            "clients": clients.copy().state_dict(),
-            "fusion": None if fusion is None else fusion.state_dict(),
-        }
+        fusion = self.server.fusion.state_dict() if self.server.fusion is not None else None
+        return {"state": state.state_dict(), "clients": clients.copy().state_dict(),
+                "fusion": fusion}
 
     def from_saved(self, saved: dict[str, Any]) -> tuple[ServerState, Clients]:
         """State and clients; the fusion network is restored in place."""
@@ -354,19 +346,3 @@ class GFMFR:
             start = self._features.principal(dim)
             table[:, : start.shape[1]] = start * (s.item_init_std / float(start.std()))
         return table
-
-
-def _check(s: AlgorithmSettings) -> None:
-    if s.groups.grouping == "reference" and s.model.backbone != "fedrap":
-        raise ValueError("groups.grouping: 'reference' clusters the clients' networks, and the "
-                         f"backbone {s.model.backbone!r} has none; use backbone fedrap, or "
-                         "grouping private")
-    if s.distillation.teacher == "mean_head" and s.model.backbone != "fedrap":
-        raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone fedrap; "
-                         "use group_user")
-    if s.distillation.weight and s.groups.grouping == "none":
-        raise ValueError("distillation.weight: distillation needs groups; set groups.grouping, "
-                         "or weight 0")
-    if (s.groups.grouping == "reference") != (s.distillation.teacher == "mean_head"):
-        raise ValueError("distillation.teacher: 'mean_head' goes with groups.grouping = "
-                         "'reference', 'group_user' with 'private' or 'none'")

@@ -44,6 +44,16 @@ class FeatureViews:
         assert self.joined is not None
         return torch.from_numpy(principal(self.joined.numpy(), rank))
 
+    def subspace(self, rank: int) -> Tensor:
+        """A constant and principal components, orthonormal: [items, <= 1 + rank].
+
+        Raises ValueError without features.
+        """
+        if self.joined is None:
+            raise ValueError("dp.subspace_rank: a public subspace needs item features; set 0")
+        columns = torch.cat([torch.ones(self.num_items, 1), self.principal(rank)], 1)
+        return torch.linalg.qr(columns).Q
+
     def fusion_inputs(self) -> dict[str, Tensor]:
         """What the fusion network reads: raw features, or scaled components of each modality."""
         if not self._rank:
