@@ -19,6 +19,7 @@ from privacy.randomness import Source
 from privacy.uploads import Dense, Part, Release, Touched, Uploads
 
 Place = Literal["central", "local", "distributed"]
+_ROUNDING = 1e-5  # relative, of a float32 sum of squares
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,14 @@ class JointClip:
         assert isinstance(squared, Tensor)
         zeroed = ~torch.isfinite(squared.float())
         norm = squared.sqrt()
-        # A hair below the clip, so that rounding of the product cannot end above it.
-        factor = torch.where(norm <= self.clip_norm, 1.0, (self.clip_norm * (1 - 1e-6)) / norm)
+        # Norms are summed in float32: what ends within their rounding of the clip is brought
+        # below it, so that no rounding ends above it.
+        inside = norm <= self.clip_norm * (1 - _ROUNDING)
+        factor = torch.where(inside, 1.0, self.clip_norm * (1 - _ROUNDING) / norm)
         factor = torch.where(zeroed, 0.0, factor).float()
         return Clipped(
             {n: p.scaled(factor) for n, p in uploads.items()}, zeroed,
-            ~zeroed & (norm > self.clip_norm),
+            ~zeroed & (norm > self.clip_norm * (1 + _ROUNDING)),
         )
 
 

@@ -119,6 +119,17 @@ def test_no_input_breaks_the_clip(values: list[float], clients: int) -> None:
         assert float(vectors[gone].norm()) <= CLIP.clip_norm
 
 
+def test_long_vectors_near_the_clip_stay_below_it() -> None:
+    """Sums of 200,000 squares in float32, scaled to end within rounding of the clip."""
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randn(8, 200_000, generator=generator)
+    rows *= (torch.linspace(1 - 1e-6, 1 + 1e-6, 8)[:, None] / rows.double().norm(dim=1)[:, None]
+             ).float()
+    out = JointClip(1.0, {"a": 1.0}).apply({"a": Dense(rows)})
+    assert bool((out.uploads["a"].dense().double().norm(dim=1) <= 1.0).all())
+    assert not bool(out.shortened.any())
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=20))
 def test_quantised_vectors_stay_within_their_bound(values: list[float]) -> None:
