@@ -78,6 +78,10 @@ def _axes(width: float = 8.4) -> tuple[Figure, Any]:
     return figure, axes
 
 
+def _legend(figure: Figure) -> None:
+    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=4)
+
+
 def _epsilon(record: dict[str, Any]) -> float:
     return float(record["dp_epsilon"])
 
@@ -114,7 +118,7 @@ def _curve(runs: Runs) -> Figure:
     axes.set_xticks(range(len(values)), ["inf" if np.isinf(v) else f"{v:g}" for v in values])
     axes.set_xlim(-0.5, len(values) - 0.65)
     axes.set(xlabel="epsilon", ylabel="test NDCG@50", ylim=(0, None))
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    _legend(figure)
     return figure
 
 
@@ -122,7 +126,8 @@ def _scaling(folders: list[Path], against: str) -> Figure:
     from experiments.report import find_runs, read_record
 
     found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
-    for seeds in find_runs(folders).values():
+    # One folder after another: the same labels on other data are other runs.
+    for seeds in (s for folder in folders for s in find_runs([folder]).values()):
         for seed, folder in seeds.items():
             record = read_record(folder)
             data = record["dataset"]
@@ -147,7 +152,7 @@ def _scaling(folders: list[Path], against: str) -> Figure:
     axes.axhline(1.0, color="#8a949e", linestyle="--", linewidth=0.8)
     axes.set_xscale("log")
     axes.set(xlabel="users", ylabel=f"test NDCG@50 / {against}")
-    axes.legend(fontsize=8, frameon=False)
+    _legend(figure)
     return figure
 
 
@@ -166,7 +171,7 @@ def _rounds(runs: Runs) -> Figure | None:
     if not drawn:
         return None
     axes.set(xlabel="round", ylabel="validation NDCG@50", ylim=(0, None))
-    axes.legend(fontsize=8, frameon=False)
+    _legend(figure)
     return figure
 
 
