@@ -14,7 +14,8 @@ from rich.console import Console
 
 from experiments import run as runs
 from experiments.config import resolve
-from experiments.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
+from experiments.errors import PRIVACY_VIOLATION, UserError
+from experiments.interrupts import resumable
 from experiments.progress import RunProgress, summary
 from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
 
@@ -106,7 +107,7 @@ def run(
                             "give no other option with it")
         folder, rounds_ = resume, runs.rounds_of(resume)
         with RunProgress(console, rounds_) as progress:
-            record = _interruptible(lambda: runs.resume(folder, progress), folder)
+            record = resumable(lambda: runs.resume(folder, progress), folder)
     else:
         resolved = resolve(config, flags)
         folder = out or Path("runs") / (
@@ -114,7 +115,7 @@ def run(
             f"{time.strftime('%Y%m%d-%H%M%S')}"
         )
         with RunProgress(console, resolved.rounds) as progress:
-            record = _interruptible(
+            record = resumable(
                 lambda: runs.start(resolved, folder, progress, progress.announce), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
@@ -127,16 +128,6 @@ def _modalities(text: str | None) -> object:
         return text
     assert text is not None
     return [name.strip() for name in text.split(",")]
-
-
-def _interruptible(job: Any, folder: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = job()
-    except KeyboardInterrupt:
-        raise UserError(
-            f"stopped; continue with: privfedmm run --resume {folder}", INTERRUPTED
-        ) from None
-    return record
 
 
 @data_app.command("list")
@@ -232,7 +223,6 @@ def report(
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
     from experiments.report import markdown
 
-    text = markdown(folders, against, title)
     if html is not None:
         from experiments.report_html import page
 
@@ -240,6 +230,7 @@ def report(
         html.write_text(page(folders, against, title, scaling or []), encoding="utf-8")
     if out is None and html is not None:
         return
+    text = markdown(folders, against, title)
     if out is None:
         print(text)
     else:

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from experiments.interrupts import held
+
 
 def write_text(path: Path, text: str) -> None:
     """Write by way of a temporary file in the same folder, flushed to disk before the rename."""
@@ -29,11 +31,12 @@ def write_json(path: Path, value: Any) -> None:
 def save_tensors(path: Path, value: Any) -> None:
     """`torch.save`, whole or not there."""
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as out:
-        torch.save(value, out)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
+    with held():
+        with part.open("wb") as out:
+            torch.save(value, out)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
 
 
 def finite(value: float) -> float | None:

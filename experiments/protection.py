@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -167,15 +167,9 @@ class FileVault:
         return sums if saved["round"] == round_ else None
 
 
-def ledger_keeper(folder: Path, budget: Budget | None, rows: object = None) -> Ledger:
-    """A ledger that is on disk before anything it charges is released."""
-    def keep(ledger: Ledger) -> None:
-        write_json(folder / LEDGER, ledger.to_json())
-
-    if rows is None:
-        return Ledger((), budget, keep)
-    assert isinstance(rows, list)
-    return Ledger.from_json(rows, budget, keep)
+def ledger_keeper(folder: Path) -> Callable[[Ledger], None]:
+    """Writes a ledger to the run folder: given to it, before anything it charges is released."""
+    return lambda ledger: write_json(folder / LEDGER, ledger.to_json())
 
 
 def read_ledger(folder: Path) -> list[dict[str, object]]:

@@ -12,7 +12,15 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.report import FOOTNOTE, KEYS, Runs, preface, rows
+from experiments.report import (
+    FOOTNOTE,
+    KEYS,
+    Runs,
+    find_runs,
+    preface,
+    read_record,
+    rows,
+)
 from privfedmm.evaluation import paired_interval
 
 _STYLE = """
@@ -123,8 +131,6 @@ def _curve(runs: Runs) -> Figure:
 
 
 def _scaling(folders: list[Path], against: str) -> Figure:
-    from experiments.report import find_runs, read_record
-
     found: dict[tuple[str, str, int], list[tuple[int, float]]] = {}
     # One folder after another: the same labels on other data are other runs.
     for seeds in (s for folder in folders for s in find_runs([folder]).values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,11 @@ class Session:
         """
         planned = protection.plan(config, data.num_users)
         algorithm = build_algorithm(config, data, planned)
-        if folder is None:
-            ledger, vault = Ledger((), planned.budget), None
-        else:
-            ledger = protection.ledger_keeper(folder, planned.budget)
-            vault = protection.FileVault(folder)
+        # Without a mechanism there is no budget to guard: `save` writes the ledger once a round.
+        guarded = folder if config.dp is not None else None
+        keep = protection.ledger_keeper(guarded) if guarded else None
+        vault = protection.FileVault(guarded) if guarded else None
+        ledger = Ledger((), planned.budget, keep)
         stack = protection.build(config, planned, algorithm, ledger, vault)
         return cls(
             config=config,
@@ -128,8 +128,8 @@ class Session:
         """
         try:
             saved = torch.load(folder / CHECKPOINT, weights_only=True)
-            ledger = protection.ledger_keeper(
-                folder, self.planned.budget, protection.read_ledger(folder))
+            ledger = Ledger.from_json(
+                protection.read_ledger(folder), self.planned.budget, self.stack.ledger.keep)
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
@@ -145,5 +145,4 @@ class Session:
         self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}
         self.best_model = saved["best_model"]
         self.totals, self.rows = saved["totals"], saved["rows"]
-        self.stack = protection.build(
-            self.config, self.planned, self.algorithm, ledger, protection.FileVault(folder))
+        self.stack = replace(self.stack, ledger=ledger)

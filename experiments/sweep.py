@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ def run_sweep(
 
     if processes == 1:
         for job in todo:
-            note(job, lambda job=job: play(job))  # type: ignore[misc]
+            note(job, partial(play, job))
     else:
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             running = {pool.submit(play, job): job for job in todo}

@@ -3,7 +3,7 @@
 from privacy.accounting import PricingError, calibrate, epsilon
 from privacy.aggregation import Aggregator, PlainAggregator, Session
 from privacy.bounds import Bound, ChainError
-from privacy.ledger import Budget, BudgetError, Entry, Ledger, LedgerError
+from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals, Vault
@@ -34,6 +34,7 @@ __all__ = [
     "Budget",
     "BudgetError",
     "ChainError",
+    "Charge",
     "Cohort",
     "Collected",
     "Dense",

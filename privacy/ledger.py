@@ -30,24 +30,30 @@ class Budget:
     delta: float
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class Charge:
     """One release of one round. `event` is `NonPrivate` where nothing bounds what it tells.
 
     noise_multiplier: noise standard deviation / clip_norm. status `aborted`: the round failed
-    after uploads, and counts all the same. attempt: how many aborted ones came before.
+    after uploads, and counts all the same.
     """
 
     round: int
-    attempt: int
     name: str
     event: str
-    status: Status
     noise_multiplier: float | None
     clip_norm: float | None
     sampling_rate: float
     population: int
     cohort: int
+    status: Status = "released"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Charge):
+    """A charge in its place in the ledger; attempt: how many aborted ones came before."""
+
+    attempt: int
     previous: str
     digest: str
 
@@ -70,7 +76,7 @@ class Ledger:
     ) -> None:
         self._entries: list[Entry] = list(entries)
         self.budget = budget
-        self._keep = keep
+        self.keep = keep
         self.verify()
 
     @property
@@ -87,76 +93,42 @@ class Ledger:
         return len({e.attempt for e in self._entries
                     if e.round == round_ and e.status == "aborted"})
 
-    def charge(
-        self,
-        *,
-        round_: int,
-        name: str,
-        event: str,
-        noise_multiplier: float | None,
-        clip_norm: float | None,
-        sampling_rate: float,
-        population: int,
-        cohort: int,
-        status: Status = "released",
-    ) -> Entry:
+    def charge(self, charge: Charge) -> Entry:
         """Append one release: what `check` gives.
 
         Raises what `check` raises; nothing is appended then. An aborted round has happened: it is
         appended whatever it costs.
         """
-        entry = self.check(
-            round_=round_, name=name, event=event, noise_multiplier=noise_multiplier,
-            clip_norm=clip_norm, sampling_rate=sampling_rate, population=population,
-            cohort=cohort, status=status,
-        )
+        entry = self.check(charge)
         self._entries.append(entry)
-        if self._keep:
-            self._keep(self)
+        if self.keep:
+            self.keep(self)
         return entry
 
-    def check(
-        self,
-        *,
-        round_: int,
-        name: str,
-        event: str,
-        noise_multiplier: float | None,
-        clip_norm: float | None,
-        sampling_rate: float,
-        population: int,
-        cohort: int,
-        status: Status = "released",
-    ) -> Entry:
+    def check(self, charge: Charge) -> Entry:
         """The entry that a charge would append.
 
         Raises LedgerError for an event without a price or a release charged before, BudgetError
         where the budget would be overspent.
         """
-        if event not in KNOWN:
-            raise LedgerError(f"no price is known for the event {event!r}; it cannot be released")
-        if any(e.name == name for e in self.released(round_)):
-            raise LedgerError(f"release {name!r} of round {round_} is already in the ledger")
+        if charge.event not in KNOWN:
+            raise LedgerError(f"no price is known for the event {charge.event!r}; it cannot be "
+                              "released")
+        if any(e.name == charge.name for e in self.released(charge.round)):
+            raise LedgerError(f"release {charge.name!r} of round {charge.round} is already in the "
+                              "ledger")
         fields: dict[str, Any] = {
-            "round": round_,
-            "attempt": self.attempt(round_),
-            "name": name,
-            "event": event,
-            "status": status,
-            "noise_multiplier": noise_multiplier,
-            "clip_norm": clip_norm,
-            "sampling_rate": sampling_rate,
-            "population": population,
-            "cohort": cohort,
+            **asdict(charge),
+            "attempt": self.attempt(charge.round),
             "previous": self._entries[-1].digest if self._entries else GENESIS,
         }
         entry = Entry(**fields, digest=_digest(fields))
-        if self.budget is not None and status == "released":
+        if self.budget is not None and charge.status == "released":
             after = epsilon([*self._entries, entry], self.budget.delta)
             if after > self.budget.epsilon * (1 + 1e-6):
                 raise BudgetError(
-                    f"round {round_} would spend epsilon {after:.4f} in all, more than the budget "
-                    f"of {self.budget.epsilon:g} at delta {self.budget.delta:g}; it is not "
+                    f"round {charge.round} would spend epsilon {after:.4f} in all, more than the "
+                    f"budget of {self.budget.epsilon:g} at delta {self.budget.delta:g}; it is not "
                     "released")
         return entry
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from privacy.aggregation.plain import PlainAggregator
 from privacy.aggregation.protocol import Aggregator, Session, Sums
 from privacy.bounds import ChainError
-from privacy.ledger import Entry, Ledger, Status
+from privacy.ledger import Charge, Entry, Ledger, Status
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.transforms import Mechanism
@@ -99,7 +99,8 @@ class PrivacyStack:
         if self.mechanism is None:
             names = [r.name for r in self.releases if r.in_round(cohort.round)]
             known = {e.name for e in self.ledger.released(cohort.round)}
-            entries = tuple(self._charge(n, cohort, population) for n in names if n not in known)
+            entries = tuple(self.ledger.charge(self._charge(n, cohort, population))
+                            for n in names if n not in known)
             return Totals(sums.sums, sums.individual, cohort.denominator), entries
         before = self.ledger.released(cohort.round)
         kept = self.vault.get(cohort.round) if before and self.vault else None
@@ -108,13 +109,14 @@ class PrivacyStack:
                               "here; a second release would need a second charge: start a new run")
         if kept is None:
             # Refused before there is anything that could be released.
-            self.ledger.check(**self._fields(JOINT, cohort, population))
+            charge = self._charge(JOINT, cohort, population)
+            self.ledger.check(charge)
             attempt = self.ledger.attempt(cohort.round)
             label = cohort.round if not attempt else cohort.round + (attempt << 32)
             kept = self.mechanism.on_sum(sums.sums, self.source, label)
             if self.vault:
                 self.vault.put(cohort.round, kept)
-            before = (self._charge(JOINT, cohort, population),)
+            before = (self.ledger.charge(charge),)
         project = self.mechanism.project
         totals = project.expand(kept) if project else kept
         return Totals(totals, {}, cohort.denominator), before
@@ -122,14 +124,11 @@ class PrivacyStack:
     def abort(self, cohort: Cohort, population: int) -> None:
         """Charge a round that failed after clients had uploaded."""
         if self.mechanism is not None and not self.ledger.released(cohort.round):
-            self._charge(JOINT, cohort, population, "aborted")
+            self.ledger.charge(self._charge(JOINT, cohort, population, "aborted"))
 
     def _charge(
         self, name: str, cohort: Cohort, population: int, status: Status = "released"
-    ) -> Entry:
-        return self.ledger.charge(**self._fields(name, cohort, population), status=status)
-
-    def _fields(self, name: str, cohort: Cohort, population: int) -> dict[str, Any]:
+    ) -> Charge:
         event, multiplier, clip = "NonPrivate", None, None
         if self.mechanism:
             clip = self.mechanism.clip.clip_norm
@@ -138,11 +137,11 @@ class PrivacyStack:
                 event = "LocalGaussian" if noise.place == "local" else self.sampling.event
                 # The price follows from what the noise hides: the whole bound of the chain.
                 multiplier = noise.stddev / self.mechanism.bound.l2
-        return {
-            "round_": cohort.round, "name": name, "event": event, "noise_multiplier": multiplier,
-            "clip_norm": clip, "sampling_rate": self.sampling.rate, "population": population,
-            "cohort": len(cohort.ids),
-        }
+        return Charge(
+            round=cohort.round, name=name, event=event, noise_multiplier=multiplier,
+            clip_norm=clip, sampling_rate=self.sampling.rate, population=population,
+            cohort=len(cohort.ids), status=status,
+        )
 
 
 class Gate:

@@ -16,7 +16,7 @@ from privfedmm.backbones import build
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
-from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids, profile
+from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import (
     Clients,
@@ -27,6 +27,7 @@ from privfedmm.gfmfr.state import (
     private_rows,
 )
 from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.profiles import profile, profile_cosine
 from privfedmm.settings import AlgorithmSettings, check
 from privfedmm.streams import normal
 
@@ -323,9 +324,7 @@ class GFMFR:
         features = self._features.profile
         assert features is not None
         unit = features / features.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        cosine = profile(self._train, ids, unit) @ unit.T
-        spread = cosine.std(dim=1, keepdim=True).clamp(min=1e-9)
-        return (cosine - cosine.mean(dim=1, keepdim=True)) / spread
+        return profile_cosine(self._train, ids, unit)
 
     # Helpers --------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from sklearn.metrics import pairwise_distances
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from privfedmm.data.types import Rows
 from privfedmm.settings import GroupSettings
 from privfedmm.streams import normal
 
@@ -40,17 +39,6 @@ def initial_centroids(signals: Tensor | None, groups: int, dim: int, seed: int) 
         drawn = normal(seed, "centroids", 0, np.arange(groups), dim)
         centres = torch.from_numpy(drawn)
     return Centroids(_unit(centres), torch.zeros(dim))
-
-
-def profile(train: Rows, ids: np.ndarray, features: Tensor) -> Tensor:
-    """Mean public feature of each client's positives, scaled to norm 1: [m, D]."""
-    counts = train.counts[ids]
-    row = np.repeat(np.arange(len(ids)), counts)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    items = train.indices[train.indptr[ids][row] + place]
-    total = torch.zeros(len(ids), features.shape[1])
-    total.index_add_(0, torch.from_numpy(row), features[torch.from_numpy(items.astype(np.int64))])
-    return _unit(total)
 
 
 def assign(signals: Tensor, centroids: Centroids) -> Tensor:

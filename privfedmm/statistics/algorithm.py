@@ -21,10 +21,11 @@ from torch import Tensor
 from privacy import Dense, Part, Release, Slotted, Totals, Touched, Uploads
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
+from privfedmm.profiles import own_items, profile_cosine
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems
 from privfedmm.statistics.settings import StatisticsSettings
-from privfedmm.statistics.tilt import BLOCK, fit_tilt, own_items, own_sum
+from privfedmm.statistics.tilt import BLOCK, fit_tilt
 
 # Variance that choosing adds to a sum, in shares of its expectation: a client's unit is about a
 # tenth, and the members of a group are not alike (measured on validation: .1 trusts too much).
@@ -211,11 +212,8 @@ class GroupStatistics:
         """Weighted sum over modalities of the cosine with the user's mean item, standardised."""
         total = torch.zeros(len(ids), self._items)
         for name, unit in self._public.modalities.items():
-            mean = torch.nn.functional.normalize(own_sum(self._train, ids, unit, weights), dim=1)
-            cosine = mean @ unit.T
-            spread = cosine.std(dim=1, keepdim=True).clamp(min=1e-9)
             weight = self.settings.text_cosine if name == "text" else self.settings.other_cosine
-            total += weight * (cosine - cosine.mean(1, keepdim=True)) / spread
+            total += weight * profile_cosine(self._train, ids, unit, weights)
         return total
 
     def scores(

@@ -31,7 +31,7 @@ from privfedmm.data.prepare import k_core, prepare
 from privfedmm.data.raw import Raw
 from privfedmm.evaluation import EvalProtocol
 from privfedmm.features import joined
-from privfedmm.gfmfr.grouping import profile
+from privfedmm.profiles import profile
 
 PAIRS = st.sets(st.tuples(st.integers(0, 7), st.integers(0, 9)), min_size=1, max_size=60)
 

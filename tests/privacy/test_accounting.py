@@ -11,6 +11,7 @@ import pytest
 from dp_accounting import pld
 
 from privacy import (
+    Charge,
     Everyone,
     FixedSize,
     Ledger,
@@ -133,9 +134,9 @@ def test_epsilon_inverts_delta(mu: float) -> None:
 def test_aborted_attempts_cost_as_much_as_releases() -> None:
     ledger = Ledger()
     for status in ("aborted", "released"):
-        ledger.charge(round_=0, name="joint", event="Gaussian", noise_multiplier=4.0,
+        ledger.charge(Charge(round=0, name="joint", event="Gaussian", noise_multiplier=4.0,
                       clip_norm=1.0, sampling_rate=1.0, population=10, cohort=10,
-                      status=status)  # type: ignore[arg-type]
+                      status=status))  # type: ignore[arg-type]
     assert [e.attempt for e in ledger.entries] == [0, 1]
     assert ledger.spent(1e-5) == pytest.approx(
         epsilon([Entry(0, "Gaussian", 4.0), Entry(1, "Gaussian", 4.0)], 1e-5))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy import (
+    Charge,
     Cohort,
     Collected,
     Dense,
@@ -150,8 +151,8 @@ class TestPlainAggregator(AggregatorContract):
 
 
 def charge(ledger: Ledger, round_: int, name: str = "a") -> None:
-    ledger.charge(round_=round_, name=name, event="NonPrivate", noise_multiplier=None,
-                  clip_norm=None, sampling_rate=1.0, population=3, cohort=3)
+    ledger.charge(Charge(round=round_, name=name, event="NonPrivate", noise_multiplier=None,
+                  clip_norm=None, sampling_rate=1.0, population=3, cohort=3))
 
 
 def test_ledger_keeps_its_order_and_survives_json() -> None:
@@ -169,8 +170,8 @@ def test_ledger_never_charges_twice_nor_the_unknown() -> None:
     with pytest.raises(LedgerError, match="already"):
         charge(ledger, 0)
     with pytest.raises(LedgerError, match="no price"):
-        ledger.charge(round_=1, name="a", event="Laplace", noise_multiplier=1.0, clip_norm=1.0,
-                      sampling_rate=1.0, population=3, cohort=3)
+        ledger.charge(Charge(round=1, name="a", event="Laplace", noise_multiplier=1.0,
+                             clip_norm=1.0, sampling_rate=1.0, population=3, cohort=3))
 
 
 @pytest.mark.parametrize("fault", ["edit", "drop", "swap"])

@@ -10,10 +10,11 @@ from privacy import Ledger, PrivacyStack
 from privfedmm.data import Dataset, load
 from privfedmm.data.types import Rows
 from privfedmm.federation import Simulator
+from privfedmm.profiles import own_items, own_sum
 from privfedmm.statistics import GroupStatistics, StatisticsSettings, public_groups
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems
-from privfedmm.statistics.tilt import fit_tilt, own_items, own_sum
+from privfedmm.statistics.tilt import fit_tilt
 
 
 def test_fusion_is_the_posterior_mean() -> None:
