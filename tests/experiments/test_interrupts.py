@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def test_a_file_written_during_an_interrupt_is_whole(tmp_path: Path) -> None:
 
         def __reduce__(self) -> tuple[Any, ...]:
             interrupt()
-            return (list, ())
+            return (OrderedDict, ())
 
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(UserError, match=f"--resume {tmp_path}") as stopped:
