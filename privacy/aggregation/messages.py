@@ -1,0 +1,92 @@
+"""Messages between parties of a protocol: what travels, who sees it, and how it is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+SERVER, KEY_HOLDER = -1, -2
+Body = Mapping[str, Any]
+
+
+class ProtocolError(ValueError):
+    """A message that its receiver refuses; nothing of it was used."""
+
+
+class RoundAborted(RuntimeError):
+    """A round that cannot be finished; nothing of its sum was released."""
+
+
+class CapacityError(ValueError):
+    """A sum that could leave its range: refused at set-up, never wrapped."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message. sender, receiver: a client's number, SERVER or KEY_HOLDER.
+
+    round: number of the round and of the attempt at it, so that no earlier message fits.
+    body: what the kind of message carries, in the bytes of `pack`.
+    """
+
+    kind: str
+    sender: int
+    receiver: int
+    round: tuple[int, int]
+    body: bytes
+
+    def nbytes(self) -> int:
+        """Bytes on the wire: the body and 32 for the header."""
+        return len(self.body) + 32
+
+
+def pack(body: Body) -> bytes:
+    """Named values as bytes: integers, strings, bytes, lists and maps of them (MessagePack)."""
+    packed: bytes = msgpack.packb(dict(body), use_bin_type=True)
+    return packed
+
+
+def unpack(body: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
+    """The values of `pack`. Raises ProtocolError unless exactly `fields` are there, as declared."""
+    try:
+        values = msgpack.unpackb(body, raw=False, strict_map_key=False, use_list=True)
+    except (ValueError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"a message cannot be read ({error})") from error
+    if not isinstance(values, dict) or values.keys() != fields.keys():
+        raise ProtocolError(f"a message must hold {', '.join(sorted(fields))} and nothing else")
+    for name, kind in fields.items():
+        # bool is an int to Python, and never meant here.
+        if not isinstance(values[name], kind) or isinstance(values[name], bool):
+            raise ProtocolError(f"{name} of a message must be {kind.__name__}")
+    return values
+
+
+@dataclass
+class Transcript:
+    """Every message in order, for tests and audits. keep_bodies: False keeps sizes alone."""
+
+    keep_bodies: bool = True
+    messages: list[Message] = field(default_factory=list)
+    sizes: dict[tuple[str, int, int], int] = field(default_factory=dict)
+
+    def record(self, message: Message) -> None:
+        """Note a message on its way."""
+        key = (message.kind, message.sender, message.receiver)
+        self.sizes[key] = self.sizes.get(key, 0) + message.nbytes()
+        if self.keep_bodies:
+            self.messages.append(message)
+
+    def seen_by(self, party: int) -> Iterator[Message]:
+        """What a party received."""
+        return (m for m in self.messages if m.receiver == party)
+
+    def bytes_from(self, party: int) -> int:
+        """Bytes that a party sent."""
+        return sum(size for (_, sender, _), size in self.sizes.items() if sender == party)
+
+    def bytes_to(self, party: int) -> int:
+        """Bytes that a party received."""
+        return sum(size for (_, _, receiver), size in self.sizes.items() if receiver == party)
