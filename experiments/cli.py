@@ -72,14 +72,17 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
-    aggregation: Annotated[str | None, typer.Option(help="plain.")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="plain or masked.")] = None,
+    group_statistics: Annotated[
+        str | None, typer.Option(help="plain, masked or encrypted; default: as --aggregation.")
+    ] = None,
     dp_epsilon: Annotated[
         float | None, typer.Option(help="Budget of the whole run; inf: clip without noise.")
     ] = None,
     dp_delta: Annotated[
         float | None, typer.Option(help="Default min(1e-5, users^-1.1); below 1 / users.")
     ] = None,
-    trust: Annotated[str | None, typer.Option(help="central or local.")] = None,
+    trust: Annotated[str | None, typer.Option(help="central, local or distributed.")] = None,
     sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
     sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
     noise: Annotated[
@@ -96,6 +99,7 @@ def run(
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
         "label": label, "algorithm.modalities": _modalities(modalities), **_overrides(settings),

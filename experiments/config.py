@@ -54,6 +54,22 @@ class DPSettings(Settings):
     subspace_rank: Annotated[int, Field(ge=0)] = 64  # gfmfr, backbone: 0 for the whole table
 
 
+class SecureSettings(Settings):
+    """Secure aggregation: how much is tolerated, and how fine the integers are."""
+
+    # full: keys, masks and shares are really made. ring: the same integers summed without them.
+    mode: Literal["full", "ring"] = "full"
+    # Without dp: uploads longer than this are shortened to it, so that their sum fits the ring.
+    clip_norm: Annotated[float, Field(gt=0)] = 64.0
+    # Steps in a clip norm. None: 4096 under a budget, else as many as the ring holds.
+    levels: Annotated[int, Field(ge=16, le=2**22)] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=0.5)] = 0.1  # share of a cohort that may vanish
+    colluding: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # share that may side with the server
+    failure_bits: Annotated[int, Field(ge=10, le=128)] = 30  # -log2 of a stated chance of failure
+    scheme: Literal["ckks", "bfv"] = "ckks"  # group_statistics = encrypted
+    simulated_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share that does vanish
+
+
 class RunConfig(Settings):
     """One run, fully resolved."""
 
@@ -67,7 +83,9 @@ class RunConfig(Settings):
     mode: Literal["default", "reference"] = "default"
     rounds: Annotated[int, Field(ge=1)] = 50
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    aggregation: Literal["plain"] = "plain"
+    aggregation: Literal["plain", "masked"] = "plain"
+    group_statistics: Literal["plain", "masked", "encrypted"] | None = None  # None: as aggregation
+    secure: SecureSettings = SecureSettings()
     threads: Annotated[int, Field(ge=1)] = 1
     baselines: tuple[str, ...] = ("random", "popularity", "public_features",
                                   "popularity_profile", "ease")
@@ -75,6 +93,17 @@ class RunConfig(Settings):
     algorithm: AlgorithmSettings = AlgorithmSettings()
     statistics: StatisticsSettings = StatisticsSettings()
     dp: DPSettings | None = None
+
+
+    @property
+    def statistics_way(self) -> Literal["plain", "masked", "encrypted"]:
+        """How group statistics travel."""
+        return self.group_statistics or self.aggregation
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether anything is summed so that its senders stay hidden."""
+        return self.aggregation != "plain" or self.statistics_way != "plain"
 
 
 def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:

@@ -11,36 +11,46 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments import secure
 from experiments.config import STATISTICS, DPSettings, RunConfig
 from experiments.errors import PRIVACY_VIOLATION, UserError
 from experiments.files import save_tensors, write_json
 from privacy import (
     Budget,
     BudgetError,
+    CapacityError,
     ChainError,
+    DistributedNoise,
     Everyone,
     FixedSize,
     GaussianNoise,
     JointClip,
     Ledger,
     LedgerError,
+    Mechanism,
     Poisson,
     PricingError,
     PrivacyStack,
     Project,
+    Quantise,
     Sampling,
+    Shares,
     SimulationSource,
     Statement,
+    Survivors,
     SystemSource,
     calibrate,
     chain,
     state,
 )
+from privacy.quantise import most_levels
+from privacy.transforms import Step
 from privfedmm.federation import Algorithm
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.statistics import public_groups
 
 LEDGER, RELEASE = "ledger.json", "release.pt"
+PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a table's width
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,16 @@ class Plan:
     noise_multiplier: float
     rounds: int
     groups: int | None = None  # of the statistics methods, settled by public quantities
+    shares: Shares | None = None  # of distributed noise
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
-        """Absolute standard deviation on the sum over a cohort."""
-        local = math.sqrt(self.sampling.rate * population) if dp.trust == "local" else 1.0
-        return self.noise_multiplier * dp.clip_norm * local
+        """Absolute standard deviation on the sum over a cohort of which nobody vanishes."""
+        more = 1.0
+        if dp.trust == "local":
+            more = math.sqrt(self.sampling.rate * population)
+        elif self.shares is not None:
+            more = math.sqrt(population / self.shares.count)
+        return self.noise_multiplier * dp.clip_norm * more
 
 
 def plan(config: RunConfig, population: int) -> Plan:
@@ -78,20 +93,43 @@ def plan(config: RunConfig, population: int) -> Plan:
         raise UserError(f"dp.delta: {delta:g} is not below 1 / users = {1 / population:.3g}: a "
                         "mechanism that publishes one user whole would meet it; give less")
     budget = Budget(dp.epsilon, delta)
+    shares = _shares(config, population) if dp.trust == "distributed" else None
 
     def calibrated(rounds: int) -> Plan:
         try:
             multiplier = calibrate(dp.epsilon, delta, rounds, sampling, population,
-                                   local=dp.trust == "local")
+                                   local=dp.trust == "local", shares=shares)
         except PricingError as error:
             raise UserError(f"dp.epsilon: {error}") from error
-        return Plan(sampling, budget, multiplier, rounds)
+        return Plan(sampling, budget, multiplier, rounds, shares=shares)
 
     settled = _settled(config, population, calibrated(config.rounds))
     if settled.rounds == config.rounds:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
     return replace(calibrated(settled.rounds), groups=settled.groups)
+
+
+def _shares(config: RunConfig, population: int) -> Shares:
+    """What distributed noise is provisioned for. Raises UserError where no honest client is sure
+    to be left."""
+    if config.aggregation == "plain" or config.statistics_way == "plain":
+        raise UserError("dp.trust: distributed noise hides nobody from a server that reads every "
+                        "upload; add --aggregation masked, or use trust central or local")
+    terms = config.secure
+    honest = survivors(config).least(population) - math.ceil(terms.colluding * population)
+    if honest < 1:
+        raise UserError("secure.dropout: with these shares of dropouts and colluders no honest "
+                        "client may be left; lower secure.dropout or secure.colluding")
+    # Any number of values up to 2^24 costs the same: a share is too wide for tau to matter.
+    return Shares(honest, 2**24, float(terms.levels or PRIVATE_LEVELS))
+
+
+def survivors(config: RunConfig) -> Survivors:
+    """How many clients may vanish, and which do."""
+    terms = config.secure
+    tolerated = terms.dropout if config.is_secure or terms.simulated_dropout else 0.0
+    return Survivors(tolerated, terms.simulated_dropout, config.seed)
 
 
 def _settled(config: RunConfig, population: int, planned: Plan) -> Plan:
@@ -118,26 +156,64 @@ def _sampling(dp: DPSettings, population: int) -> Sampling:
 
 
 def build(
-    config: RunConfig, planned: Plan, algorithm: Algorithm, ledger: Ledger, vault: FileVault | None
+    config: RunConfig, planned: Plan, algorithm: Algorithm, population: int, ledger: Ledger,
+    vault: FileVault | None,
 ) -> PrivacyStack:
     """The stack of a run. Raises UserError where the pieces give no guarantee together."""
     dp = config.dp
-    if dp is None:
-        return PrivacyStack(algorithm.releases, ledger)
+    if dp is None and not config.is_secure:
+        return PrivacyStack(algorithm.releases, ledger, survivors=survivors(config))
     try:
-        steps: list[Project | JointClip | GaussianNoise] = []
-        if isinstance(algorithm, GFMFR) and dp.subspace_rank:
-            steps.append(Project(algorithm.subspace(dp.subspace_rank)))
-        steps.append(JointClip(dp.clip_norm, algorithm.joint_weights))
-        # Replacing a client moves its vector by up to two clips; the price doubles, not the noise.
-        steps.append(GaussianNoise(planned.noise_multiplier, dp.clip_norm, dp.trust))
         return PrivacyStack(
-            algorithm.releases, ledger, planned.sampling, mechanism=chain(steps),
-            source=SimulationSource(config.seed) if dp.noise == "simulation" else SystemSource(),
-            vault=vault,
+            algorithm.releases, ledger, planned.sampling,
+            aggregator=secure.aggregator(config, population),
+            mechanism=_mechanism(config, planned, algorithm, population),
+            source=(SimulationSource(config.seed) if dp and dp.noise == "simulation"
+                    else SystemSource()),
+            vault=vault, survivors=survivors(config),
         )
+    except CapacityError as error:
+        raise UserError(f"secure.levels: {error}") from error
     except (ChainError, ValueError) as error:
         raise UserError(f"dp: {error}") from error
+
+
+def _mechanism(
+    config: RunConfig, planned: Plan, algorithm: Algorithm, population: int
+) -> Mechanism:
+    dp = config.dp
+    steps: list[Step] = []
+    if dp and isinstance(algorithm, GFMFR) and dp.subspace_rank:
+        steps.append(Project(algorithm.subspace(dp.subspace_rank)))
+    clip = dp.clip_norm if dp else config.secure.clip_norm
+    steps.append(JointClip(clip, algorithm.joint_weights))
+    bound = clip
+    if config.is_secure:
+        private = dp is not None and not math.isinf(dp.epsilon)
+        levels = config.secure.levels or (PRIVATE_LEVELS if private else most_levels(population))
+        quantise = Quantise(clip / levels, _dims(algorithm, steps[0]))
+        steps.append(quantise)
+        bound = quantise.limit(clip) * quantise.step
+    multiplier = planned.noise_multiplier
+    if planned.shares is not None:
+        steps.append(DistributedNoise(multiplier, bound, planned.shares.count))
+    else:
+        place = dp.trust if dp else "central"
+        assert place != "distributed" or not multiplier
+        # Replacing a client moves its vector by up to two clips; the price doubles, not the noise.
+        steps.append(GaussianNoise(multiplier, bound, "local" if place == "local" else "central"))
+    mechanism = chain(steps)
+    if config.is_secure:
+        mechanism.largest(population)
+    return mechanism
+
+
+def _dims(algorithm: Algorithm, first: Step) -> int:
+    """Values of a client's upload in the round with most of them."""
+    releases = algorithm.releases
+    rounds = {t for r in releases for t in r.rounds or ()} or {0}
+    shape = first.shape if isinstance(first, Project) else (lambda r: r.shape)
+    return max(sum(math.prod(shape(r)) for r in releases if r.in_round(t)) for t in rounds)
 
 
 def statement(config: RunConfig, planned: Plan, stack: PrivacyStack, population: int) -> Statement:

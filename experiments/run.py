@@ -12,11 +12,11 @@ import numpy as np
 
 from experiments import record as records
 from experiments.config import RunConfig, resolve, to_toml
-from experiments.errors import UserError
+from experiments.errors import ABORTED, UserError
 from experiments.files import write_json, write_text
 from experiments.protection import overspent
 from experiments.session import Session
-from privacy import BudgetError, UploadError
+from privacy import BudgetError, RoundAborted, UploadError
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import DataError, Dataset, load
 from privfedmm.evaluation import EvalProtocol, ScoreError, evaluate
@@ -91,6 +91,10 @@ def _play(session: Session, data: Dataset, out: Path, listen: Listener) -> dict[
         session.totals["seconds_baselines"] = time.perf_counter() - started
     except BudgetError as error:
         raise overspent(error) from error
+    except RoundAborted as error:
+        raise UserError(
+            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm run "
+            f"--resume {out}", ABORTED) from error
     except (UploadError, ScoreError) as error:
         raise UserError(f"round {session.state.round + 1}: {error}") from error
     except ValueError as error:
@@ -116,8 +120,12 @@ def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str,
         "seconds": trained - started,
         "bytes_up_per_client": report.costs.bytes_up_per_client,
         "bytes_down_per_client": report.costs.bytes_down_per_client,
+        "survivors": report.costs.survivors,
     }
-    if config.dp is not None:
+    for party, seconds in report.costs.protocol_seconds.items():
+        row[f"seconds_{party}"] = seconds
+        _add(session.totals, f"seconds_{party}", seconds)
+    if session.stack.mechanism is not None:
         row |= {"simulation_zeroed": report.costs.simulation_zeroed,
                 "simulation_shortened": report.costs.simulation_shortened}
     last = number + 1 == session.planned.rounds

@@ -92,7 +92,8 @@ class Session:
         keep = protection.ledger_keeper(guarded) if guarded else None
         vault = protection.FileVault(guarded) if guarded else None
         ledger = Ledger((), planned.budget, keep)
-        stack = protection.build(config, planned, algorithm, ledger, vault)
+        stack = protection.build(
+            config, planned, algorithm, data.num_users, ledger, vault)
         return cls(
             config=config,
             algorithm=algorithm,

@@ -1,21 +1,28 @@
 """Privacy modules: they know vectors, clients and bytes, and nothing of items or training."""
 
-from privacy.accounting import PricingError, calibrate, epsilon
-from privacy.aggregation import Aggregator, PlainAggregator, Session
+from privacy.accounting import PricingError, Shares, calibrate, epsilon
+from privacy.aggregation import (
+    Aggregator,
+    CapacityError,
+    PlainAggregator,
+    ProtocolError,
+    RingAggregator,
+    RoundAborted,
+    RoutedAggregator,
+    Session,
+    Sums,
+    Task,
+)
 from privacy.bounds import Bound, ChainError
+from privacy.discrete import DistributedNoise
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
+from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals, Vault
 from privacy.statement import Statement, state
-from privacy.transforms import (
-    GaussianNoise,
-    JointClip,
-    Mechanism,
-    Project,
-    Quantise,
-    chain,
-)
+from privacy.survivors import Survivors
+from privacy.transforms import GaussianNoise, JointClip, Mechanism, Project, chain
 from privacy.uploads import (
     Collected,
     Dense,
@@ -33,11 +40,13 @@ __all__ = [
     "Bound",
     "Budget",
     "BudgetError",
+    "CapacityError",
     "ChainError",
     "Charge",
     "Cohort",
     "Collected",
     "Dense",
+    "DistributedNoise",
     "Entry",
     "Everyone",
     "FixedSize",
@@ -54,15 +63,23 @@ __all__ = [
     "PricingError",
     "PrivacyStack",
     "Project",
+    "ProtocolError",
     "Quantise",
     "Release",
+    "RingAggregator",
+    "RoundAborted",
+    "RoutedAggregator",
     "Sampling",
     "Session",
+    "Shares",
     "SimulationSource",
     "Slotted",
     "Source",
     "Statement",
+    "Sums",
+    "Survivors",
     "SystemSource",
+    "Task",
     "Totals",
     "Touched",
     "UploadError",

@@ -19,10 +19,13 @@ from dp_accounting import pld, rdp
 from scipy.optimize import brentq
 from scipy.stats import norm
 
+from privacy.discrete import renyi
 from privacy.sampling import Everyone, FixedSize, Poisson, Sampling
 
 Accountant = Literal["closed_form", "pld", "rdp", "prv"]
 _LARGEST = 1e4
+_ORDERS = np.concatenate([np.linspace(1.02, 12, 110), np.arange(12.5, 65, 0.5), 2.0 ** np.arange(
+    6.25, 12.1, 0.25)])
 
 
 class PricingError(ValueError):
@@ -44,6 +47,12 @@ class Charged(Protocol):
     def population(self) -> int: ...
     @property
     def attempt(self) -> int: ...
+    @property
+    def shares(self) -> int | None: ...
+    @property
+    def dims(self) -> int | None: ...
+    @property
+    def limit(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,9 @@ class Joint:
     noise_multiplier: float
     sampling_rate: float
     population: int
+    shares: int | None = None
+    dims: int | None = None
+    limit: float | None = None
 
 
 def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
@@ -71,18 +83,24 @@ def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
         rounds.setdefault((entry.round, entry.attempt), []).append(entry)
     steps = []
     for (number, _), group in rounds.items():
-        kinds = {(e.event, e.sampling_rate, e.population) for e in group}
+        kinds = {(e.event, e.sampling_rate, e.population, e.shares, e.dims, e.limit)
+                 for e in group}
         if len(kinds) > 1:
             raise PricingError(f"round {number} mixes {sorted(k[0] for k in kinds)}; "
                                "one cohort has one sampling")
-        event, rate, population = kinds.pop()
+        event, rate, population, shares, dims, limit = kinds.pop()
+        if event == DISTRIBUTED and (len(group) > 1 or not (shares and dims and limit)):
+            raise PricingError(f"round {number}: distributed noise is priced as one release, with "
+                               "its shares, dims and limit")
         total = sum((e.noise_multiplier or 0) ** -2 for e in group) if event != "NonPrivate" else 0
-        steps.append(Joint(event, total**-0.5 if total else 0.0, rate, population))
+        steps.append(Joint(
+            event, total**-0.5 if total else 0.0, rate, population, shares, dims, limit))
     return steps
 
 
+DISTRIBUTED = "DistributedDiscreteGaussian"
 KNOWN = ("Gaussian", "LocalGaussian", "PoissonSampledGaussian", "FixedSizeSampledGaussian",
-         "NonPrivate")
+         DISTRIBUTED, "NonPrivate")
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
@@ -127,11 +145,11 @@ def epsilon(
 
 
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
-    """closed_form at full participation, rdp for a fixed size, pld for Poisson."""
+    """closed_form at full participation, rdp for a fixed size or shares, pld for Poisson."""
     events = {step.event for step in steps}
     if events <= {"Gaussian", "LocalGaussian"}:
         return "closed_form"
-    return "rdp" if "FixedSizeSampledGaussian" in events else "pld"
+    return "rdp" if events & {"FixedSizeSampledGaussian", DISTRIBUTED} else "pld"
 
 
 @lru_cache(maxsize=256)
@@ -163,14 +181,39 @@ def _pld(steps: Sequence[Joint], delta: float) -> float:
     if any(step.event == "FixedSizeSampledGaussian" for step in steps):
         raise PricingError("a cohort of fixed size is not Poisson sampling; PLD would under-charge "
                            "it; use rdp")
+    _no_shares(steps, "PLD")
     accountant = pld.PLDAccountant()
     for step, times in _runs(steps):
         accountant.compose(_event(step), times)
     return float(accountant.get_epsilon(delta))
 
 
+def _no_shares(steps: Sequence[Joint], accountant: str) -> None:
+    if any(step.event == DISTRIBUTED for step in steps):
+        raise PricingError(f"{accountant} has no event for a sum of discrete Gaussian shares; use "
+                           "rdp")
+
+
+def _distributed(steps: Sequence[Joint], delta: float) -> float:
+    """Renyi divergences of the rounds, added up order by order, then converted."""
+    curve = np.zeros(len(_ORDERS))
+    for step, times in _runs(steps):
+        if step.event != DISTRIBUTED:
+            raise PricingError("releases with distributed noise cannot be priced with others")
+        assert step.shares and step.dims and step.limit
+        curve += times * np.array([
+            renyi(a, step.noise_multiplier, step.shares, step.dims, step.limit) for a in _ORDERS
+        ])
+    if not np.isfinite(curve).all():
+        return math.inf
+    price, _ = rdp.compute_epsilon(_ORDERS, curve, delta)
+    return float(price)
+
+
 def _rdp(steps: Sequence[Joint], delta: float) -> float:
     events = {step.event for step in steps}
+    if DISTRIBUTED in events:
+        return _distributed(steps, delta)
     fixed = "FixedSizeSampledGaussian" in events
     if fixed and len(events) > 1:
         raise PricingError("cohorts of fixed size cannot be priced with others: adjacencies differ")
@@ -195,6 +238,7 @@ def _prv(steps: Sequence[Joint], delta: float) -> float:
 
     if any(step.event == "FixedSizeSampledGaussian" for step in steps):
         raise PricingError("Opacus models Poisson sampling only; use rdp")
+    _no_shares(steps, "PRV")
     accountant = PRVAccountant()
     accountant.history = [
         (1 / _mu(step), step.sampling_rate, times) for step, times in _runs(steps)
@@ -210,6 +254,16 @@ _ACCOUNTANTS: dict[str, Callable[[Sequence[Joint], float], float]] = {
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Of distributed noise: honest shares it is provisioned for, values a release, and the bound of
+    a client's vector in steps."""
+
+    count: int
+    dims: int
+    limit: float
+
+
+@dataclass(frozen=True)
 class _Planned:
     round: int
     event: str
@@ -217,34 +271,41 @@ class _Planned:
     sampling_rate: float
     population: int
     attempt: int = 0
+    shares: int | None = None
+    dims: int | None = None
+    limit: float | None = None
 
 
 def planned(
-    noise_multiplier: float, rounds: int, sampling: Sampling, population: int, local: bool = False
+    noise_multiplier: float, rounds: int, sampling: Sampling, population: int,
+    local: bool = False, shares: Shares | None = None,
 ) -> list[_Planned]:
     """The entries that `rounds` equal rounds would leave."""
-    event = "LocalGaussian" if local else sampling.event
-    return [_Planned(t, event, noise_multiplier, sampling.rate, population) for t in range(rounds)]
+    event = "LocalGaussian" if local else DISTRIBUTED if shares else sampling.event
+    of = (shares.count, shares.dims, shares.limit) if shares else (None, None, None)
+    return [_Planned(t, event, noise_multiplier, sampling.rate, population, 0, *of)
+            for t in range(rounds)]
 
 
 def calibrate(
     target: float, delta: float, rounds: int, sampling: Sampling, population: int,
-    local: bool = False,
+    local: bool = False, shares: Shares | None = None,
 ) -> float:
-    """Smallest noise multiplier (std / clip norm) with epsilon <= target after all rounds.
+    """Smallest noise multiplier (std / bound) with epsilon <= target after all rounds.
 
     Raises PricingError where no multiplier reaches the target.
     """
     if not target > 0 or not 0 < delta < 1:
         raise PricingError(f"epsilon must be positive and delta in (0, 1), got {target}, {delta}")
-    if local and not isinstance(sampling, Everyone):
-        raise PricingError("local noise is priced at full participation only: the server sees "
+    if (local or shares) and not isinstance(sampling, Everyone):
+        where = "local" if local else "distributed"
+        raise PricingError(f"{where} noise is priced at full participation only: the server sees "
                            "who takes part")
     if not isinstance(sampling, Everyone | Poisson | FixedSize):
         raise PricingError(f"no accountant is known for the sampling {type(sampling).__name__}")
 
     def gap(z: float) -> float:
-        return epsilon(planned(z, rounds, sampling, population, local), delta) - target
+        return epsilon(planned(z, rounds, sampling, population, local, shares), delta) - target
 
     low = high = 1.0
     while gap(high) > 0:
@@ -255,7 +316,8 @@ def calibrate(
         low /= 2
         if low < 1e-3:
             return high
-    relative = 1e-10 if isinstance(sampling, Everyone) else 1e-3
+    # Where a price takes a convolution, a thousandth of the noise is precise enough.
+    relative = 1e-8 if isinstance(sampling, Everyone) else 1e-3
     while high / low - 1 > relative:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if gap(middle) <= 0 else (middle, high)

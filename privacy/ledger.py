@@ -34,8 +34,9 @@ class Budget:
 class Charge:
     """One release of one round. `event` is `NonPrivate` where nothing bounds what it tells.
 
-    noise_multiplier: noise standard deviation / clip_norm. status `aborted`: the round failed
-    after uploads, and counts all the same.
+    noise_multiplier: noise standard deviation / the bound that it hides. status `aborted`: the
+    round failed after uploads, and counts all the same. shares, dims, limit: of distributed noise,
+    the honest shares it is provisioned for, the values of a release and its bound in steps.
     """
 
     round: int
@@ -47,6 +48,9 @@ class Charge:
     population: int
     cohort: int
     status: Status = "released"
+    shares: int | None = None
+    dims: int | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,11 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """`csprng-float64` or `simulation`."""
+        """`csprng` or `simulation`."""
+        ...
+
+    def raw(self, label: str, round_: int, size: int) -> bytes:
+        """Uniform bytes [size]."""
         ...
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
@@ -54,9 +58,12 @@ def _normal(key: bytes, context: str, size: int) -> np.ndarray:
 class SystemSource:
     """Keyed once from the operating system; no two calls ever share a stream."""
 
-    name: str = "csprng-float64"
+    name: str = "csprng"
     _key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
     _calls: count[int] = field(default_factory=count, repr=False)
+
+    def raw(self, label: str, round_: int, size: int) -> bytes:
+        return _bytes(self._key, f"{next(self._calls)}|{label}|{round_}", size)
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
         return _uniform(self._key, f"{next(self._calls)}|{label}|{round_}", size)
@@ -72,6 +79,9 @@ class SimulationSource:
 
     def __init__(self, seed: int) -> None:
         self._key = hashlib.sha256(f"simulation {seed}".encode()).digest()
+
+    def raw(self, label: str, round_: int, size: int) -> bytes:
+        return _bytes(self._key, f"{label}|{round_}", size)
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
         return _uniform(self._key, f"{label}|{round_}", size)

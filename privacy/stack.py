@@ -7,15 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from privacy.accounting import DISTRIBUTED
 from privacy.aggregation.plain import PlainAggregator
-from privacy.aggregation.protocol import Aggregator, Session, Sums
+from privacy.aggregation.protocol import Aggregator, GridNoise, Session, Sums, Task, dims
 from privacy.bounds import ChainError
+from privacy.discrete import DistributedNoise
 from privacy.ledger import Charge, Entry, Ledger, Status
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
-from privacy.transforms import Mechanism
+from privacy.survivors import Survivors
+from privacy.transforms import GaussianNoise, Mechanism
 from privacy.uploads import Collected, Release, UploadError, Uploads
 
 JOINT = "joint"
@@ -50,6 +54,7 @@ class PrivacyStack:
     """Declared releases, who takes part, how uploads are protected and summed, and the ledger.
 
     mechanism None: uploads leave as they are, and every release is charged as NonPrivate.
+    survivors: how many clients may vanish in a round, and which do in a simulation.
     """
 
     releases: tuple[Release, ...]
@@ -59,13 +64,23 @@ class PrivacyStack:
     mechanism: Mechanism | None = None
     source: Source = field(default_factory=SystemSource)
     vault: Vault | None = None
+    survivors: Survivors = field(default_factory=Survivors)
 
     def __post_init__(self) -> None:
         names = [release.name for release in self.releases]
         if len(set(names)) != len(names):
             raise ValueError(f"release names must be unique, got {names}")
         if self.mechanism is None:
+            if self.aggregator.hides_clients:
+                raise ChainError(f"{self.aggregator.name} sums integers: give the stack a "
+                                 "mechanism with a quantise step")
             return
+        if self.aggregator.hides_clients and self.mechanism.quantise is None:
+            raise ChainError(f"{self.aggregator.name} sums integers: add a quantise step")
+        distributed = isinstance(self.mechanism.noise, DistributedNoise)
+        if distributed and not self.aggregator.hides_clients:
+            raise ChainError("distributed noise needs a secure sum of every release; plain "
+                             "aggregation shows the server each client with its share alone")
         weighted = self.mechanism.clip.weights.keys()
         if weighted != set(names):
             odd = sorted(weighted ^ set(names))
@@ -79,14 +94,40 @@ class PrivacyStack:
         """Who takes part in a round."""
         return self.sampling.draw(population, round_, self.source)
 
-    def open(self, cohort: Cohort) -> Gate:
-        """The gate of one round."""
+    def admit(self, cohort: Cohort, population: int) -> None:
+        """Raise BudgetError, before anything is uploaded, for a round that would overspend."""
+        if self.mechanism is not None and not self.ledger.released(cohort.round):
+            self.ledger.check(self._charge(JOINT, cohort, population))
+
+    def open(self, cohort: Cohort, model_hash: bytes = b"") -> Gate:
+        """The gate of one round; model_hash: of what the clients are told.
+
+        Raises CapacityError where the round's sum might leave the ring.
+        """
         active = [r for r in self.releases if r.in_round(cohort.round)]
-        shaped = active
-        if self.mechanism:
-            shaped = [replace(r, shape=self.mechanism.shape(r)) for r in active]
-        session = self.aggregator.open(cohort, shaped)
-        return Gate(active, session, self.mechanism, self.source, cohort.round)
+        mechanism, shaped, limit = self.mechanism, active, 0.0
+        if mechanism:
+            shaped = [replace(r, shape=mechanism.shape(r)) for r in active]
+        if mechanism and mechanism.quantise:
+            limit = mechanism.largest(len(cohort.ids))
+        task = Task(
+            cohort, tuple(shaped), self.survivors.least(len(cohort.ids)),
+            self.ledger.attempt(cohort.round), model_hash, bool(limit), limit,
+            self._key_holder_noise(cohort), self.survivors.dropouts(cohort),
+        )
+        session = self.aggregator.open(task)
+        return Gate(active, session, mechanism, self.source, task)
+
+    def _label(self, cohort: Cohort) -> int:
+        """A number of its own for every attempt at a round: no two of them share noise."""
+        return cohort.round + (self.ledger.attempt(cohort.round) << 32)
+
+    def _key_holder_noise(self, cohort: Cohort) -> GridNoise | None:
+        mechanism, label = self.mechanism, self._label(cohort)
+        if mechanism is None or mechanism.quantise is None or not isinstance(
+                mechanism.noise, GaussianNoise):
+            return None
+        return lambda total, name: mechanism.grid_noise(total, self.source, name, label)
 
     def finish(
         self, sums: Sums, cohort: Cohort, population: int
@@ -111,9 +152,8 @@ class PrivacyStack:
             # Refused before there is anything that could be released.
             charge = self._charge(JOINT, cohort, population)
             self.ledger.check(charge)
-            attempt = self.ledger.attempt(cohort.round)
-            label = cohort.round if not attempt else cohort.round + (attempt << 32)
-            kept = self.mechanism.on_sum(sums.sums, self.source, label)
+            kept = self.mechanism.on_sum(
+                sums.sums, self.source, self._label(cohort), sums.noised)
             if self.vault:
                 self.vault.put(cohort.round, kept)
             before = (self.ledger.charge(charge),)
@@ -130,6 +170,7 @@ class PrivacyStack:
         self, name: str, cohort: Cohort, population: int, status: Status = "released"
     ) -> Charge:
         event, multiplier, clip = "NonPrivate", None, None
+        shares = size = limit = None
         if self.mechanism:
             clip = self.mechanism.clip.clip_norm
             noise = self.mechanism.noise
@@ -137,11 +178,19 @@ class PrivacyStack:
                 event = "LocalGaussian" if noise.place == "local" else self.sampling.event
                 # The price follows from what the noise hides: the whole bound of the chain.
                 multiplier = noise.stddev / self.mechanism.bound.l2
+                if isinstance(noise, DistributedNoise):
+                    event, shares = DISTRIBUTED, noise.shares
+                    size, limit = self._size(cohort.round), self.mechanism.limit
         return Charge(
             round=cohort.round, name=name, event=event, noise_multiplier=multiplier,
             clip_norm=clip, sampling_rate=self.sampling.rate, population=population,
-            cohort=len(cohort.ids), status=status,
+            cohort=len(cohort.ids), status=status, shares=shares, dims=size, limit=limit,
         )
+
+    def _size(self, round_: int) -> int:
+        assert self.mechanism is not None
+        return dims([replace(r, shape=self.mechanism.shape(r))
+                     for r in self.releases if r.in_round(round_)])
 
 
 class Gate:
@@ -153,13 +202,14 @@ class Gate:
 
     def __init__(
         self, releases: Sequence[Release], session: Session, mechanism: Mechanism | None,
-        source: Source, round_: int,
+        source: Source, task: Task,
     ) -> None:
         self._releases = {release.name: release for release in releases}
         self._session = session
         self._mechanism = mechanism
         self._source = source
-        self._round = round_
+        self._label = task.cohort.round + (task.attempt << 32)
+        self._vanished = np.array(sorted(task.vanished()), dtype=np.int64)
         self.zeroed = 0
         self.shortened = 0
 
@@ -183,11 +233,16 @@ class Gate:
                 raise UploadError(f"release {name!r} holds NaN or infinity; "
                                   "lower the learning rates or check the features")
         if self._mechanism is not None:
-            clipped = self._mechanism.on_clients(uploads, ids, self._source, self._round)
+            clipped = self._mechanism.on_clients(uploads, ids, self._source, self._label)
             self.zeroed += int(clipped.zeroed.sum())
             self.shortened += int(clipped.shortened.sum())
             uploads = clipped.uploads
-        self._session.submit(ids, uploads)
+        here = ~np.isin(ids, self._vanished)
+        if not here.all():
+            where = torch.from_numpy(np.flatnonzero(here))
+            ids, uploads = ids[here], {n: part.rows(where) for n, part in uploads.items()}
+        if len(ids):
+            self._session.submit(ids, uploads)
 
     def close(self) -> Sums:
         """End the round and return its sums."""

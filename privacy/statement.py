@@ -6,9 +6,10 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from privacy.accounting import epsilon, planned
+from privacy.accounting import Shares, epsilon, planned
+from privacy.discrete import DistributedNoise
 from privacy.ledger import Budget
-from privacy.sampling import Everyone
+from privacy.sampling import Everyone, Sampling
 from privacy.stack import PrivacyStack
 
 NOT_COVERED = (
@@ -22,6 +23,9 @@ _TRUST = {
     "central": "the server reads every clipped upload in the clear and is trusted to add the noise "
                "to the sum; the figure holds against everybody who sees only what it releases",
     "local": "nobody is trusted: each device adds its own noise before anything leaves it",
+    "distributed": "each device adds a share of the noise inside a secure sum; the server is "
+                   "trusted with nothing but the protocol, and {shares} clients of those in every "
+                   "sum are assumed to add their share honestly",
 }
 
 
@@ -75,7 +79,7 @@ class Statement:
         if self.noise_source == "simulation":
             out.append("the noise follows from the seed: this run shows what the mechanism costs, "
                        "and protects nobody whose data is real")
-        else:
+        elif self.noise_source.endswith("float64"):
             out.append("the noise is floating-point: not hardened against attacks on its last bits "
                        "(Mironov, CCS 2012)")
         return out
@@ -89,9 +93,11 @@ def state(
     multiplier = mechanism.noise.noise_multiplier if mechanism else 0.0
     if mechanism is None or budget is None or not multiplier:
         nothing = not stack.releases
+        shown = ("the server learns exact sums over the cohort" if stack.aggregator.hides_clients
+                 else "the server reads them in the clear")
         reason = ("nothing leaves the clients" if nothing else
-                  "no privacy is claimed: uploads carry no noise and the server reads them in the "
-                  "clear, so every release is charged as NonPrivate (epsilon is infinite)")
+                  f"no privacy is claimed: uploads carry no noise and {shown}, so every release is "
+                  "charged as NonPrivate (epsilon is infinite)")
         if any(r.kind == "individual" for r in stack.releases):
             reason += ("; reference grouping clusters every client's own parameters on the server")
         zero = 0.0 if nothing else None
@@ -99,28 +105,39 @@ def state(
             "user", sampling.adjacency, "central", _TRUST["central"], zero, zero, zero, zero, zero,
             rounds, None, mechanism.clip.clip_norm if mechanism else None, "none", None,
             NOT_COVERED, reason)
-    local = mechanism.noise.place == "local"
-    claimed = epsilon(planned(multiplier, rounds, sampling, population, local), budget.delta)
-    seen = epsilon(planned(multiplier, rounds, Everyone(), population, local), budget.delta)
+    place = mechanism.noise.place
+    local, shares = place == "local", None
+    if isinstance(mechanism.noise, DistributedNoise):
+        shares = Shares(mechanism.noise.shares, dims, mechanism.limit)
+
+    def price(sampling: Sampling) -> float:
+        steps = planned(multiplier, rounds, sampling, population, local, shares)
+        return epsilon(steps, budget.delta)
+
+    claimed, seen = price(sampling), price(Everyone())
     if sampling.event == "FixedSizeSampledGaussian":
         # A replaced member who is seen to take part moves every sum by up to two clip norms.
         seen = epsilon(planned(multiplier / 2, rounds, Everyone(), population), budget.delta)
     size = sampling.rate * population
-    noise = multiplier * math.sqrt(dims) * (math.sqrt(size) if local else 1.0)
+    parts = size if local else size / shares.count if shares else 1.0
+    noise = multiplier * math.sqrt(dims * parts)
+    source = stack.source.name
+    if source != "simulation":
+        source += "-integer" if shares else "-float64"
     return Statement(
         unit="user",
         adjacency="replacement of one user's whole data" if local else sampling.adjacency,
-        trust=mechanism.noise.place,
-        trust_means=_TRUST[mechanism.noise.place],
+        trust=place,
+        trust_means=_TRUST[place].format(shares=shares.count if shares else 0),
         epsilon=claimed,
         delta=budget.delta,
         epsilon_vs_observers=claimed,
-        epsilon_vs_server=claimed if local else None,
+        epsilon_vs_server=claimed if local or shares else None,
         epsilon_if_participation_is_seen=seen,
         rounds=rounds,
         noise_multiplier=multiplier,
         clip_norm=mechanism.clip.clip_norm,
-        noise_source=stack.source.name,
+        noise_source=source,
         best_signal_to_noise=size / noise,
         not_covered=NOT_COVERED,
         reason="Gaussian noise calibrated before training",

@@ -6,7 +6,7 @@ A chain carries its bound from step to step and cannot be built in an order that
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
+from privacy.discrete import DistributedNoise
+from privacy.quantise import TAIL, Quantise, check_capacity
 from privacy.randomness import Source
 from privacy.uploads import Dense, Part, Release, Touched, Uploads
 
-Place = Literal["central", "local", "distributed"]
+Place = Literal["central", "local"]
 _ROUNDING = 1e-5  # relative, of a float32 sum of squares
 
 
@@ -62,8 +64,7 @@ class Project:
 
 def _projected(part: Part, basis: Tensor) -> Dense:
     if isinstance(part, Touched):
-        rows = basis.index_select(0, part.index.reshape(-1)).reshape(*part.index.shape, -1)
-        return Dense(torch.bmm(rows.transpose(1, 2), part.values))
+        return part.projected(basis)
     return Dense(torch.einsum("ir,miw->mrw", basis, part.dense()))
 
 
@@ -115,35 +116,11 @@ class JointClip:
 
 
 @dataclass(frozen=True)
-class Quantise:
-    """Every value of the joint vector to the nearest multiple of `step`; zero stays zero."""
-
-    step: float
-    dims: int
-
-    def __post_init__(self) -> None:
-        if not 0 < self.step < math.inf:
-            raise ChainError(f"the quantisation step must be positive, got {self.step}")
-
-    def bound(self, before: Bound) -> Bound:
-        """The rounding error adds step * sqrt(dims) / 2. Raises ChainError outside clip..noise."""
-        if not math.isfinite(before.l2):
-            raise ChainError("clip before quantise: nothing bounds what would be rounded")
-        if before.grid or before.noise_stddev:
-            raise ChainError("quantise once, before the noise")
-        return replace(before, l2=before.l2 + self.step * math.sqrt(self.dims) / 2, grid=self.step)
-
-    def apply(self, uploads: Uploads, weights: Mapping[str, float]) -> Uploads:
-        """Rounded uploads: a part's own grid is step / weight."""
-        return {n: p.rounded(self.step / weights[n]) for n, p in uploads.items()}
-
-
-@dataclass(frozen=True)
 class GaussianNoise:
     """N(0, (noise_multiplier * sensitivity)^2) on every value of the joint vector.
 
-    place: `central` on the sum, `local` on each client's own vector, `distributed` in shares
-    inside a secure sum. noise_multiplier 0 adds nothing, and no guarantee follows.
+    place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
+    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
     """
 
     noise_multiplier: float
@@ -153,9 +130,6 @@ class GaussianNoise:
     def __post_init__(self) -> None:
         if not 0 <= self.noise_multiplier < math.inf:
             raise ChainError(f"noise_multiplier must be 0 or more, got {self.noise_multiplier}")
-        if self.place == "distributed":
-            raise ChainError("distributed noise needs a secure sum; plain aggregation shows the "
-                             "server each client's share; use trust central or local")
 
     @property
     def stddev(self) -> float:
@@ -166,7 +140,10 @@ class GaussianNoise:
         """Raises ChainError without a clip, for a smaller clip, or a second time."""
         if not math.isfinite(before.l2):
             raise ChainError("clip before noise: nothing bounds what the noise should hide")
-        if self.sensitivity < before.l2:
+        if self.place == "local" and before.grid:
+            raise ChainError("local noise leaves no grid: drop the quantise step, a client that "
+                             "trusts nobody needs no secure sum")
+        if self.sensitivity < before.l2 * (1 - 1e-12):
             raise ChainError(f"the noise is made for a bound of {self.sensitivity:g}, but the "
                              f"steps before it only give {before.l2:g}")
         if before.noise_stddev:
@@ -183,6 +160,19 @@ class GaussianNoise:
             n: (x.double() + self._draw(x, weights[n], source, n, round_)).float()
             for n, x in sums.items()
         }
+
+    def on_grid(
+        self, total: Tensor, step: float, source: Source, label: str, round_: int
+    ) -> Tensor:
+        """An integer total [...] with the noise in steps, rounded to the grid.
+
+        The total lies on the grid already, so this is the rounding of the noisy total:
+        post-processing, which also hides the last bits of the floating-point draw.
+        """
+        if not self.stddev:
+            return total
+        drawn = source.normal(label, round_, total.numel()) * (self.stddev / step)
+        return total + torch.from_numpy(np.rint(drawn).astype(np.int64)).reshape(total.shape)
 
     def on_rows(
         self, uploads: Uploads, weights: Mapping[str, float], ids: np.ndarray, source: Source,
@@ -204,7 +194,8 @@ class GaussianNoise:
         return torch.from_numpy(drawn).reshape(like.shape)
 
 
-Step = Project | JointClip | Quantise | GaussianNoise
+Noise = GaussianNoise | DistributedNoise
+Step = Project | JointClip | Quantise | Noise
 
 
 @dataclass(frozen=True)
@@ -214,7 +205,7 @@ class Mechanism:
     project: Project | None
     clip: JointClip
     quantise: Quantise | None
-    noise: GaussianNoise
+    noise: Noise
     bound: Bound
 
     def on_clients(
@@ -225,20 +216,55 @@ class Mechanism:
             uploads = self.project.apply(uploads)
         clipped = self.clip.apply(uploads)
         if self.quantise:
-            clipped = replace(
-                clipped, uploads=self.quantise.apply(clipped.uploads, self.clip.weights))
-        if self.noise.place == "local" and self.noise.stddev:
+            clipped = replace(clipped, uploads=self.quantise.apply(
+                clipped.uploads, self.clip.weights, self.clip.clip_norm, ids, source, round_))
+        if self.noise.stddev and isinstance(self.noise, DistributedNoise):
+            assert self.quantise is not None
+            clipped = replace(clipped, uploads=self.noise.on_rows(
+                clipped.uploads, self.quantise.step, ids, source, round_))
+        elif self.noise.stddev and self.noise.place == "local":
+            assert isinstance(self.noise, GaussianNoise)
             clipped = replace(clipped, uploads=self.noise.on_rows(
                 clipped.uploads, self.clip.weights, ids, source, round_))
         return clipped
 
     def on_sum(
-        self, sums: Mapping[str, Tensor], source: Source, round_: int
+        self, sums: Mapping[str, Tensor], source: Source, round_: int,
+        noised: Collection[str] = (),
     ) -> dict[str, Tensor]:
-        """What happens to the sum before anybody else sees it."""
-        if self.noise.place == "central":
-            return self.noise.on_sums(sums, self.clip.weights, source, round_)
-        return dict(sums)
+        """What happens to the sum before anybody else sees it; `noised` have their noise."""
+        central = isinstance(self.noise, GaussianNoise) and self.noise.place == "central"
+        if self.quantise is None:
+            assert isinstance(self.noise, GaussianNoise)
+            weights = self.clip.weights
+            return (self.noise.on_sums(sums, weights, source, round_) if central else dict(sums))
+        if central:
+            sums = {n: x if n in noised else self.grid_noise(x, source, n, round_)
+                    for n, x in sums.items()}
+        return self.quantise.decode(sums, self.clip.weights)
+
+    def grid_noise(self, total: Tensor, source: Source, label: str, round_: int) -> Tensor:
+        """An integer total with the noise of a central mechanism, by whoever holds it."""
+        assert self.quantise is not None and isinstance(self.noise, GaussianNoise)
+        return self.noise.on_grid(total, self.quantise.step, source, label, round_)
+
+    @property
+    def limit(self) -> float:
+        """Bound on the norm of a client's rounded vector, in steps."""
+        assert self.quantise is not None
+        return self.bound.l2 / self.quantise.step
+
+    def largest(self, clients: int) -> float:
+        """Largest value of one client's integers, its noise share included.
+
+        Raises CapacityError where the sum of `clients` of them might leave the ring.
+        """
+        assert self.quantise is not None
+        share = 0.0
+        if isinstance(self.noise, DistributedNoise) and self.noise.stddev:
+            share = self.noise.share_stddev(self.quantise.step)
+        check_capacity(clients, self.limit, share * math.sqrt(clients))
+        return self.limit + TAIL * share
 
     def shape(self, release: Release) -> tuple[int, ...]:
         """Shape of one client's part of a release as it leaves the device."""
@@ -250,14 +276,15 @@ def chain(steps: Sequence[Step]) -> Mechanism:
     bound = Bound()
     for step in steps:
         bound = step.bound(bound)
+    noises = [step for step in steps if isinstance(step, GaussianNoise | DistributedNoise)]
     kinds = [type(step) for step in steps]
     if len(set(kinds)) != len(kinds):
         raise ChainError("each kind of step can occur once")
     found = {type(step): step for step in steps}
-    clip, noise = found.get(JointClip), found.get(GaussianNoise)
-    if not isinstance(clip, JointClip) or not isinstance(noise, GaussianNoise):
+    clip = found.get(JointClip)
+    if not isinstance(clip, JointClip) or not noises:
         raise ChainError("a chain needs a clip and a noise step (noise_multiplier 0 for none)")
     project, quantise = found.get(Project), found.get(Quantise)
     assert project is None or isinstance(project, Project)
     assert quantise is None or isinstance(quantise, Quantise)
-    return Mechanism(project, clip, quantise, noise, bound)
+    return Mechanism(project, clip, quantise, noises[0], bound)

@@ -28,7 +28,8 @@ class Release:
 
     `sum`: the server needs only the sum over the cohort. `individual`: the server needs every
     client's own vector, which no aggregation can hide. rounds: the rounds in which it leaves the
-    clients; None: all of them.
+    clients; None: all of them. statistic: a statistic of groups, which may travel another way
+    than the updates.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Release:
     kind: Kind = "sum"
     meaning: str = ""
     rounds: tuple[int, ...] | None = None
+    statistic: bool = False
 
     def in_round(self, round_: int) -> bool:
         """Whether the release is made in a round."""
@@ -73,8 +75,16 @@ class Part(Protocol):
         """Each client's vector times its factor [clients]; factor 0 also clears NaN."""
         ...
 
-    def rounded(self, step: float) -> Part:
-        """Every value to the nearest multiple of step."""
+    def held(self) -> Tensor:
+        """The values that are held, [clients, ...]; every other value of the vector is 0."""
+        ...
+
+    def holding(self, values: Tensor) -> Part:
+        """The same part with other held values, of the shape of `held`."""
+        ...
+
+    def rows(self, where: Tensor) -> Part:
+        """The part of some of the clients, by their places in the block [some]."""
         ...
 
     def nbytes(self) -> int:
@@ -83,7 +93,7 @@ class Part(Protocol):
 
 
 def _squared(values: Tensor) -> Tensor:
-    flat = values.flatten(1)
+    flat = values.reshape(len(values), -1)
     # One product per client; where float32 overflows the client counts as unusable.
     return torch.linalg.vecdot(flat, flat).double()
 
@@ -123,8 +133,14 @@ class Dense:
     def scaled(self, factor: Tensor) -> Dense:
         return Dense(_scaled(self.values, factor))
 
-    def rounded(self, step: float) -> Dense:
-        return Dense(torch.round(self.values / step) * step)
+    def held(self) -> Tensor:
+        return self.values
+
+    def holding(self, values: Tensor) -> Dense:
+        return Dense(values)
+
+    def rows(self, where: Tensor) -> Dense:
+        return Dense(self.values[where])
 
     def nbytes(self) -> int:
         return self.values.numel() * self.values.element_size()
@@ -154,7 +170,7 @@ class Touched:
 
     def dense(self) -> Tensor:
         clients, width = self.clients(), self.values.shape[2]
-        out = torch.zeros(clients * self.num_rows, width)
+        out = torch.zeros(clients * self.num_rows, width, dtype=self.values.dtype)
         start = torch.arange(clients)[:, None] * self.num_rows
         out.index_add_(0, (start + self.index).reshape(-1), self.values.reshape(-1, width))
         return out.reshape(clients, self.num_rows, width)
@@ -174,8 +190,19 @@ class Touched:
     def scaled(self, factor: Tensor) -> Touched:
         return Touched(self.index, _scaled(self.values, factor), self.mask, self.num_rows)
 
-    def rounded(self, step: float) -> Touched:
-        return Touched(self.index, torch.round(self.values / step) * step, self.mask, self.num_rows)
+    def projected(self, basis: Tensor) -> Dense:
+        """basis' x of each client's table [clients, r, width]; basis [num_rows, r]."""
+        rows = basis.index_select(0, self.index.reshape(-1)).reshape(*self.index.shape, -1)
+        return Dense(torch.bmm(rows.transpose(1, 2), self.values))
+
+    def held(self) -> Tensor:
+        return self.values
+
+    def holding(self, values: Tensor) -> Touched:
+        return Touched(self.index, values, self.mask, self.num_rows)
+
+    def rows(self, where: Tensor) -> Touched:
+        return Touched(self.index[where], self.values[where], self.mask[where], self.num_rows)
 
     def nbytes(self) -> int:
         # A row that travels is its number (4 bytes) and its values.
@@ -210,8 +237,9 @@ class Slotted:
         flat.index_add_(0, index.reshape(-1), self.part.values.reshape(-1, width))
 
     def dense(self) -> Tensor:
-        out = torch.zeros(self.clients(), *self.shape())
-        out[torch.arange(self.clients()), self.slot] = self.part.dense()
+        dense = self.part.dense()
+        out = torch.zeros(self.clients(), *self.shape(), dtype=dense.dtype)
+        out[torch.arange(self.clients()), self.slot] = dense
         return out
 
     def finite(self) -> bool:
@@ -223,8 +251,14 @@ class Slotted:
     def scaled(self, factor: Tensor) -> Slotted:
         return Slotted(self.slot, self.part.scaled(factor), self.slots)
 
-    def rounded(self, step: float) -> Slotted:
-        return Slotted(self.slot, self.part.rounded(step), self.slots)
+    def held(self) -> Tensor:
+        return self.part.held()
+
+    def holding(self, values: Tensor) -> Slotted:
+        return Slotted(self.slot, self.part.holding(values), self.slots)
+
+    def rows(self, where: Tensor) -> Slotted:
+        return Slotted(self.slot[where], self.part.rows(where), self.slots)
 
     def nbytes(self) -> int:
         return self.part.nbytes() + 4 * self.clients()

@@ -78,6 +78,8 @@ class GroupSettings(Settings):
     settle_rounds: Annotated[int, Field(ge=1)] = 10  # rounds in which private centroids move
     start_round: Annotated[int, Field(ge=0)] = 5  # group tables and teacher are used from here
     adapter: NonNegative = 0.5  # step of a group's own item table, relative to the shared one
+    # Public components in which groups upload their item updates; 0: whole tables.
+    adapter_rank: Annotated[int, Field(ge=0)] = 64
     clustering: Literal["kmeans", "spectral"] = "spectral"  # grouping = reference only
     pca_variance: Fraction = 0.95  # grouping = reference only; 0: no PCA
 

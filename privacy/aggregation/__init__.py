@@ -1,6 +1,20 @@
 """Ways to bring a cohort's uploads together: one interface, one file a protocol."""
 
-from privacy.aggregation.plain import PlainAggregator
-from privacy.aggregation.protocol import Aggregator, Session, Sums
+from privacy.aggregation.messages import CapacityError, ProtocolError, RoundAborted, Transcript
+from privacy.aggregation.plain import PlainAggregator, RingAggregator
+from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
+from privacy.aggregation.routed import RoutedAggregator
 
-__all__ = ["Aggregator", "PlainAggregator", "Session", "Sums"]
+__all__ = [
+    "Aggregator",
+    "CapacityError",
+    "PlainAggregator",
+    "ProtocolError",
+    "RingAggregator",
+    "RoundAborted",
+    "RoutedAggregator",
+    "Session",
+    "Sums",
+    "Task",
+    "Transcript",
+]

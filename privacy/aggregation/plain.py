@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from privacy.aggregation.protocol import Session, Sums
-from privacy.sampling import Cohort
-from privacy.uploads import Collected, Release, UploadError, Uploads
+from privacy.aggregation.messages import RoundAborted
+from privacy.aggregation.protocol import Session, Sums, Task, dims
+from privacy.uploads import Collected, UploadError, Uploads
 
 
+@dataclass(frozen=True)
 class PlainAggregator:
-    """Sums uploads in the clear."""
+    """Sums uploads in the clear, floats or integers on a grid."""
 
-    name = "plain"
-    server_sees = "every client's upload in the clear, changed rows and group included"
+    name: str = "plain"
+    server_sees: str = "every client's upload in the clear, changed rows and group included"
+    hides_clients: bool = False
 
-    def open(self, cohort: Cohort, releases: Sequence[Release]) -> Session:
+    def open(self, task: Task) -> Session:
         """A session that keeps running sums only, whatever the size of the cohort."""
-        return _PlainSession(cohort, releases)
+        return RunningSums(task)
 
 
-class _PlainSession:
-    def __init__(self, cohort: Cohort, releases: Sequence[Release]) -> None:
-        self._cohort = cohort
-        self._seen = np.zeros(len(cohort.ids), dtype=bool)
-        self._sums = {r.name: torch.zeros(r.shape) for r in releases if r.kind == "sum"}
-        self._individual = {r.name: Collected() for r in releases if r.kind == "individual"}
+@dataclass(frozen=True)
+class RingAggregator:
+    """The sum that masked aggregation gives, without its masks: for sweeps, no protection."""
+
+    name: str = "ring"
+    server_sees: str = (
+        "the sum alone, in the protocol that this simulates: integers are summed as masked "
+        "aggregation sums them, but masks and keys are left out")
+    hides_clients: bool = True
+
+    def open(self, task: Task) -> Session:
+        """A session that keeps running sums only; an upload is 4 bytes a value, all of them."""
+        return RunningSums(task, 4 * dims(task.releases))
+
+
+class RunningSums:
+    """Adds blocks as they come; the upload of a vanished client never arrives."""
+
+    def __init__(self, task: Task, upload_bytes: int | None = None) -> None:
+        self._task = task
+        self._upload_bytes = upload_bytes
+        self._ids = task.cohort.ids
+        self._seen = np.zeros(len(self._ids), dtype=bool)
+        kind = torch.int64 if task.integer else torch.float32
+        self._sums = {
+            r.name: torch.zeros(r.shape, dtype=kind) for r in task.releases if r.kind == "sum"}
+        self._individual = {r.name: Collected() for r in task.releases if r.kind == "individual"}
         self._bytes = 0
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        places = np.searchsorted(self._cohort.ids, ids)
-        if (places >= len(self._cohort.ids)).any() or (self._cohort.ids[places] != ids).any():
+        places = np.searchsorted(self._ids, ids)
+        if (places >= len(self._ids)).any() or (self._ids[places] != ids).any():
             raise UploadError("an upload came from a client outside the cohort")
         if self._seen[places].any() or len(np.unique(ids)) != len(ids):
             raise UploadError("a client uploaded twice in one round")
@@ -42,11 +65,16 @@ class _PlainSession:
             if name in self._individual:
                 self._individual[name].add(ids, part)
             else:
-                part.add_to(self._sums[name])
-            self._bytes += part.nbytes()
+                total = self._sums[name]
+                part.holding(part.held().to(total.dtype)).add_to(total)
+            if self._upload_bytes is None:
+                self._bytes += part.nbytes()
+        self._bytes += len(ids) * (self._upload_bytes or 0)
 
     def close(self) -> Sums:
-        missing = int((~self._seen).sum())
-        if missing:
-            raise UploadError(f"{missing} of {len(self._seen)} clients sent no upload this round")
-        return Sums(self._sums, self._individual, self._bytes)
+        survivors, least = int(self._seen.sum()), self._task.min_survivors
+        if survivors < least:
+            raise RoundAborted(
+                f"{len(self._seen) - survivors} of {len(self._seen)} clients sent no upload this "
+                f"round, and at least {least} uploads are needed; nothing is released")
+        return Sums(self._sums, self._individual, self._bytes, survivors)

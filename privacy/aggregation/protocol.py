@@ -2,28 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from privacy.sampling import Cohort
 from privacy.uploads import Collected, Release, Uploads
+
+# Stages of a round at which a client can vanish; from `sign` on its upload is in the sum.
+BEFORE_UPLOAD = ("advertise", "share", "masked")
+AFTER_UPLOAD = ("sign", "unmask")
+GridNoise = Callable[[Tensor, str], Tensor]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a round is about, known to every party before it begins.
+
+    attempt: how often the round was aborted before. model_hash: of what the clients were told.
+    min_survivors: fewest clients whose sum may be released. integer: uploads are integers on a
+    grid, each value at most `limit`, and `tail` more with distributed noise. key_holder_noise: what
+    a key holder adds to a release's integer total before the server sees it; None: nothing.
+    """
+
+    cohort: Cohort
+    releases: tuple[Release, ...]
+    min_survivors: int
+    attempt: int = 0
+    model_hash: bytes = b""
+    integer: bool = False
+    limit: float = 0.0
+    key_holder_noise: GridNoise | None = None
+    dropouts: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def vanished(self, stages: Sequence[str] = BEFORE_UPLOAD) -> frozenset[int]:
+        """Clients that vanish at one of the stages."""
+        return frozenset().union(*(self.dropouts.get(stage, frozenset()) for stage in stages))
 
 
 @dataclass(frozen=True)
 class Sums:
     """What the server holds after a round.
 
-    sums: release name -> sum over the cohort, [*shape]. individual: release name -> every
-    client's own vector, with its sender. bytes_up: bytes sent by all clients.
+    sums: release name -> sum over the survivors, [*shape], int64 on a grid. individual: release
+    name -> every client's own vector, with its sender. bytes_up, bytes_down: sent by and to all
+    clients by the protocol. survivors: clients in the sum. seconds: CPU of the protocol by party.
+    noised: releases that carry a key holder's noise already.
     """
 
     sums: Mapping[str, Tensor]
     individual: Mapping[str, Collected]
     bytes_up: int
+    survivors: int
+    bytes_down: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    noised: frozenset[str] = frozenset()
 
 
 class Session(Protocol):
@@ -34,7 +71,7 @@ class Session(Protocol):
         ...
 
     def close(self) -> Sums:
-        """The sums. Raises UploadError where a client of the cohort sent nothing."""
+        """The sums. Raises RoundAborted, with nothing released, below `min_survivors`."""
         ...
 
 
@@ -51,6 +88,33 @@ class Aggregator(Protocol):
         """One sentence: what the server learns of a single client."""
         ...
 
-    def open(self, cohort: Cohort, releases: Sequence[Release]) -> Session:
-        """Start a round for a cohort and its declared releases."""
+    @property
+    def hides_clients(self) -> bool:
+        """Whether no single party sees a client's own upload."""
         ...
+
+    def open(self, task: Task) -> Session:
+        """Start a round. Raises CapacityError where its sum might not fit."""
+        ...
+
+
+def flattened(uploads: Uploads, releases: Sequence[Release]) -> np.ndarray:
+    """Integer uploads as rows [clients, dims] int64, releases in their order."""
+    parts = [uploads[r.name].dense() for r in releases]
+    return torch.cat([x.reshape(len(x), -1) for x in parts], dim=1).to(torch.int64).numpy()
+
+
+def split(total: np.ndarray, releases: Sequence[Release]) -> dict[str, Tensor]:
+    """A total [dims] back into releases of their shapes, int64."""
+    out, start = {}, 0
+    for release in releases:
+        size = int(np.prod(release.shape))
+        part = torch.from_numpy(total[start : start + size].astype(np.int64))
+        out[release.name] = part.reshape(release.shape)
+        start += size
+    return out
+
+
+def dims(releases: Sequence[Release]) -> int:
+    """Values of one client's vector."""
+    return sum(int(np.prod(r.shape)) for r in releases)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from privacy import Entry, PrivacyStack, UploadError
+from privacy import Entry, PrivacyStack, RoundAborted, UploadError
 from privfedmm.federation.types import Algorithm, Backend, Costs
 
 
@@ -28,14 +28,15 @@ def run_round(
 ) -> tuple[Any, RoundReport]:
     """Play one round; `clients` is updated in place, the server's new state is returned.
 
-    Raises UploadError for a round that fails, which is charged, and BudgetError for one that the
-    budget does not allow, of which nothing is released.
+    Raises UploadError or RoundAborted for a round that fails, which is charged, and BudgetError for
+    one that the budget does not allow, of which nothing is released.
     """
     cohort = stack.draw(population, round_)
+    stack.admit(cohort, population)
     plan = algorithm.plan(state)
     try:
         sums, costs = backend.gather(algorithm, plan, clients, cohort, stack)
-    except UploadError:
+    except (UploadError, RoundAborted):
         stack.abort(cohort, population)
         raise
     totals, entries = stack.finish(sums, cohort, population)

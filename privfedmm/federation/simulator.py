@@ -18,7 +18,8 @@ class Simulator:
     ) -> tuple[Sums, Costs]:
         """One round in process. Seconds are CPU seconds of the client side, gate included."""
         started = time.process_time()
-        gate = stack.open(cohort)
+        told = algorithm.plan_hash(plan) if stack.aggregator.hides_clients else b""
+        gate = stack.open(cohort, told)
         loss = 0.0
         for ids in algorithm.blocks(cohort.ids):
             uploads, losses = algorithm.local(plan, ids, clients)
@@ -29,9 +30,11 @@ class Simulator:
         costs = Costs(
             client_cpu_seconds=time.process_time() - started,
             bytes_up_per_client=sums.bytes_up / size,
-            bytes_down_per_client=float(algorithm.plan_bytes(plan)),
+            bytes_down_per_client=algorithm.plan_bytes(plan) + sums.bytes_down / size,
             simulation_loss=loss / size,
             simulation_zeroed=gate.zeroed,
             simulation_shortened=gate.shortened,
+            survivors=sums.survivors,
+            protocol_seconds=sums.seconds,
         )
         return sums, costs

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,8 @@ from privacy.aggregation import Sums
 class Costs:
     """Of one round. What begins with `simulation` is no release and exists only where one process
     plays all clients: the mean training loss; clients whose upload was unusable and counted as
-    zero, or was longer than the clip."""
+    zero, or was longer than the clip. bytes_down_per_client: the plan and the protocol's messages.
+    protocol_seconds: CPU by party, in a protocol that counts them."""
 
     client_cpu_seconds: float
     bytes_up_per_client: float
@@ -25,6 +27,17 @@ class Costs:
     simulation_loss: float
     simulation_zeroed: int = 0
     simulation_shortened: int = 0
+    survivors: int = 0
+    protocol_seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def hash_tensors(round_: int, tensors: Iterable[Tensor]) -> bytes:
+    """SHA-256 of a round's number and tensors, shapes included."""
+    digest = hashlib.sha256(str(round_).encode())
+    for tensor in tensors:
+        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return digest.digest()
 
 
 class Algorithm(Protocol):
@@ -54,6 +67,10 @@ class Algorithm(Protocol):
 
     def plan_bytes(self, plan: Any) -> int:
         """Bytes of a plan on the wire."""
+        ...
+
+    def plan_hash(self, plan: Any) -> bytes:
+        """SHA-256 of a plan: two clients that were told the same find the same."""
         ...
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Dense, Kind, Part, Release, Slotted, Totals, Touched, Uploads
+from privacy import Release, Totals, Uploads
 from privfedmm.backbones import build
 from privfedmm.data.types import Rows
+from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
+from privfedmm.gfmfr.form import UploadForm
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import (
@@ -60,6 +62,9 @@ class GFMFR:
             train_rows, self._items, settings.local.negatives_per_positive
         )
         self.signal_dim = self._signal_dim()
+        network = sum(v.numel() for v in self.backbone.initial_network(seed).values())
+        self._form = UploadForm(
+            settings, features, self.backbone.width, network, self.signal_dim, federated)
         self.server = Server(settings, self.backbone, features, train_rows.users, seed)
 
     # What leaves a client -------------------------------------------------------------------
@@ -67,30 +72,7 @@ class GFMFR:
     @property
     def releases(self) -> tuple[Release, ...]:
         """Declared releases; none where clients only train for themselves."""
-        if not self._federated:
-            return ()
-        s, width, k = self.settings, self.backbone.width, self.settings.groups.groups
-        kind: Kind = "individual" if s.groups.grouping == "reference" else "sum"
-        table = (self._items, width)
-        out = [Release("item_update", table, kind, "change of the shared item table")]
-        if size := self._network_size():
-            out.append(Release("network_update", (size,), kind, "change of the shared network"))
-        if s.local.weight_decay_items:
-            out.append(Release("item_decay", (1,), kind, "weight decay of the untouched rows"))
-        if s.groups.grouping == "private":
-            out.append(Release("group_count", (k,), "sum", "one in the client's group"))
-            out.append(
-                Release("group_signal", (k, self.signal_dim), "sum", "grouping signal, by group")
-            )
-            if s.groups.adapter:
-                out.append(
-                    Release("group_item_update", (k, *table), "sum", "item update, by group")
-                )
-            if s.distillation.weight:
-                out.append(
-                    Release("group_user", (k, s.model.dim), "sum", "user vector, by group")
-                )
-        return tuple(out)
+        return self._form.releases
 
     @property
     def joint_weights(self) -> dict[str, float]:
@@ -164,6 +146,10 @@ class GFMFR:
         """Bytes of the broadcast, 4 a value."""
         return sum(4 * part.numel() for part in plan.tensors())
 
+    def plan_hash(self, plan: Plan) -> bytes:
+        """SHA-256 of the round's number and the broadcast."""
+        return hash_tensors(plan.round, plan.tensors())
+
     # On the device --------------------------------------------------------------------------
 
     def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
@@ -206,7 +192,8 @@ class GFMFR:
             keep_private_rows(
                 clients, ids, drawn.items, drawn.positive, drawn.mask, local.private
             )
-        return self._uploads(plan, drawn, local, before, factor, signal, group), trace.loss
+        uploads = self._form.fill(plan, drawn, local, before, factor, signal, group)
+        return uploads, trace.loss
 
     def _teacher(self, plan: Plan, group: Tensor, items: Tensor) -> Teacher | None:
         s = self.settings.distillation
@@ -227,45 +214,6 @@ class GFMFR:
             return user / user.norm(dim=1, keepdim=True).clamp(min=1e-9)
         assert self._features.profile is not None
         return profile(self._train, ids, self._features.profile)
-
-    def _uploads(
-        self,
-        plan: Plan,
-        drawn: samples.Samples,
-        local: Local,
-        before: Tensor,
-        factor: Tensor,
-        signal: Tensor | None,
-        group: Tensor,
-    ) -> Uploads:
-        if not self._federated:
-            return {}
-        s, k = self.settings, self.settings.groups.groups
-        values = local.shared - before
-        decays = bool(s.local.weight_decay_items)
-        if decays:
-            # Untouched rows shrink by a known factor: one scalar a client says it for all rows.
-            values = values - (factor - 1)[:, None, None] * before
-        values *= drawn.mask[:, :, None]
-        update = Touched(drawn.items, values, drawn.mask, self._items)
-        parts: dict[str, Part] = {"item_update": update}
-        if decays:
-            parts["item_decay"] = Dense((factor - 1)[:, None])
-        if local.network:
-            flat = [
-                (local.network[name] - value).reshape(len(factor), -1)
-                for name, value in plan.network.items()
-            ]
-            parts["network_update"] = Dense(torch.cat(flat, dim=1))
-        if s.groups.grouping == "private":
-            assert signal is not None
-            parts["group_count"] = Slotted(group, Dense(torch.ones(len(group))), k)
-            parts["group_signal"] = Slotted(group, Dense(signal), k)
-            if s.groups.adapter:
-                parts["group_item_update"] = Slotted(group, update, k)
-            if s.distillation.weight:
-                parts["group_user"] = Slotted(group, Dense(local.user), k)
-        return parts
 
     # On the server --------------------------------------------------------------------------
 
@@ -327,9 +275,6 @@ class GFMFR:
         return profile_cosine(self._train, ids, unit)
 
     # Helpers --------------------------------------------------------------------------------
-
-    def _network_size(self) -> int:
-        return sum(v.numel() for v in self.backbone.initial_network(self._seed).values())
 
     def _signal_dim(self) -> int:
         if self.settings.groups.signal == "user_vector" or self._features.profile is None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from privacy import Totals
 from privfedmm.backbones import Backbone
 from privfedmm.backbones.fedrap import H0, H
+from privfedmm.gfmfr.form import group_basis
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
 from privfedmm.gfmfr.state import ServerState, average
@@ -32,6 +33,7 @@ class Server:
         self._features = features
         self._population = population
         self._seed = seed
+        self._basis = group_basis(settings, features)
         self.fusion: Fusion | None = None
         if settings.distillation.weight:
             inputs = features.fusion_inputs()
@@ -95,7 +97,9 @@ class Server:
             return
         if old.adapters is not None:
             step = s.server.lr * s.groups.adapter / totals.cohort
-            new.adapters = old.adapters + step * sums["group_item_update"]
+            update = sums["group_item_update"]
+            new.adapters = old.adapters + step * (
+                update if self._basis is None else self._basis @ update)
         if self.fusion is None:
             return
         there = counts >= s.groups.min_size

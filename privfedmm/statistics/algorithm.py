@@ -20,6 +20,7 @@ from torch import Tensor
 
 from privacy import Dense, Part, Release, Slotted, Totals, Touched, Uploads
 from privfedmm.data.types import Rows
+from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.profiles import own_items, profile_cosine
 from privfedmm.statistics.fusion import fuse
@@ -108,8 +109,9 @@ class GroupStatistics:
         if self._groups:
             k = self._groups
             out += [
-                Release("group_count", (k, 1), meaning="one in the client's group", rounds=(1,)),
-                Release("group_residual", (k, self._items), rounds=(1,),
+                Release("group_count", (k, 1), meaning="one in the client's group", rounds=(1,),
+                        statistic=True),
+                Release("group_residual", (k, self._items), rounds=(1,), statistic=True,
                         meaning="interactions beyond the device's model, at length 1, by group"),
             ]
         return tuple(out)
@@ -147,6 +149,10 @@ class GroupStatistics:
     def plan_bytes(self, plan: StatisticsState) -> int:
         """Bytes of the broadcast, 4 a value."""
         return 4 * (plan.counts.numel() + plan.correction.numel())
+
+    def plan_hash(self, plan: StatisticsState) -> bytes:
+        """SHA-256 of the round's number and the broadcast."""
+        return hash_tensors(plan.round, [plan.counts, plan.correction])
 
     # On the device --------------------------------------------------------------------------
 

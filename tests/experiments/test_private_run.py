@@ -119,7 +119,7 @@ def test_audit_names_what_does_not_fit(
         (("--dp-epsilon", "-1"), "dp.epsilon"),
         (("--dp-epsilon", "2", "--dp-delta", "0.01"), "not below 1 / users"),
         (("--trust", "local"), "give --dp-epsilon as well"),
-        (("--dp-epsilon", "2", "--trust", "distributed"), "secure sum"),
+        (("--dp-epsilon", "2", "--trust", "distributed"), "add --aggregation masked"),
         (("--dp-epsilon", "2", "--mode", "reference"), "no epsilon holds there"),
         (("--dp-epsilon", "2", "--method", "local"), "releases nothing"),
         (("--dp-epsilon", "2", "--sampling-rate", "0.5"), "everyone takes part"),

@@ -19,6 +19,7 @@ from privacy import (
     Poisson,
     PricingError,
     Sampling,
+    Shares,
     calibrate,
     epsilon,
 )
@@ -33,6 +34,9 @@ class Entry:
     sampling_rate: float = 1.0
     population: int = 1000
     attempt: int = 0
+    shares: int | None = None
+    dims: int | None = None
+    limit: float | None = None
 
 
 @pytest.mark.parametrize(
@@ -142,3 +146,42 @@ def test_aborted_attempts_cost_as_much_as_releases() -> None:
         epsilon([Entry(0, "Gaussian", 4.0), Entry(1, "Gaussian", 4.0)], 1e-5))
     with pytest.raises(LedgerError, match="malformed"):
         Ledger.from_json([{"round": 0}])
+
+
+SHARES = Shares(800, 50_000, 4100.0)
+
+
+def test_distributed_noise_costs_no_less_than_one_gaussian() -> None:
+    """The Renyi price of the sum of shares lies above the exact price of one Gaussian with the same
+    multiplier, and within what the conversion from Renyi to epsilon costs (9 per cent)."""
+    for z, rounds in ((2.0, 1), (3.0, 2), (8.0, 10), (9.61, 20)):
+        exact = gaussian_epsilon(math.sqrt(rounds) / z, 1e-5)
+        shared = epsilon(planned(z, rounds, Everyone(), 943, shares=SHARES), 1e-5)
+        assert exact < shared < 1.12 * exact
+
+
+def test_distributed_calibration_reproduces_the_published_accountant() -> None:
+    """z = 9.61 at epsilon 2, delta 1e-5, 20 rounds, 943 clients; origin: the formulas of
+    google-research/federated distributed_dp/accounting_utils.py at 20 bits."""
+    z = calibrate(2.0, 1e-5, 20, Everyone(), 943, shares=SHARES)
+    assert z == pytest.approx(9.61, abs=0.01)
+    assert epsilon(planned(z, 20, Everyone(), 943, shares=SHARES), 1e-5) <= 2.0
+
+
+def test_coarse_shares_cost_more() -> None:
+    """Where a share is about one step wide, tau is felt; the price never falls below the limit."""
+    prices = [epsilon(planned(3.0, 2, Everyone(), 943, shares=Shares(800, 50_000, limit)), 1e-5)
+              for limit in (6.0, 12.0, 4100.0)]
+    assert prices[0] > 1.5 * prices[2] and prices[1] >= prices[2]
+
+
+@pytest.mark.parametrize("accountant", ["pld", "prv", "closed_form"])
+def test_no_other_accountant_prices_shares(accountant: str) -> None:
+    with pytest.raises(PricingError):
+        epsilon(planned(3.0, 2, Everyone(), 943, shares=SHARES), 1e-5,
+                accountant)  # type: ignore[arg-type]
+
+
+def test_distributed_noise_needs_full_participation() -> None:
+    with pytest.raises(PricingError, match="full participation"):
+        calibrate(2.0, 1e-5, 2, Poisson(0.1), 943, shares=SHARES)

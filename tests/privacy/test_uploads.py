@@ -17,8 +17,10 @@ from privacy import (
     PlainAggregator,
     PrivacyStack,
     Release,
+    RoundAborted,
     Slotted,
     SystemSource,
+    Task,
     Touched,
     UploadError,
 )
@@ -122,10 +124,10 @@ class AggregatorContract:
 
     def test_sums_whatever_the_blocks(self) -> None:
         cohort = Cohort(0, np.arange(6), 6)
-        one = self.aggregator.open(cohort, RELEASES)
+        one = self.aggregator.open(Task(cohort, RELEASES, len(cohort.ids)))
         one.submit(cohort.ids, good(6))
         whole = good(6)
-        two = self.aggregator.open(cohort, RELEASES)
+        two = self.aggregator.open(Task(cohort, RELEASES, len(cohort.ids)))
         for ids in (np.array([3, 4, 5]), np.array([0, 1, 2])):
             table = whole["b"]
             assert isinstance(table, Touched)
@@ -136,13 +138,13 @@ class AggregatorContract:
 
     def test_refuses_strangers_twins_and_absentees(self) -> None:
         cohort = Cohort(0, np.array([2, 5]), 2)
-        session = self.aggregator.open(cohort, RELEASES)
+        session = self.aggregator.open(Task(cohort, RELEASES, len(cohort.ids)))
         with pytest.raises(UploadError, match="outside the cohort"):
             session.submit(np.array([3]), good(1))
         session.submit(np.array([2]), good(1))
         with pytest.raises(UploadError, match="twice"):
             session.submit(np.array([2]), good(1))
-        with pytest.raises(UploadError, match="1 of 2 clients"):
+        with pytest.raises(RoundAborted, match="1 of 2 clients"):
             session.close()
 
 

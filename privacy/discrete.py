@@ -1,0 +1,137 @@
+"""Discrete Gaussian noise in shares: every client adds an integer, and the sum hides each of them.
+
+The discrete Gaussian has mass proportional to exp(-k^2 / (2 stddev^2)) on the integers (Canonne,
+Kamath and Steinke, NeurIPS 2020). A sample inverts the table of the distribution function at 64
+uniform bits: each differs from the exact distribution by at most 2^-64 a table entry.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import mpmath
+import numpy as np
+import torch
+
+from privacy.bounds import Bound, ChainError
+from privacy.randomness import Source
+from privacy.uploads import Dense, Uploads
+
+SMALLEST_SHARE = 4.0  # below it, a sum of shares is no longer close to one discrete Gaussian
+_WIDTH = 9.5  # standard deviations; the tail beyond has mass below 2^-64
+_LARGEST = 4096.0
+
+
+@lru_cache(maxsize=8)
+def thresholds(stddev: float) -> np.ndarray:
+    """Distribution function of the discrete Gaussian x 2^64 on -w..w-1, uint64; w = 9.5 stddev.
+
+    Raises ValueError outside (0, 4096], for which no table is made.
+    """
+    if not 0 < stddev <= _LARGEST:
+        raise ValueError(f"a discrete Gaussian of standard deviation {stddev:g} steps is not "
+                         f"tabled; it must be in (0, {_LARGEST:g}]: change secure.levels")
+    width = math.ceil(_WIDTH * stddev) + 1
+    with mpmath.workdps(40):
+        scale = -1 / (2 * mpmath.mpf(stddev) ** 2)
+        half = [mpmath.exp(scale * k * k) for k in range(width + 1)]
+        mass = half[:0:-1] + half
+        total, running, out = mpmath.fsum(mass), mpmath.mpf(0), []
+        for value in mass[:-1]:
+            running += value
+            out.append(min(int(mpmath.floor(running / total * 2**64)), 2**64 - 1))
+    return np.array(out, dtype=np.uint64)
+
+
+def sample(stddev: float, raw: bytes) -> np.ndarray:
+    """Discrete Gaussian integers, int32, one from every 8 of the uniform bytes."""
+    table = thresholds(stddev)
+    words = np.frombuffer(raw, dtype=np.uint64)
+    # Count of thresholds <= word: the inverse of the distribution function.
+    return (np.searchsorted(table, words, side="right") - (len(table) // 2)).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class DistributedNoise:
+    """Each client's share of discrete Gaussian noise, added to its integers on the device.
+
+    Any `shares` of the shares together have standard deviation noise_multiplier x sensitivity:
+    provisioned for the fewest honest clients whose uploads may be in a sum. More of them mean more
+    noise, never less.
+    """
+
+    noise_multiplier: float
+    sensitivity: float
+    shares: int
+    place: str = "distributed"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise_multiplier < math.inf:
+            raise ChainError(f"noise_multiplier must be 0 or more, got {self.noise_multiplier}")
+        if self.shares < 1:
+            raise ChainError("distributed noise needs at least one honest client; lower "
+                             "secure.dropout or secure.colluding")
+
+    @property
+    def stddev(self) -> float:
+        """Absolute standard deviation of `shares` shares in the joint vector."""
+        return self.noise_multiplier * self.sensitivity
+
+    def share_stddev(self, step: float) -> float:
+        """Standard deviation of one share, in steps."""
+        return self.stddev / (step * math.sqrt(self.shares))
+
+    def bound(self, before: Bound) -> Bound:
+        """Raises ChainError off the grid, for a smaller bound, too coarse a grid, or twice."""
+        if not before.grid:
+            raise ChainError("quantise before distributed noise: its shares are integers")
+        if self.sensitivity < before.l2 * (1 - 1e-12):
+            raise ChainError(f"the noise is made for a bound of {self.sensitivity:g}, but the "
+                             f"steps before it only give {before.l2:g}")
+        if before.noise_stddev:
+            raise ChainError("noise once: a second draw is a second release")
+        if self.stddev and self.share_stddev(before.grid) < SMALLEST_SHARE:
+            raise ChainError(f"a share of the noise has standard deviation "
+                             f"{self.share_stddev(before.grid):.2f} steps, below "
+                             f"{SMALLEST_SHARE:g}: raise secure.levels")
+        return replace(before, noise_stddev=self.stddev)
+
+    def on_rows(
+        self, uploads: Uploads, step: float, ids: np.ndarray, source: Source, round_: int
+    ) -> dict[str, Dense]:
+        """Integers with each client's own share on every value, from the client's own stream."""
+        stddev, out = self.share_stddev(step), {}
+        for name, part in uploads.items():
+            rows = part.dense()
+            size = rows[0].numel()
+            noise = np.empty((len(ids), size), dtype=np.int32)
+            for row, client in enumerate(ids.tolist()):
+                noise[row] = sample(stddev, source.raw(f"{name} {client}", round_, 8 * size))
+            out[name] = Dense(rows + torch.from_numpy(noise).reshape(rows.shape))
+        return out
+
+
+def gap(share_stddev: float, shares: int) -> float:
+    """tau: how far a sum of discrete Gaussians is from one (Kairouz, Liu and Steinke 2021)."""
+    k = np.arange(1, shares, dtype=np.float64)
+    return float(10 * np.exp(-2 * math.pi**2 * share_stddev**2 * k / (k + 1)).sum())
+
+
+def renyi(
+    alpha: float, noise_multiplier: float, shares: int, dims: int, limit: float
+) -> float:
+    """Renyi divergence of order alpha of one release; limit: norm bound in steps.
+
+    Kairouz, Liu and Steinke (ICML 2021, arXiv 2102.06387): the least of three bounds from
+    l2 = 1 / noise_multiplier, l1 = min(sqrt(dims), limit) l2 and tau.
+    """
+    tau = gap(noise_multiplier * limit / math.sqrt(shares), shares)
+    l2 = 1 / noise_multiplier
+    l1 = min(math.sqrt(dims), limit) * l2
+    return min(
+        alpha / 2 * l2**2 + tau * dims,
+        alpha / 2 * (l2**2 + 2 * l1 * tau + tau**2 * dims),
+        alpha / 2 * (l2 + math.sqrt(dims) * tau) ** 2,
+    )

@@ -1,0 +1,47 @@
+"""How many clients may vanish in a round, and, in a simulation, which ones do, and when."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from privacy.aggregation.protocol import AFTER_UPLOAD, BEFORE_UPLOAD
+from privacy.randomness import SimulationSource
+from privacy.sampling import Cohort
+
+
+@dataclass(frozen=True)
+class Survivors:
+    """tolerated: share of a cohort that may vanish before the round is aborted.
+
+    simulated: share that does vanish in a simulation, at stages drawn from `seed`; 0 for none.
+    """
+
+    tolerated: float = 0.0
+    simulated: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, share in (("tolerated", self.tolerated), ("simulated", self.simulated)):
+            if not 0 <= share < 1:
+                raise ValueError(f"the {name} share of dropouts must be in [0, 1), got {share}")
+
+    def least(self, cohort: int) -> int:
+        """Fewest uploads of which a sum may be released."""
+        return max(math.ceil((1 - self.tolerated) * cohort - 1e-9), min(cohort, 1))
+
+    def dropouts(self, cohort: Cohort) -> dict[str, frozenset[int]]:
+        """Stage -> clients that vanish there; exactly the simulated share of the cohort."""
+        count = round(self.simulated * len(cohort.ids))
+        if not count:
+            return {}
+        source = SimulationSource(self.seed)
+        order = np.argsort(source.uniform("dropouts", cohort.round, len(cohort.ids)))
+        gone = cohort.ids[order[:count]]
+        stages = (*BEFORE_UPLOAD, *AFTER_UPLOAD)
+        stage = source.uniform("stages", cohort.round, count) * len(stages)
+        where = np.minimum(stage.astype(np.int64), len(stages) - 1)
+        return {name: frozenset(gone[where == place].tolist())
+                for place, name in enumerate(stages)}
