@@ -18,7 +18,7 @@ import tenseal
 from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.he_parameters import CKKS_SCALE_BITS, HEParameters
 
-_CELL_STEP = 512
+_CELL_STEP = 1024
 _REFUSED = (ValueError, RuntimeError, IndexError, TypeError, OverflowError)
 
 
@@ -128,7 +128,7 @@ class SecretContext:
         zeros = np.zeros(self._parameters.slots, dtype=np.int64)
         longest = max(
             len(_encrypt(context, self._parameters, zeros).serialize()) for _ in range(16))
-        cell = -(-(longest + longest // 128) // _CELL_STEP) * _CELL_STEP
+        cell = -(-(longest + longest // 64) // _CELL_STEP) * _CELL_STEP
         return PublicContext(serialised, self._parameters, cell, context)
 
     def decrypt(self, cells: bytes, cell_bytes: int, dims: int) -> np.ndarray:

@@ -148,7 +148,7 @@ def test_measured_noise_is_below_the_bound(scheme: Scheme) -> None:
         decryptor = sealapi.Decryptor(secret._context.seal_context().data, key.data)
         error = 2.0 ** -decryptor.invariant_noise_budget(held.ciphertext()[0]) / 2.0
     assert parameters.error_bound / 2**10 < error < parameters.error_bound
-    assert cell % 512 == 0
+    assert cell % 1024 == 0
 
 
 def test_hoeffding_by_hand() -> None:
