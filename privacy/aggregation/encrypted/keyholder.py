@@ -1,0 +1,192 @@
+"""The KeyHolder's side: it makes the key of a run, and decrypts one total a round.
+
+It sees totals only, as long as the server sends totals only: nothing in a ciphertext tells
+whether it is the sum of the contributors listed. Server and KeyHolder must not collude.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+
+from privacy.aggregation.encrypted.signing import Directory, sign
+from privacy.aggregation.encrypted.terms import (
+    CONTEXT,
+    LEAST_CONTRIBUTORS,
+    RESULT,
+    TERMS,
+    TOTAL,
+    Terms,
+    context_statement,
+    parameters_from,
+    result_statement,
+    upload_statement,
+)
+from privacy.aggregation.messages import (
+    KEY_HOLDER,
+    SERVER,
+    Message,
+    ProtocolError,
+    RoundAborted,
+    pack,
+    unpack,
+)
+from privacy.crypto.he import PublicContext, SecretContext, read_public
+from privacy.crypto.he_parameters import HEParameters
+
+Noise = Callable[[int, int, int], np.ndarray]
+"""Integer noise for a total: (dims, round, attempt) -> int64 [dims]."""
+Save = Callable[[bytes], None]
+"""Stores the state where a restart finds it; returns once it is safe."""
+
+_HASH, _SIGNATURE = 32, 64
+_NOTHING = (-1, -1)
+
+
+class KeyHolder:
+    """The one party with the secret key of a run.
+
+    identity: its private Ed25519 key. directory: the clients' public keys. n_min: fewest
+    contributors it ever decrypts for. noise: added to every total, None for exact totals.
+    save: called with the state before a decryption, so that no restart forgets one.
+    """
+
+    def __init__(
+        self, run: str, parameters: HEParameters, identity: bytes, directory: Directory,
+        n_min: int, noise: Noise | None, save: Save,
+        restored: tuple[SecretContext, PublicContext] | None = None,
+    ) -> None:
+        if n_min < LEAST_CONTRIBUTORS:
+            raise ProtocolError(f"n_min is {n_min}; it starts at {LEAST_CONTRIBUTORS}")
+        self._run, self._parameters, self._identity = run, parameters, identity
+        self._directory, self._n_min, self._noise, self._save = directory, n_min, noise, save
+        if restored is None:
+            secret = SecretContext.generate(parameters)
+            restored = secret, secret.public()
+        self._secret, self.context = restored
+        self._decrypted = -1  # the last round whose total was decrypted
+        self._agreed = _NOTHING  # the last attempt agreed to
+        self._terms: Terms | None = None
+
+    def publish(self, receiver: int) -> Message:
+        """The public context, signed: for every client and the server."""
+        held = self.context
+        statement = context_statement(self._run, held.hash, self._parameters, held.cell_bytes)
+        body = {"run": self._run, "context": held.serialised,
+                "parameters": asdict(self._parameters), "cell_bytes": held.cell_bytes,
+                "signature": sign(self._identity, statement)}
+        return Message(CONTEXT, KEY_HOLDER, receiver, (0, 0), pack(body))
+
+    def agree(self, message: Message) -> None:
+        """Take the server's terms for the next attempt. Raises ProtocolError where they are not."""
+        if message.kind != TERMS or message.sender != SERVER:
+            raise ProtocolError(f"terms were expected from the server, not {message.kind}")
+        terms = Terms.from_bytes(message.body)
+        if terms.run != self._run or terms.context != self.context.hash:
+            raise ProtocolError("the terms name another run or another key than the KeyHolder's")
+        if terms.parameters != self._parameters:
+            raise ProtocolError("the terms name other encryption parameters than the key's")
+        if terms.n_min < self._n_min:
+            raise ProtocolError(f"n_min is {terms.n_min}; the KeyHolder asks for {self._n_min}")
+        if terms.round <= self._decrypted or terms.at <= self._agreed:
+            raise ProtocolError(f"round {terms.at} is stale: {self._agreed} was agreed to, "
+                                f"round {self._decrypted} decrypted")
+        strangers = [client for client in terms.cohort if client not in self._directory]
+        if strangers:
+            raise ProtocolError(f"client {strangers[0]} of the cohort is not in the directory")
+        self._terms, self._agreed = terms, terms.at
+
+    def decrypt(self, message: Message) -> Message:
+        """The total of the agreed round: rounded to integers, noised, signed.
+
+        Raises ProtocolError where anything does not fit, RoundAborted below n_min. From the
+        decryption on the round is used up, whatever comes of it: refused totals included.
+        """
+        if message.kind != TOTAL or message.sender != SERVER:
+            raise ProtocolError(f"a total was expected from the server, not {message.kind}")
+        terms = self._terms
+        if terms is None or message.round != terms.at or terms.round <= self._decrypted:
+            raise ProtocolError(f"round {message.round} is not open: its total was decrypted "
+                                "before, or its terms were never agreed to")
+        body = unpack(message.body, {"terms": bytes, "total": bytes, "contributors": list,
+                                     "ciphertexts": bytes, "signatures": bytes})
+        if body["terms"] != terms.digest:
+            raise ProtocolError("the total is for other terms than those agreed to")
+        contributors = body["contributors"]
+        self._check(terms, contributors, body["ciphertexts"], body["signatures"])
+        if hashlib.sha256(body["total"]).digest() in _cut(body["ciphertexts"], _HASH):
+            raise ProtocolError("the total is one client's ciphertext")
+        self._decrypted, self._terms = terms.round, None
+        self._save(self.to_bytes())
+        totals = self._secret.decrypt(body["total"], self.context.cell_bytes, terms.dims)
+        if np.abs(totals).max() > len(contributors) * terms.max_abs:
+            raise ProtocolError("the total is no sum of its contributors: out of their range")
+        released = (totals + self._drawn(terms)).astype("<i8").tobytes()
+        statement = result_statement(terms, released, contributors)
+        answer = {"totals": released, "contributors": contributors,
+                  "signature": sign(self._identity, statement)}
+        return Message(RESULT, KEY_HOLDER, SERVER, terms.at, pack(answer))
+
+    def _check(
+        self, terms: Terms, contributors: list[int], hashes: bytes, signatures: bytes
+    ) -> None:
+        count = len(contributors)
+        if not all(type(client) is int for client in contributors):
+            raise ProtocolError("contributors are clients' numbers")
+        if contributors != sorted(set(contributors)) or not terms.members.issuperset(contributors):
+            raise ProtocolError("contributors must be of the cohort, each once, in rising order")
+        if len(hashes) != count * _HASH or len(signatures) != count * _SIGNATURE:
+            raise ProtocolError("every contributor has one hash and one signature")
+        if count < terms.n_min:
+            raise RoundAborted(f"{count} clients contributed and {terms.n_min} are needed")
+        held = _cut(hashes, _HASH)
+        if len(set(held)) != count:
+            raise ProtocolError("two contributors signed the same ciphertext")
+        for client, own, signature in zip(
+            contributors, held, _cut(signatures, _SIGNATURE), strict=True
+        ):
+            self._directory.verify(client, upload_statement(terms, client, own), signature)
+
+    def _drawn(self, terms: Terms) -> np.ndarray:
+        if self._noise is None:
+            return np.zeros(terms.dims, dtype=np.int64)
+        drawn = self._noise(terms.dims, terms.round, terms.attempt)
+        if drawn.dtype != np.int64 or drawn.shape != (terms.dims,):
+            raise ProtocolError(f"noise is int64 [{terms.dims}], not {drawn.dtype} {drawn.shape}")
+        return drawn
+
+    def to_bytes(self) -> bytes:
+        """The state with the secret key in it, for the KeyHolder's own storage alone."""
+        return pack({
+            "run": self._run, "secret": self._secret.to_bytes(),
+            "public": self.context.serialised, "cell_bytes": self.context.cell_bytes,
+            "parameters": asdict(self._parameters), "decrypted": self._decrypted,
+            "agreed": list(self._agreed),
+        })
+
+    @classmethod
+    def from_bytes(
+        cls, state: bytes, identity: bytes, directory: Directory, n_min: int,
+        noise: Noise | None, save: Save,
+    ) -> KeyHolder:
+        """The KeyHolder after a restart: every round up to the last decrypted stays refused.
+
+        An attempt that was agreed to before the restart must be opened again under a new number.
+        """
+        body = unpack(state, {"run": str, "secret": bytes, "public": bytes, "cell_bytes": int,
+                              "parameters": dict, "decrypted": int, "agreed": list})
+        parameters = parameters_from(body["parameters"])
+        secret = SecretContext.from_bytes(body["secret"], parameters)
+        public = read_public(body["public"], parameters, body["cell_bytes"])
+        holder = cls(body["run"], parameters, identity, directory, n_min, noise, save,
+                     (secret, public))
+        holder._decrypted = body["decrypted"]
+        holder._agreed = (int(body["agreed"][0]), int(body["agreed"][1]))
+        return holder
+
+
+def _cut(joined: bytes, size: int) -> list[bytes]:
+    return [joined[i : i + size] for i in range(0, len(joined), size)]

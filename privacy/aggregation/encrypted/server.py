@@ -1,0 +1,110 @@
+"""The server's side: it adds ciphertexts, and holds a context that cannot decrypt."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from privacy.aggregation.encrypted.signing import Directory
+from privacy.aggregation.encrypted.terms import (
+    RESULT,
+    TOTAL,
+    UPLOAD,
+    Terms,
+    result_statement,
+    upload_statement,
+)
+from privacy.aggregation.messages import (
+    KEY_HOLDER,
+    SERVER,
+    Message,
+    ProtocolError,
+    RoundAborted,
+    pack,
+    unpack,
+)
+from privacy.crypto.he import Ciphertexts, PublicContext
+
+
+@dataclass(frozen=True)
+class Total:
+    """What a round released. totals: int64 [dims]. contributors: whose vectors are in it."""
+
+    totals: np.ndarray
+    contributors: tuple[int, ...]
+
+
+class EncryptedServer:
+    """One attempt at one round: a running encrypted sum and the list of who is in it."""
+
+    def __init__(self, terms: Terms, context: PublicContext, directory: Directory) -> None:
+        if terms.context != context.hash or terms.parameters != context.parameters:
+            raise ProtocolError("the terms name another key than the server's")
+        self._terms, self._context, self._directory = terms, context, directory
+        self._total: Ciphertexts | None = None
+        self._signed: dict[int, tuple[bytes, bytes]] = {}
+        self._hashes: set[bytes] = set()
+        self._closed = False
+
+    def receive(self, message: Message) -> None:
+        """Add one client's upload. Raises ProtocolError, and adds nothing, where it is refused."""
+        client = message.sender
+        if self._closed or message.kind != UPLOAD or message.receiver != SERVER:
+            raise ProtocolError(f"{message.kind} does not fit: uploads do, until the round closes")
+        if message.round != self._terms.at:
+            raise ProtocolError(f"an upload is for round {message.round}, not {self._terms.at}")
+        if client not in self._terms.members:
+            raise ProtocolError(f"client {client} is not in the cohort")
+        if client in self._signed:
+            raise ProtocolError(f"client {client} uploaded twice in one round")
+        body = unpack(message.body, {"terms": bytes, "ciphertexts": bytes, "signature": bytes})
+        if body["terms"] != self._terms.digest:
+            raise ProtocolError(f"client {client} answers other terms")
+        held = hashlib.sha256(body["ciphertexts"]).digest()
+        # First whose bytes these are, then what is in them: no stranger's bytes are parsed.
+        statement = upload_statement(self._terms, client, held)
+        self._directory.verify(client, statement, body["signature"])
+        if held in self._hashes:
+            raise ProtocolError(f"client {client} sent another client's ciphertext")
+        part = self._context.read(body["ciphertexts"], self._terms.dims)
+        if self._total is None:
+            self._total = part
+        else:
+            self._total.add(part)
+        self._signed[client] = (held, body["signature"])
+        self._hashes.add(held)
+
+    def close(self) -> Message:
+        """The encrypted total and its signed contributors, for the KeyHolder.
+
+        Raises RoundAborted with fewer than n_min contributors; the sum is dropped.
+        """
+        total, self._total = self._total, None
+        if self._closed:
+            raise ProtocolError("the round is closed already")
+        self._closed = True
+        if total is None or len(self._signed) < self._terms.n_min:
+            raise RoundAborted(f"{len(self._signed)} clients contributed and {self._terms.n_min} "
+                               "are needed; open another attempt")
+        clients = sorted(self._signed)
+        body = {
+            "terms": self._terms.digest, "total": total.to_bytes(), "contributors": clients,
+            "ciphertexts": b"".join(self._signed[c][0] for c in clients),
+            "signatures": b"".join(self._signed[c][1] for c in clients),
+        }
+        return Message(TOTAL, SERVER, KEY_HOLDER, self._terms.at, pack(body))
+
+    def finish(self, message: Message) -> Total:
+        """The total that the KeyHolder released. Raises ProtocolError where it is not its own."""
+        expected = (RESULT, KEY_HOLDER, self._terms.at)
+        if (message.kind, message.sender, message.round) != expected:
+            raise ProtocolError("a result was expected from the KeyHolder for this round")
+        body = unpack(message.body, {"totals": bytes, "contributors": list, "signature": bytes})
+        statement = result_statement(self._terms, body["totals"], body["contributors"])
+        self._directory.verify(KEY_HOLDER, statement, body["signature"])
+        if body["contributors"] != sorted(self._signed):
+            raise ProtocolError("the result is over other contributors than the server's list")
+        totals = np.frombuffer(body["totals"], dtype="<i8").astype(np.int64)
+        return Total(totals, tuple(body["contributors"]))

@@ -1,0 +1,119 @@
+"""What a round is about: fixed before anything is encrypted, signed by everyone who takes part."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from privacy.aggregation.messages import CapacityError, ProtocolError, pack, unpack
+from privacy.crypto.he_parameters import HEParameters
+
+CONTEXT, TERMS, UPLOAD, TOTAL, RESULT = (
+    "he-context", "he-terms", "he-upload", "he-total", "he-result")
+# Fewer contributors than two, and the "total" is one client's vector.
+LEAST_CONTRIBUTORS = 2
+
+
+@dataclass(frozen=True)
+class Terms:
+    """One attempt at one round.
+
+    cohort: clients' numbers in rising order. dims: integers a client sends. max_abs: largest
+    magnitude of each. n_min: fewest contributors. context: hash of the KeyHolder's public context.
+    Raises ProtocolError for terms that mean nothing, CapacityError for a total out of range.
+    """
+
+    run: str
+    round: int
+    attempt: int
+    cohort: tuple[int, ...]
+    dims: int
+    max_abs: int
+    n_min: int
+    context: bytes
+    parameters: HEParameters
+
+    def __post_init__(self) -> None:
+        if min(self.round, self.attempt, *self.cohort, 0) < 0 or min(self.dims, self.max_abs) < 1:
+            raise ProtocolError("numbers of rounds and clients start at 0, dims and max_abs at 1")
+        if list(self.cohort) != sorted(set(self.cohort)):
+            raise ProtocolError("a cohort lists every client once, in rising order")
+        if not LEAST_CONTRIBUTORS <= self.n_min <= len(self.cohort):
+            raise ProtocolError(
+                f"n_min is {self.n_min}; it lies between {LEAST_CONTRIBUTORS} and the cohort's "
+                f"{len(self.cohort)}, or one client's vector would be the total"
+            )
+        planned = self.parameters
+        if len(self.cohort) > planned.clients or self.max_abs > planned.max_abs:
+            raise CapacityError(
+                f"{len(self.cohort)} clients of {self.max_abs} exceed the key's {planned.clients} "
+                f"of {planned.max_abs}; plan a key for more"
+            )
+
+    @property
+    def at(self) -> tuple[int, int]:
+        """Round and attempt, as messages carry them."""
+        return self.round, self.attempt
+
+    @cached_property
+    def members(self) -> frozenset[int]:
+        """The cohort, to look clients up."""
+        return frozenset(self.cohort)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """SHA-256 of the terms: what signatures stand for."""
+        return hashlib.sha256(self.to_bytes()).digest()
+
+    def to_bytes(self) -> bytes:
+        """The terms as they travel."""
+        return pack(asdict(self))
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> Terms:
+        """Raises ProtocolError where the bytes hold no terms."""
+        fields: dict[str, type] = {
+            "run": str, "round": int, "attempt": int, "cohort": list, "dims": int,
+            "max_abs": int, "n_min": int, "context": bytes, "parameters": dict,
+        }
+        values = unpack(body, fields)
+        if not all(type(client) is int for client in values["cohort"]):
+            raise ProtocolError("a cohort lists clients' numbers")
+        values["cohort"] = tuple(values["cohort"])
+        values["parameters"] = parameters_from(values["parameters"])
+        return cls(**values)
+
+
+def parameters_from(values: dict[str, Any]) -> HEParameters:
+    """Parameters as they travel. Raises ProtocolError or CapacityError."""
+    try:
+        numbers = {k: int(v) for k, v in values.items() if k not in ("scheme", "coeff_bits")}
+        bits = tuple(int(b) for b in values["coeff_bits"])
+        return HEParameters(scheme=values["scheme"], coeff_bits=bits, **numbers)
+    except (TypeError, KeyError) as error:
+        raise ProtocolError(f"encryption parameters cannot be read ({error})") from error
+
+
+def upload_statement(terms: Terms, client: int, ciphertext: bytes) -> dict[str, Any]:
+    """What a client signs: that it sent this ciphertext (its hash) under these terms."""
+    return {
+        "purpose": UPLOAD, "run": terms.run, "round": terms.round, "attempt": terms.attempt,
+        "context": terms.context, "terms": terms.digest, "client": client,
+        "ciphertext": ciphertext,
+    }
+
+
+def context_statement(
+    run: str, context: bytes, parameters: HEParameters, cell_bytes: int
+) -> dict[str, Any]:
+    """What the KeyHolder signs of its public context (its hash)."""
+    return {"purpose": CONTEXT, "run": run, "context": context,
+            "parameters": asdict(parameters), "cell_bytes": cell_bytes}
+
+
+def result_statement(terms: Terms, totals: bytes, contributors: list[int]) -> dict[str, Any]:
+    """What the KeyHolder signs of a total."""
+    return {"purpose": RESULT, "terms": terms.digest,
+            "totals": hashlib.sha256(totals).digest(), "contributors": contributors}

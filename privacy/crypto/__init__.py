@@ -1,0 +1,1 @@
+"""Keys and ciphertexts: what the protocols are built from."""
