@@ -43,6 +43,7 @@ from privacy import (
     chain,
     state,
 )
+from privacy.aggregation.messages import Transcript
 from privacy.quantise import most_levels
 from privacy.transforms import Step
 from privfedmm.federation import Algorithm
@@ -157,7 +158,7 @@ def _sampling(dp: DPSettings, population: int) -> Sampling:
 
 def build(
     config: RunConfig, planned: Plan, algorithm: Algorithm, population: int, ledger: Ledger,
-    vault: FileVault | None,
+    vault: FileVault | None, transcript: Transcript | None = None,
 ) -> PrivacyStack:
     """The stack of a run. Raises UserError where the pieces give no guarantee together."""
     dp = config.dp
@@ -166,7 +167,7 @@ def build(
     try:
         return PrivacyStack(
             algorithm.releases, ledger, planned.sampling,
-            aggregator=secure.aggregator(config, population),
+            aggregator=secure.aggregator(config, population, survivors(config), transcript),
             mechanism=_mechanism(config, planned, algorithm, population),
             source=(SimulationSource(config.seed) if dp and dp.noise == "simulation"
                     else SystemSource()),

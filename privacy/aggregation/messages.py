@@ -9,6 +9,7 @@ from typing import Any
 import msgpack
 
 SERVER, KEY_HOLDER = -1, -2
+HEADER_BYTES = 32
 Body = Mapping[str, Any]
 
 
@@ -39,8 +40,8 @@ class Message:
     body: bytes
 
     def nbytes(self) -> int:
-        """Bytes on the wire: the body and 32 for the header."""
-        return len(self.body) + 32
+        """Bytes on the wire: body and header."""
+        return len(self.body) + HEADER_BYTES
 
 
 def pack(body: Body) -> bytes:

@@ -1,0 +1,87 @@
+"""Encrypted summing as an aggregator: clients, server and key holder in one process."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from privacy.aggregation.encrypted.loop import EncryptedRound, EncryptedRun
+from privacy.aggregation.messages import HEADER_BYTES, Transcript
+from privacy.aggregation.protocol import Session, Sums, Task, dims, flattened, split
+from privacy.crypto.he_parameters import Scheme, plan
+from privacy.uploads import UploadError, Uploads
+
+
+@dataclass
+class EncryptedAggregator:
+    """The server adds ciphertexts; the key holder decrypts one total a round, and adds the noise.
+
+    clients: most that a total can have. least: fewest. transcript: told every message. keep:
+    stores the key holder's state before each decryption.
+    """
+
+    scheme: Scheme
+    clients: int
+    least: int
+    transcript: Transcript = field(default_factory=lambda: Transcript(keep_bodies=False))
+    keep: Callable[[bytes], None] = field(default=lambda state: None, repr=False)
+    name: str = "encrypted"
+    server_sees: str = (
+        "ciphertexts of equal length that it can add and not read, who sent them, and of their "
+        "total what the key holder releases; holds while server and key holder do not collude")
+    hides_clients: bool = True
+    _run: EncryptedRun | None = field(default=None, repr=False)
+    _task: Task | None = field(default=None, repr=False)
+
+    def open(self, task: Task) -> Session:
+        """Terms for all parties; at the first round also the key of the run.
+
+        Raises CapacityError where no parameters keep the total exact.
+        """
+        largest = math.ceil(task.limit)
+        if self._run is None:
+            numbers = task.cohort.ids.tolist()
+            self._run = EncryptedRun(
+                os.urandom(16).hex(), plan(self.scheme, self.clients, largest),
+                {number: os.urandom(32) for number in numbers}, os.urandom(32),
+                max(self.least, 2), self._noise, self.keep, self.transcript)
+        self._task = task
+        size = dims(task.releases)
+        round_ = self._run.open(task.cohort.round, task.attempt, task.cohort.ids, size, largest)
+        return _EncryptedSession(task, round_)
+
+    def _noise(self, size: int, round_: int, attempt: int) -> np.ndarray:
+        """What the key holder adds: nothing, or the noise of a central mechanism on the grid."""
+        task = self._task
+        if task is None or task.key_holder_noise is None:
+            return np.zeros(size, dtype=np.int64)
+        drawn = [task.key_holder_noise(torch.zeros(r.shape, dtype=torch.int64), r.name).flatten()
+                 for r in task.releases]
+        return torch.cat(drawn).numpy()
+
+
+class _EncryptedSession:
+    def __init__(self, task: Task, round_: EncryptedRound) -> None:
+        self._task, self._round = task, round_
+
+    def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
+        if not np.isin(ids, self._task.cohort.ids).all():
+            raise UploadError("an upload came from a client outside the cohort")
+        self._round.submit(ids, flattened(uploads, self._task.releases))
+
+    def close(self) -> Sums:
+        result = self._round.close()
+        releases = self._task.releases
+        noised = [r.name for r in releases] if self._task.key_holder_noise else []
+        told = len(self._task.cohort.ids) * (len(self._round.terms.to_bytes()) + HEADER_BYTES)
+        return Sums(
+            split(result.totals, releases), {}, result.bytes_sent["clients"],
+            len(result.contributors), told,
+            {f"encryption_{party}": seconds for party, seconds in result.seconds.items()},
+            frozenset(noised),
+        )
