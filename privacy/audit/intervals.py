@@ -62,7 +62,7 @@ def auc(scores: np.ndarray, truth: np.ndarray, alpha: float) -> Interval:
 
 
 def tpr_at(scores: np.ndarray, truth: np.ndarray, fpr: float, alpha: float) -> Interval:
-    """True-positive rate where at most `fpr` of the negatives score higher; both sides guarded.
+    """True-positive rate at the threshold above which at most `fpr` of the negatives lie.
 
     The interval is Clopper and Pearson's for the threshold that the negatives set; it leaves out
     the uncertainty of that threshold.
