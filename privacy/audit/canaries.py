@@ -136,11 +136,11 @@ def canary_scores(
 
 
 def predict_previous(released: np.ndarray) -> np.ndarray:
-    """P_t = Y_{t-1}, zero for the first round; [T, dims].
+    """P_t = Y_{t-1}; the first round, which nothing predicts, is left out (P_0 = Y_0). [T, dims].
 
     Only for canaries with alternating signs: constant ones would cancel.
     """
-    return np.concatenate([np.zeros_like(released[:1]), released[:-1]])
+    return np.concatenate([released[:1], released[:-1]])
 
 
 def predict_common(released: np.ndarray, components: int) -> np.ndarray:

@@ -23,7 +23,7 @@ from privacy.audit.canaries import (
 )
 from privacy.audit.counts import AuditError
 from privacy.audit.result import AuditResult, judge
-from privacy.randomness import Source
+from privacy.randomness import SimulationSource, Source
 from privacy.sampling import Cohort, Everyone, Poisson
 from privacy.stack import PrivacyStack, Totals
 from privacy.transforms import Mechanism
@@ -181,8 +181,9 @@ def _auditable(stack: PrivacyStack, source: Source) -> Mechanism:
                          "these canaries do not play; audit full participation or Poisson cohorts")
     if stack.ledger.entries:
         raise AuditError("the ledger holds releases already; an audit needs a stack of its own")
-    if source is stack.source:
-        raise AuditError("the coins must come from a source that the stack does not use")
+    if source is stack.source or source.name == SimulationSource.name:
+        raise AuditError("the coins must come from a source that nothing else uses: an "
+                         "AuditSource, or a SystemSource of its own")
     return stack.mechanism
 
 

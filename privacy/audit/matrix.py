@@ -1,4 +1,4 @@
-"""Attack figures by mode: measured, with an interval, beside what theory allows and chance gives."""
+"""Attack figures by mode: measured with an interval, beside chance and what theory allows."""
 
 from __future__ import annotations
 

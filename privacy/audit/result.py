@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -83,9 +84,9 @@ def judge(
     Raises AuditError for scores or levels that allow no audit.
     """
     check_levels(delta, alpha)
-    if not claimed >= 0 or delta == 0:
-        raise AuditError(f"epsilon {claimed} at delta {delta} is no claim of a noisy release; "
-                         "epsilon must be 0 or more and delta above 0")
+    if not 0 <= claimed < math.inf or delta == 0:
+        raise AuditError(f"epsilon {claimed} at delta {delta} is no claim that could be audited; "
+                         "epsilon must be finite and delta above 0")
     guesses = default_guesses(len(scores)) if guesses is None else guesses
     shift = mean_shift(scores, coins, alpha)
     correct = right_guesses(scores, coins, guesses)
