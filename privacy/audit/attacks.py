@@ -113,15 +113,20 @@ def _most(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return rank < truth.sum(1)[:, None]
 
 
-def rows_in_sum(released: np.ndarray, reference: np.ndarray, truth: np.ndarray) -> Attack:
+def rows_in_sum(
+    released: np.ndarray, reference: np.ndarray, truth: np.ndarray, shorter: bool = False
+) -> Attack:
     """Interactions of target users from a released sum: rows that stand out of a reference.
+
+    shorter: true rows are looked for among the short ones. An item that its users like in part is
+    pulled both ways, and its row in the sum is shorter than that of an item nobody likes.
 
     released and reference [rows, width]; truth [targets, rows]. reference: what the adversary
     expects without the target (zero, the release before, a sum of its own clients). As many rows
     are guessed as the target has, which favours the adversary.
     """
     norms = _row_norms((released.astype(np.float64) - reference)[None])
-    scores = np.broadcast_to(norms, truth.shape)
+    scores = np.broadcast_to(-norms if shorter else norms, truth.shape)
     return _attack(scores, _most(scores, truth), truth)
 
 

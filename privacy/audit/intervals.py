@@ -130,22 +130,26 @@ def _picks(units: int, source: Source, draws: int) -> np.ndarray:
 
 def grouped_auc(
     scores: np.ndarray, truth: np.ndarray, unit: np.ndarray, alpha: float, source: Source,
-    draws: int = 200,
+    draws: int = 100,
 ) -> Interval:
     """`auc_value` with a percentile interval from resampling the users named by unit [n].
 
     With fewer than two users, DeLong's interval over the rows, which takes them as independent.
     """
-    names = np.unique(unit)
+    names, counts = np.unique(unit, return_counts=True)
+    starts = np.cumsum(counts) - counts
     if len(names) < 2:
         return auc(scores, truth, alpha)
     value = auc_value(scores, truth)
-    rows = [np.flatnonzero(unit == name) for name in names]
-    found = [
-        auc_value(scores[pick], truth[pick])
-        for pick in (np.concatenate([rows[k] for k in chosen])
-                     for chosen in _picks(len(rows), source, draws))
-        if truth[pick].any() and not truth[pick].all()
-    ]
+    order = np.argsort(unit, kind="stable")
+    found = []
+    for chosen in _picks(len(names), source, draws):
+        # The rows of each chosen user, one after the other.
+        length = counts[chosen]
+        ends = np.cumsum(length)
+        within = np.arange(ends[-1]) - np.repeat(ends - length, length)
+        pick = order[np.repeat(starts[chosen], length) + within]
+        if truth[pick].any() and not truth[pick].all():
+            found.append(auc_value(scores[pick], truth[pick]))
     low, high = np.quantile(found or [0.0, 1.0], [alpha / 2, 1 - alpha / 2])
     return Interval(value, float(low), float(high))

@@ -101,21 +101,22 @@ def test_a_guess_rule_that_looks_at_the_coins_is_not_covered() -> None:
     """The check above has teeth: the best of many cut-offs by success is above the truth often."""
     over = 0
     for scores, coins in draws(5, 200, 0.0, 200):
-        best = max(one_run_epsilon(200, k, right_guesses(scores, coins, k), DELTA, ALPHA)
+        # A p-value below alpha at epsilon 0 is a bound above 0.
+        best = min(one_run_p_value(200, k, right_guesses(scores, coins, k), 0.0, DELTA)
                    for k in range(4, 200, 4))
-        over += best > 0
+        over += best < ALPHA
     assert stats.binom.sf(over - 1, 200, ALPHA) < 1e-4
 
 
 def test_power() -> None:
     """Claimed epsilon 2, m = 400: noise halved, noise off, and correct noise."""
-    halved = results(6, 400, 2 * MU, MU, 100)
-    assert sum("mean_shift" in r.violations for r in halved) >= 95
-    off = results(7, 400, 400 * MU, MU, 20)
+    halved = [mean_shift(s, c, ALPHA) for s, c in draws(6, 400, 2 * MU, 100)]
+    assert sum(s.normal and s.mu_lower > MU for s in halved) >= 95
+    off = results(7, 400, 400 * MU, MU, 10)
     assert all(set(r.bounds) == set(r.violations) and not r.passed for r in off)
     assert all("FAILED" in r.verdict for r in off)
-    correct = results(8, 400, MU, MU, 60)
-    assert stats.binom.sf(sum(not r.passed for r in correct) - 1, 60, 0.05) > 1e-4
+    correct = results(8, 400, MU, MU, 40)
+    assert stats.binom.sf(sum(not r.passed for r in correct) - 1, 40, 0.05) > 1e-4
 
 
 @pytest.mark.slow
