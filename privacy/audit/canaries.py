@@ -84,7 +84,10 @@ def draw_directions(canaries: int, dims: int, source: Source) -> np.ndarray:
     Orthonormal where canaries <= dims / 2, so that no canary disturbs another; beyond that
     independent Gaussian directions, whose overlaps only weaken the audit.
     """
-    drawn = source.normal("audit directions", 0, canaries * dims).reshape(canaries, dims)
+    drawn = np.empty((canaries, dims))
+    for row in range(canaries):
+        # Row by row: the source's working memory is several times what it returns.
+        drawn[row] = source.normal("audit directions", row, dims)
     if 2 * canaries <= dims:
         # Cholesky of the Gram matrix: Gram and Schmidt's rows without QR's copy of the lot. Of
         # Gaussian rows this many, its condition number stays below 40.

@@ -138,7 +138,7 @@ def play(
     full = layout(stack.releases, mechanism)
     coins = draw_coins(plan.canaries, source)
     directions = draw_directions(plan.canaries, full.dims, source)
-    kept = np.where(coins, 1.0, -1.0 if local else 0.0)[:, None] * directions
+    factor = np.where(coins, 1.0, -1.0 if local else 0.0)
     sign, population = signs(plan.rounds), plan.clients + plan.canaries
     seen, own = np.zeros((plan.rounds, full.dims)), np.zeros(plan.canaries)
     last: Totals | None = None
@@ -156,7 +156,8 @@ def play(
         present = cohort.ids[cohort.ids >= plan.clients]
         for start in range(0, len(present), _BLOCK):
             ids = present[start : start + _BLOCK]
-            rows = kept[ids - plan.clients][:, columns] * sign[t]
+            places = ids - plan.clients
+            rows = directions[places][:, columns] * (factor[places, None] * sign[t])
             gate.submit(ids, canary_uploads(
                 active, where, rows, plan.norm * mechanism.clip.clip_norm))
         last, _ = used.finish(gate.close(), cohort, population)
