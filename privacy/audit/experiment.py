@@ -1,0 +1,232 @@
+"""One-run audit of a privacy stack: canaries pass the real gate beside benign clients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy.aggregation.protocol import Aggregator, Session, Sums
+from privacy.audit.canaries import (
+    Layout,
+    canary_scores,
+    canary_uploads,
+    draw_coins,
+    draw_directions,
+    layout,
+    predict_common,
+    signs,
+)
+from privacy.audit.counts import AuditError
+from privacy.audit.result import AuditResult, judge
+from privacy.randomness import SimulationSource, Source
+from privacy.sampling import Cohort, Everyone, Poisson
+from privacy.stack import PrivacyStack, Totals
+from privacy.transforms import Mechanism
+from privacy.uploads import Dense, Release, Uploads
+
+BenignRound = Callable[[Cohort, Totals | None], Iterable[tuple[np.ndarray, Uploads]]]
+_BLOCK = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditPlan:
+    """clients: benign ones, numbered from 0; the canaries follow them.
+
+    norm: of a canary's upload in clip norms; above 1, so that a missing clip shows. components:
+    leading benign directions that are taken out of the releases before scoring. guesses: how many
+    canaries are guessed, None: a quarter. All of it is fixed before anything is seen.
+    """
+
+    clients: int
+    rounds: int
+    delta: float
+    canaries: int = 400
+    norm: float = 10.0
+    alpha: float = 0.05
+    guesses: int | None = None
+    components: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1 or self.clients < 0 or self.canaries < 8:
+            raise AuditError(f"an audit needs 1 round, 0 clients and 8 canaries at least, got "
+                             f"{self.rounds}, {self.clients} and {self.canaries}")
+        if not self.norm >= 1:
+            raise AuditError(f"canaries of {self.norm} clip norms are weaker than a user may be; "
+                             "use 1 or more")
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """An aggregator beside which the rows of the canaries are kept as they left the device."""
+
+    inner: Aggregator
+    first: int
+    where: Layout
+    rows: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def server_sees(self) -> str:
+        return self.inner.server_sees
+
+    def open(self, cohort: Cohort, releases: Sequence[Release]) -> Session:
+        self.rows.clear()
+        return _WatchedSession(self.inner.open(cohort, releases), self)
+
+
+@dataclass(frozen=True)
+class _WatchedSession:
+    inner: Session
+    watch: _Watched
+
+    def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
+        self.inner.submit(ids, uploads)
+        chosen = np.flatnonzero(ids >= self.watch.first)
+        if len(chosen):
+            pick = torch.from_numpy(chosen)
+            rows = self.watch.where.join_rows({n: p.dense()[pick] for n, p in uploads.items()})
+            self.watch.rows.update(zip(ids[chosen].tolist(), rows, strict=True))
+
+    def close(self) -> Sums:
+        return self.inner.close()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores and coins [m], and the claim that the ledger made by the end."""
+
+    scores: np.ndarray
+    coins: np.ndarray
+    claimed: float
+    gaussian: bool
+
+
+def audit_mechanism(
+    stack_factory: Callable[[], PrivacyStack], benign: BenignRound, plan: AuditPlan,
+    source: Source,
+) -> AuditResult:
+    """Audit a fresh stack for `plan.rounds` rounds against the claim of its own ledger.
+
+    benign: gives the blocks (ids, uploads) of the cohort's benign clients, from the totals of the
+    round before (None in the first). source: of coins and directions; must not be the stack's.
+    Raises AuditError where the stack makes no claim that can be audited.
+    """
+    found = play(stack_factory(), benign, plan, source)
+    return judge(found.scores, found.coins, found.claimed, plan.delta, plan.alpha, plan.guesses,
+                 found.gaussian)
+
+
+def play(
+    stack: PrivacyStack, benign: BenignRound, plan: AuditPlan, source: Source
+) -> Evidence:
+    """Run the rounds and score the canaries on what the adversary of the claim sees.
+
+    Central noise: the released sums. An excluded canary uploads zeros, the neighbour of the
+    zero-out claim. Local noise: each canary's own row; an excluded one uploads the opposite, the
+    neighbour of the replacement claim.
+    """
+    mechanism = _auditable(stack, source)
+    local = mechanism.noise.place == "local"
+    full = layout(stack.releases, mechanism)
+    coins = draw_coins(plan.canaries, source)
+    directions = draw_directions(plan.canaries, full.dims, source)
+    factor = np.where(coins, 1.0, -1.0 if local else 0.0)
+    sign, population = signs(plan.rounds), plan.clients + plan.canaries
+    seen, own = np.zeros((plan.rounds, full.dims)), np.zeros(plan.canaries)
+    last: Totals | None = None
+    for t in range(plan.rounds):
+        active = [r for r in stack.releases if r.in_round(t)]
+        where, columns = layout(active, mechanism), _columns(full, active)
+        # What the sums show under central noise, the server sees row by row under local noise.
+        watch = _Watched(stack.aggregator, plan.clients, where)
+        used = replace(stack, aggregator=watch) if local else stack
+        cohort = used.draw(population, t)
+        gate = used.open(cohort)
+        members = cohort.ids[cohort.ids < plan.clients]
+        for ids, uploads in benign(replace(cohort, ids=members), last):
+            gate.submit(ids, uploads)
+        present = cohort.ids[cohort.ids >= plan.clients]
+        for start in range(0, len(present), _BLOCK):
+            ids = present[start : start + _BLOCK]
+            places = ids - plan.clients
+            rows = directions[places][:, columns] * (factor[places, None] * sign[t])
+            gate.submit(ids, canary_uploads(
+                active, where, rows, plan.norm * mechanism.clip.clip_norm))
+        last, _ = used.finish(gate.close(), cohort, population)
+        if local:
+            for number, row in watch.rows.items():
+                place = number - plan.clients
+                own[place] += sign[t] * float(directions[place, columns] @ row)
+        else:
+            seen[t, columns] = where.join(last.sums)
+    stddev = mechanism.noise.stddev
+    scores = own / (stddev * math.sqrt(plan.rounds)) if local else canary_scores(
+        seen, directions, sign, stddev, predict_common(seen, plan.components))
+    return Evidence(scores, coins, stack.ledger.spent(plan.delta),
+                    isinstance(stack.sampling, Everyone))
+
+
+def _auditable(stack: PrivacyStack, source: Source) -> Mechanism:
+    if stack.mechanism is None or not stack.mechanism.noise.noise_multiplier:
+        raise AuditError("the stack adds no noise and claims nothing; there is nothing to audit")
+    if not isinstance(stack.sampling, Everyone | Poisson):
+        raise AuditError("cohorts of fixed size are claimed for the replacement of a user, which "
+                         "these canaries do not play; audit full participation or Poisson cohorts")
+    if stack.ledger.entries:
+        raise AuditError("the ledger holds releases already; an audit needs a stack of its own")
+    if source is stack.source or source.name == SimulationSource.name:
+        raise AuditError("the coins must come from a source that nothing else uses: an "
+                         "AuditSource, or a SystemSource of its own")
+    return stack.mechanism
+
+
+def _columns(full: Layout, active: Sequence[Release]) -> np.ndarray:
+    """Places of the active releases in the joint vector of all releases."""
+    names = {release.name for release in active}
+    return np.flatnonzero(np.concatenate([
+        np.full(math.prod(shape), name in names) for name, shape in full.shapes.items()]))
+
+
+def synthetic_benign(
+    releases: Sequence[Release], clients: int, source: Source, rank: int = 5, norm: float = 2.0
+) -> BenignRound:
+    """Benign clients with updates of about `norm` a release: low rank, a drift, fresh noise."""
+    scale = norm / math.sqrt(3)
+
+    def draw(label: str, round_: int, *shape: int) -> Tensor:
+        drawn = source.normal(label, round_, math.prod(shape)).reshape(shape)
+        return torch.from_numpy(drawn).float()
+
+    steady: Mapping[str, Tensor] = {
+        r.name: scale / math.sqrt(rank * math.prod(r.shape)) * (
+            draw(f"benign tastes {r.name}", 0, clients, rank)
+            @ draw(f"benign themes {r.name}", 0, rank, math.prod(r.shape)))
+        + scale / math.sqrt(math.prod(r.shape)) * draw(f"benign trend {r.name}", 0, 1,
+                                                       math.prod(r.shape))
+        for r in releases
+    }
+
+    def play_round(
+        cohort: Cohort, last: Totals | None
+    ) -> Iterable[tuple[np.ndarray, Uploads]]:
+        ids = cohort.ids
+        uploads = {}
+        for release in releases:
+            if not release.in_round(cohort.round):
+                continue
+            size = math.prod(release.shape)
+            fresh = draw(f"benign {release.name}", cohort.round, len(ids), size)
+            rows = steady[release.name][torch.from_numpy(ids)] * 0.95**cohort.round
+            uploads[release.name] = Dense(
+                (rows + fresh * (scale / math.sqrt(size))).reshape(len(ids), *release.shape))
+        return [(ids, uploads)] if len(ids) else []
+
+    return play_round

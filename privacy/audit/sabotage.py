@@ -1,0 +1,156 @@
+"""Stacks that are broken on purpose, to see whether an audit notices.
+
+The real parts are wrapped; nothing in them can be switched off. A broken stack charges its
+ledger as the honest one does: that is what makes its claim false.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from privacy.aggregation.protocol import Aggregator, Session, Sums
+from privacy.audit.counts import AuditError
+from privacy.randomness import Source
+from privacy.sampling import Cohort
+from privacy.stack import PrivacyStack
+from privacy.transforms import Clipped, JointClip, Mechanism
+from privacy.uploads import Release, Uploads
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A source whose normal numbers are too small by a factor."""
+
+    source: Source
+    factor: float
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
+        return self.source.uniform(label, round_, size)
+
+    def normal(self, label: str, round_: int, size: int) -> np.ndarray:
+        return self.source.normal(label, round_, size) * self.factor
+
+
+@dataclass(frozen=True)
+class _Remembering:
+    """A source that gives a label its first normal numbers in every later round as well."""
+
+    source: Source
+    _kept: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
+        return self.source.uniform(label, round_, size)
+
+    def normal(self, label: str, round_: int, size: int) -> np.ndarray:
+        if (label, size) not in self._kept:
+            self._kept[label, size] = self.source.normal(label, round_, size)
+        return self._kept[label, size]
+
+
+@dataclass(frozen=True)
+class _NoClip(JointClip):
+    """Passes every upload as it is."""
+
+    def apply(self, uploads: Uploads) -> Clipped:
+        clients = next(iter(uploads.values())).clients()
+        none = torch.zeros(clients, dtype=torch.bool)
+        return Clipped(uploads, none, none)
+
+
+@dataclass(frozen=True)
+class _DoubleClip(JointClip):
+    """Clips to twice the norm that the noise is made for."""
+
+    def apply(self, uploads: Uploads) -> Clipped:
+        return JointClip(2 * self.clip_norm, self.weights).apply(uploads)
+
+
+@dataclass(frozen=True)
+class _CountsTwice:
+    """An aggregator that adds every upload twice, as after a repeated message."""
+
+    inner: Aggregator
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def server_sees(self) -> str:
+        return self.inner.server_sees
+
+    def open(self, cohort: Cohort, releases: Sequence[Release]) -> Session:
+        return _TwiceSession(self.inner.open(cohort, releases))
+
+
+@dataclass(frozen=True)
+class _TwiceSession:
+    inner: Session
+
+    def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
+        twice = torch.full((len(ids),), 2.0)
+        self.inner.submit(ids, {name: part.scaled(twice) for name, part in uploads.items()})
+
+    def close(self) -> Sums:
+        return self.inner.close()
+
+
+def _clip(stack: PrivacyStack, mechanism: Mechanism, kind: type[JointClip]) -> PrivacyStack:
+    clip = mechanism.clip
+    return replace(stack, mechanism=replace(
+        mechanism, clip=kind(clip.clip_norm, clip.weights)))
+
+
+def _once(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
+    if mechanism.noise.place != "local":
+        raise AuditError("noise_per_client_once breaks noise that clients add; this stack adds "
+                         f"{mechanism.noise.place} noise: use same_noise_each_round")
+    return replace(stack, source=_Remembering(stack.source))
+
+
+def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
+    if mechanism.noise.place == "local":
+        raise AuditError("cohort_miscounted cannot hurt local noise: it is on each upload before "
+                         "anybody counts")
+    return replace(stack, aggregator=_CountsTwice(stack.aggregator))
+
+
+_BROKEN: Mapping[str, Callable[[PrivacyStack, Mechanism], PrivacyStack]] = {
+    "noise_off": lambda s, m: replace(s, source=_Scaled(s.source, 0.0)),
+    "noise_half": lambda s, m: replace(s, source=_Scaled(s.source, 0.5)),
+    "clip_off": lambda s, m: _clip(s, m, _NoClip),
+    "wrong_clip_in_noise": lambda s, m: _clip(s, m, _DoubleClip),
+    "same_noise_each_round": lambda s, m: replace(s, source=_Remembering(s.source)),
+    "noise_per_client_once": _once,
+    "cohort_miscounted": _twice,
+}
+SABOTAGES = tuple(_BROKEN)
+
+
+def sabotage(stack: PrivacyStack, name: str) -> PrivacyStack:
+    """The stack with one fault: a name of SABOTAGES.
+
+    noise_off, noise_half: no noise, half of it. clip_off: any norm passes. wrong_clip_in_noise:
+    uploads keep twice the norm that the noise is made for. same_noise_each_round: the first
+    round's noise again; noise_per_client_once: the same for noise that clients add.
+    cohort_miscounted: each upload is summed twice.
+
+    Raises AuditError for another name, without a mechanism, and where the fault cannot occur.
+    """
+    if name not in _BROKEN:
+        raise AuditError(f"no sabotage is called {name!r}; there are {', '.join(SABOTAGES)}")
+    if stack.mechanism is None:
+        raise AuditError("the stack has no mechanism that could be broken")
+    return _BROKEN[name](stack, stack.mechanism)
