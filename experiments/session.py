@@ -15,6 +15,7 @@ from experiments.config import STATISTICS, RunConfig
 from experiments.errors import UserError
 from experiments.files import save_tensors, write_json
 from privacy import Ledger, LedgerError, PrivacyStack, Statement
+from privacy.aggregation.messages import Transcript
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
 from privfedmm.features import select
@@ -80,9 +81,13 @@ class Session:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, config: RunConfig, data: Dataset, folder: Path | None = None) -> Session:
+    def start(
+        cls, config: RunConfig, data: Dataset, folder: Path | None = None,
+        transcript: Transcript | None = None,
+    ) -> Session:
         """A session before its first round, its ledger kept in `folder` where given.
 
+        transcript: told every message of secure aggregation.
         Raises UserError for settings that do not fit.
         """
         planned = protection.plan(config, data.num_users)
@@ -93,7 +98,7 @@ class Session:
         vault = protection.FileVault(guarded) if guarded else None
         ledger = Ledger((), planned.budget, keep)
         stack = protection.build(
-            config, planned, algorithm, data.num_users, ledger, vault)
+            config, planned, algorithm, data.num_users, ledger, vault, transcript)
         return cls(
             config=config,
             algorithm=algorithm,

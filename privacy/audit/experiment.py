@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.aggregation.protocol import Aggregator, Session, Sums
+from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
 from privacy.audit.canaries import (
     Layout,
     canary_scores,
@@ -77,9 +77,13 @@ class _Watched:
     def server_sees(self) -> str:
         return self.inner.server_sees
 
-    def open(self, cohort: Cohort, releases: Sequence[Release]) -> Session:
+    @property
+    def hides_clients(self) -> bool:
+        return self.inner.hides_clients
+
+    def open(self, task: Task) -> Session:
         self.rows.clear()
-        return _WatchedSession(self.inner.open(cohort, releases), self)
+        return _WatchedSession(self.inner.open(task), self)
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,21 @@ ledger as the honest one does: that is what makes its claim false.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from privacy.aggregation.protocol import Aggregator, Session, Sums
+from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
 from privacy.audit.counts import AuditError
+from privacy.discrete import DistributedNoise
+from privacy.quantise import Quantise
 from privacy.randomness import Source
-from privacy.sampling import Cohort
 from privacy.stack import PrivacyStack
 from privacy.transforms import Clipped, JointClip, Mechanism
-from privacy.uploads import Release, Uploads
+from privacy.uploads import Dense, Uploads
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class _Scaled:
     def name(self) -> str:
         return self.source.name
 
+    def raw(self, label: str, round_: int, size: int) -> bytes:
+        return self.source.raw(label, round_, size)
+
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
         return self.source.uniform(label, round_, size)
 
@@ -41,14 +46,20 @@ class _Scaled:
 
 @dataclass(frozen=True)
 class _Remembering:
-    """A source that gives a label its first normal numbers in every later round as well."""
+    """A source that gives a label its first numbers in every later round as well."""
 
     source: Source
     _kept: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
+    _bytes: dict[tuple[str, int], bytes] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
         return self.source.name
+
+    def raw(self, label: str, round_: int, size: int) -> bytes:
+        if (label, size) not in self._bytes:
+            self._bytes[label, size] = self.source.raw(label, round_, size)
+        return self._bytes[label, size]
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
         return self.source.uniform(label, round_, size)
@@ -57,6 +68,29 @@ class _Remembering:
         if (label, size) not in self._kept:
             self._kept[label, size] = self.source.normal(label, round_, size)
         return self._kept[label, size]
+
+
+@dataclass(frozen=True)
+class _WeakShares(DistributedNoise):
+    """Shares too small by a factor; priced as the whole ones."""
+
+    factor: float = 1.0
+
+    def on_rows(
+        self, uploads: Uploads, step: float, ids: np.ndarray, source: Source, round_: int
+    ) -> dict[str, Dense]:
+        if not self.factor:
+            return {name: Dense(part.dense()) for name, part in uploads.items()}
+        weak = DistributedNoise(self.noise_multiplier * self.factor, self.sensitivity, self.shares)
+        return weak.on_rows(uploads, step, ids, source, round_)
+
+
+@dataclass(frozen=True)
+class _AnyNorm(Quantise):
+    """Rounds vectors of any norm, as a quantiser does that nobody bounded."""
+
+    def limit(self, l2: float) -> float:
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -91,8 +125,12 @@ class _CountsTwice:
     def server_sees(self) -> str:
         return self.inner.server_sees
 
-    def open(self, cohort: Cohort, releases: Sequence[Release]) -> Session:
-        return _TwiceSession(self.inner.open(cohort, releases))
+    @property
+    def hides_clients(self) -> bool:
+        return self.inner.hides_clients
+
+    def open(self, task: Task) -> Session:
+        return _TwiceSession(self.inner.open(task))
 
 
 @dataclass(frozen=True)
@@ -100,21 +138,31 @@ class _TwiceSession:
     inner: Session
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        twice = torch.full((len(ids),), 2.0)
-        self.inner.submit(ids, {name: part.scaled(twice) for name, part in uploads.items()})
+        self.inner.submit(
+            ids, {name: part.holding(part.held() * 2) for name, part in uploads.items()})
 
     def close(self) -> Sums:
         return self.inner.close()
 
 
 def _clip(stack: PrivacyStack, mechanism: Mechanism, kind: type[JointClip]) -> PrivacyStack:
-    clip = mechanism.clip
+    clip, quantise = mechanism.clip, mechanism.quantise
+    loose = _AnyNorm(quantise.step, quantise.dims) if quantise else None
     return replace(stack, mechanism=replace(
-        mechanism, clip=kind(clip.clip_norm, clip.weights)))
+        mechanism, clip=kind(clip.clip_norm, clip.weights), quantise=loose))
+
+
+def _weak(stack: PrivacyStack, mechanism: Mechanism, factor: float) -> PrivacyStack:
+    noise = mechanism.noise
+    if isinstance(noise, DistributedNoise):
+        weak = _WeakShares(
+            noise.noise_multiplier, noise.sensitivity, noise.shares, factor=factor)
+        return replace(stack, mechanism=replace(mechanism, noise=weak))
+    return replace(stack, source=_Scaled(stack.source, factor))
 
 
 def _once(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
-    if mechanism.noise.place != "local":
+    if mechanism.noise.place == "central":
         raise AuditError("noise_per_client_once breaks noise that clients add; this stack adds "
                          f"{mechanism.noise.place} noise: use same_noise_each_round")
     return replace(stack, source=_Remembering(stack.source))
@@ -128,8 +176,8 @@ def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
 
 
 _BROKEN: Mapping[str, Callable[[PrivacyStack, Mechanism], PrivacyStack]] = {
-    "noise_off": lambda s, m: replace(s, source=_Scaled(s.source, 0.0)),
-    "noise_half": lambda s, m: replace(s, source=_Scaled(s.source, 0.5)),
+    "noise_off": lambda s, m: _weak(s, m, 0.0),
+    "noise_half": lambda s, m: _weak(s, m, 0.5),
     "clip_off": lambda s, m: _clip(s, m, _NoClip),
     "wrong_clip_in_noise": lambda s, m: _clip(s, m, _DoubleClip),
     "same_noise_each_round": lambda s, m: replace(s, source=_Remembering(s.source)),
