@@ -11,32 +11,37 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from experiments.clipping import clip_rule
 from experiments.config import STATISTICS, DPSettings, RunConfig
 from experiments.errors import PRIVACY_VIOLATION, UserError
 from experiments.files import save_tensors, write_json
 from privacy import (
+    AdaptiveClip,
     Budget,
     BudgetError,
     ChainError,
+    ClipRule,
     Everyone,
     FixedSize,
     GaussianNoise,
     JointClip,
     Ledger,
     LedgerError,
+    OnDevice,
     Poisson,
     PricingError,
     PrivacyStack,
     Project,
     Sampling,
     SimulationSource,
+    Source,
     Statement,
     SystemSource,
     calibrate,
     chain,
     state,
 )
-from privfedmm.federation import Algorithm
+from privfedmm.federation import Algorithm, TrainsOnDevice
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.statistics import public_groups
 
@@ -52,6 +57,7 @@ class Plan:
     noise_multiplier: float
     rounds: int
     groups: int | None = None  # of the statistics methods, settled by public quantities
+    clip_rule: ClipRule | None = None  # of an adaptive clip
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
         """Absolute standard deviation on the sum over a cohort."""
@@ -59,8 +65,17 @@ class Plan:
         return self.noise_multiplier * dp.clip_norm * local
 
 
-def plan(config: RunConfig, population: int) -> Plan:
-    """Sampling, budget and calibrated noise. Raises UserError for what cannot be promised."""
+def plan(config: RunConfig, population: int, items: int = 1) -> Plan:
+    """Sampling, budget and calibrated noise; items: how many there are, public like the users.
+
+    Raises UserError for what cannot be promised.
+    """
+    planned = _plan(config, population, items)
+    cohort = planned.sampling.rate * population
+    return replace(planned, clip_rule=clip_rule(config, cohort, planned.noise_multiplier))
+
+
+def _plan(config: RunConfig, population: int, items: int) -> Plan:
     dp = config.dp
     if dp is None:
         return _settled(config, population, Plan(Everyone(), None, 0.0, config.rounds))
@@ -70,19 +85,29 @@ def plan(config: RunConfig, population: int) -> Plan:
     if config.method == "local":
         raise UserError("dp.epsilon: method local releases nothing, there is nothing to protect; "
                         "leave --dp-epsilon out")
+    interaction = dp.unit == "interaction"
+    if interaction and dp.trust != "local":
+        raise UserError("dp.trust: unit interaction puts the noise into each device's training, so "
+                        "nobody is trusted; leave --trust out")
     sampling = _sampling(dp, population)
+    if interaction and not isinstance(sampling, Everyone):
+        raise UserError("dp.sampling: noise on the device is priced at full participation only; "
+                        "leave --sampling out")
     if math.isinf(dp.epsilon):
         return _settled(config, population, Plan(sampling, None, 0.0, config.rounds))
-    delta = dp.delta if dp.delta is not None else min(1e-5, population**-1.1)
+    # Of interactions only a public bound is used: their number is part of what is protected.
+    units = population * items if interaction else population
+    delta = dp.delta if dp.delta is not None else min(1e-5, units**-1.1)
     if delta >= 1 / population:
         raise UserError(f"dp.delta: {delta:g} is not below 1 / users = {1 / population:.3g}: a "
                         "mechanism that publishes one user whole would meet it; give less")
     budget = Budget(dp.epsilon, delta)
 
     def calibrated(rounds: int) -> Plan:
+        steps = rounds * config.algorithm.local.epochs if interaction else rounds
         try:
-            multiplier = calibrate(dp.epsilon, delta, rounds, sampling, population,
-                                   local=dp.trust == "local")
+            multiplier = calibrate(dp.epsilon, delta, steps, sampling, population,
+                                   local=dp.trust == "local" and not interaction)
         except PricingError as error:
             raise UserError(f"dp.epsilon: {error}") from error
         return Plan(sampling, budget, multiplier, rounds)
@@ -117,6 +142,23 @@ def _sampling(dp: DPSettings, population: int) -> Sampling:
         raise UserError(f"dp.sampling_rate: {error}") from error
 
 
+def _source(config: RunConfig) -> Source:
+    simulated = config.dp is not None and config.dp.noise == "simulation"
+    return SimulationSource(config.seed) if simulated else SystemSource()
+
+
+def on_device(config: RunConfig, planned: Plan) -> OnDevice | None:
+    """The noise of each device's training under unit interaction; None otherwise."""
+    dp = config.dp
+    if dp is None or dp.unit != "interaction":
+        return None
+    if config.method not in ("gfmfr", "backbone"):
+        raise UserError(f"dp.unit: method {config.method} does not train with noise on the device; "
+                        "unit interaction needs method gfmfr or backbone")
+    return OnDevice(planned.noise_multiplier, dp.clip_norm, config.algorithm.local.epochs,
+                    _source(config))
+
+
 def build(
     config: RunConfig, planned: Plan, algorithm: Algorithm, ledger: Ledger, vault: FileVault | None
 ) -> PrivacyStack:
@@ -124,6 +166,12 @@ def build(
     dp = config.dp
     if dp is None:
         return PrivacyStack(algorithm.releases, ledger)
+    if isinstance(algorithm, TrainsOnDevice):
+        device = algorithm.on_device
+        return PrivacyStack(algorithm.releases, ledger, planned.sampling, source=device.source,
+                            vault=vault, on_device=device)
+    if dp.unit == "interaction":
+        raise UserError(f"dp.unit: method {config.method} does not train with noise on the device")
     try:
         steps: list[Project | JointClip | GaussianNoise] = []
         if isinstance(algorithm, GFMFR) and dp.subspace_rank:
@@ -133,8 +181,9 @@ def build(
         steps.append(GaussianNoise(planned.noise_multiplier, dp.clip_norm, dp.trust))
         return PrivacyStack(
             algorithm.releases, ledger, planned.sampling, mechanism=chain(steps),
-            source=SimulationSource(config.seed) if dp.noise == "simulation" else SystemSource(),
+            source=_source(config),
             vault=vault,
+            clipper=AdaptiveClip(planned.clip_rule) if planned.clip_rule else None,
         )
     except (ChainError, ValueError) as error:
         raise UserError(f"dp: {error}") from error

@@ -1,9 +1,11 @@
 """Privacy modules: they know vectors, clients and bytes, and nothing of items or training."""
 
 from privacy.accounting import PricingError, calibrate, epsilon
+from privacy.adaptive import AdaptiveClip, ClipRule
 from privacy.aggregation import Aggregator, PlainAggregator, Session
 from privacy.bounds import Bound, ChainError
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
+from privacy.on_device import OnDevice
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals, Vault
@@ -29,12 +31,14 @@ from privacy.uploads import (
 )
 
 __all__ = [
+    "AdaptiveClip",
     "Aggregator",
     "Bound",
     "Budget",
     "BudgetError",
     "ChainError",
     "Charge",
+    "ClipRule",
     "Cohort",
     "Collected",
     "Dense",
@@ -48,6 +52,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Mechanism",
+    "OnDevice",
     "Part",
     "PlainAggregator",
     "Poisson",

@@ -44,6 +44,8 @@ class Charged(Protocol):
     def population(self) -> int: ...
     @property
     def attempt(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Joint:
     noise_multiplier: float
     sampling_rate: float
     population: int
+    steps: int = 1
 
 
 def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
@@ -68,6 +71,8 @@ def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
             raise PricingError(f"no price is known for the event {entry.event!r}")
         if entry.event != "NonPrivate" and not (entry.noise_multiplier or 0) > 0:
             raise PricingError(f"round {entry.round} holds a {entry.event} without noise")
+        if _count(entry) < 1:
+            raise PricingError(f"round {entry.round} holds a {entry.event} of no step")
         rounds.setdefault((entry.round, entry.attempt), []).append(entry)
     steps = []
     for (number, _), group in rounds.items():
@@ -76,13 +81,24 @@ def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
             raise PricingError(f"round {number} mixes {sorted(k[0] for k in kinds)}; "
                                "one cohort has one sampling")
         event, rate, population = kinds.pop()
-        total = sum((e.noise_multiplier or 0) ** -2 for e in group) if event != "NonPrivate" else 0
+        if event == INTERACTION and len(group) == 1:
+            steps.append(Joint(event, group[0].noise_multiplier or 0.0, rate, population,
+                               group[0].steps))
+            continue
+        total = sum(_count(e) * (e.noise_multiplier or 0) ** -2
+                    for e in group if event != "NonPrivate")
         steps.append(Joint(event, total**-0.5 if total else 0.0, rate, population))
     return steps
 
 
-KNOWN = ("Gaussian", "LocalGaussian", "PoissonSampledGaussian", "FixedSizeSampledGaussian",
-         "NonPrivate")
+def _count(entry: Charged) -> int:
+    return entry.steps if entry.event == INTERACTION else 1
+
+
+# Steps of noisy training on each device, which protect one interaction.
+INTERACTION = "InteractionGaussian"
+_WHOLE = ("Gaussian", "LocalGaussian", INTERACTION)  # at full participation
+KNOWN = (*_WHOLE, "PoissonSampledGaussian", "FixedSizeSampledGaussian", "NonPrivate")
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
@@ -129,7 +145,7 @@ def epsilon(
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
     """closed_form at full participation, rdp for a fixed size, pld for Poisson."""
     events = {step.event for step in steps}
-    if events <= {"Gaussian", "LocalGaussian"}:
+    if events <= set(_WHOLE):
         return "closed_form"
     return "rdp" if "FixedSizeSampledGaussian" in events else "pld"
 
@@ -140,15 +156,15 @@ def _price(steps: tuple[Joint, ...], delta: float, accountant: Accountant) -> fl
 
 
 def _closed_form(steps: Sequence[Joint], delta: float) -> float:
-    if any(step.event not in ("Gaussian", "LocalGaussian") for step in steps):
+    if any(step.event not in _WHOLE for step in steps):
         raise PricingError("the closed form holds at full participation only; use pld or rdp")
-    return gaussian_epsilon(math.sqrt(sum(_mu(s) ** 2 for s in steps)), delta)
+    return gaussian_epsilon(math.sqrt(sum(s.steps * _mu(s) ** 2 for s in steps)), delta)
 
 
 def _runs(steps: Sequence[Joint]) -> list[tuple[Joint, int]]:
     counts: dict[Joint, int] = {}
     for step in steps:
-        counts[step] = counts.get(step, 0) + 1
+        counts[step] = counts.get(step, 0) + step.steps
     return list(counts.items())
 
 
@@ -217,6 +233,7 @@ class _Planned:
     sampling_rate: float
     population: int
     attempt: int = 0
+    steps: int = 1
 
 
 def planned(

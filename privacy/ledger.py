@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from privacy.accounting import KNOWN, epsilon
+from privacy.accounting import INTERACTION, KNOWN, epsilon
 
 GENESIS = "0" * 64
 Status = Literal["released", "aborted"]
@@ -35,7 +35,8 @@ class Charge:
     """One release of one round. `event` is `NonPrivate` where nothing bounds what it tells.
 
     noise_multiplier: noise standard deviation / clip_norm. status `aborted`: the round failed
-    after uploads, and counts all the same.
+    after uploads, and counts all the same. steps: Gaussian steps of that multiplier, more than one
+    only where devices train with noise.
     """
 
     round: int
@@ -47,6 +48,7 @@ class Charge:
     population: int
     cohort: int
     status: Status = "released"
+    steps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +60,18 @@ class Entry(Charge):
     digest: str
 
 
+def together(charges: Sequence[Charge]) -> Charge:
+    """The charges of one round as one: z^-2 = sum of steps z^-2."""
+    first, multipliers = charges[0], [c.noise_multiplier for c in charges]
+    if len(charges) == 1 or first.noise_multiplier is None:
+        return first
+    total = sum(c.steps * (z or 0.0) ** -2 for c, z in zip(charges, multipliers, strict=True))
+    return replace(first, noise_multiplier=total**-0.5, steps=1)
+
+
 def _digest(fields: dict[str, Any]) -> str:
+    # A single step is left out: ledgers from before steps were counted keep their digests.
+    fields = {name: x for name, x in fields.items() if (name, x) != ("steps", 1)}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -114,6 +127,8 @@ class Ledger:
         if charge.event not in KNOWN:
             raise LedgerError(f"no price is known for the event {charge.event!r}; it cannot be "
                               "released")
+        if charge.steps != 1 and charge.event != INTERACTION:
+            raise LedgerError(f"a {charge.event} is one step, got {charge.steps}")
         if any(e.name == charge.name for e in self.released(charge.round)):
             raise LedgerError(f"release {charge.name!r} of round {charge.round} is already in the "
                               "ledger")

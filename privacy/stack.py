@@ -9,10 +9,12 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
+from privacy.adaptive import QUANTILE, AdaptiveClip
 from privacy.aggregation.plain import PlainAggregator
 from privacy.aggregation.protocol import Aggregator, Session, Sums
 from privacy.bounds import ChainError
-from privacy.ledger import Charge, Entry, Ledger, Status
+from privacy.ledger import Charge, Entry, Ledger, Status, together
+from privacy.on_device import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.transforms import Mechanism
@@ -49,7 +51,9 @@ class Vault(Protocol):
 class PrivacyStack:
     """Declared releases, who takes part, how uploads are protected and summed, and the ledger.
 
-    mechanism None: uploads leave as they are, and every release is charged as NonPrivate.
+    mechanism None: uploads leave as they are, and every release is charged as NonPrivate, unless
+    on_device says that each device trained with noise. clipper: moves the mechanism's clip norm
+    from round to round.
     """
 
     releases: tuple[Release, ...]
@@ -59,13 +63,19 @@ class PrivacyStack:
     mechanism: Mechanism | None = None
     source: Source = field(default_factory=SystemSource)
     vault: Vault | None = None
+    clipper: AdaptiveClip | None = None
+    on_device: OnDevice | None = None
 
     def __post_init__(self) -> None:
         names = [release.name for release in self.releases]
         if len(set(names)) != len(names):
             raise ValueError(f"release names must be unique, got {names}")
+        if self.on_device is not None:
+            self.on_device.fits(self.releases, self.mechanism is not None, self.sampling)
         if self.mechanism is None:
             return
+        if self.clipper is not None:
+            self.clipper.mechanism(self.mechanism, 0)
         weighted = self.mechanism.clip.weights.keys()
         if weighted != set(names):
             odd = sorted(weighted ^ set(names))
@@ -79,24 +89,35 @@ class PrivacyStack:
         """Who takes part in a round."""
         return self.sampling.draw(population, round_, self.source)
 
+    def at(self, round_: int) -> Mechanism | None:
+        """The mechanism of a round."""
+        if self.mechanism is None or self.clipper is None:
+            return self.mechanism
+        return self.clipper.mechanism(self.mechanism, round_)
+
     def open(self, cohort: Cohort) -> Gate:
         """The gate of one round."""
         active = [r for r in self.releases if r.in_round(cohort.round)]
-        shaped = active
-        if self.mechanism:
-            shaped = [replace(r, shape=self.mechanism.shape(r)) for r in active]
+        shaped, mechanism = active, self.at(cohort.round)
+        if mechanism:
+            shaped = [replace(r, shape=mechanism.shape(r)) for r in active]
+            shaped += [self.clipper.release] if self.clipper else []
         session = self.aggregator.open(cohort, shaped)
-        return Gate(active, session, self.mechanism, self.source, cohort.round)
+        return Gate(active, session, mechanism, self.source, cohort.round)
 
     def finish(
-        self, sums: Sums, cohort: Cohort, population: int
+        self, sums: Sums, cohort: Cohort, population: int,
+        devices: Mapping[str, Tensor] | None = None,
     ) -> tuple[Totals, tuple[Entry, ...]]:
         """Add the noise of a central mechanism, charge the round, then hand the totals out.
 
         Raises BudgetError, with nothing handed out, where the budget would be overspent. A round
         that is in the ledger already is handed out as it was then: no second noise for one sum.
+        devices: what noisy training left on the devices, kept with the sums and then put back in
+        place with them: training again would be a second release.
         """
-        if self.mechanism is None:
+        mechanism = self.at(cohort.round)
+        if mechanism is None and self.on_device is None:
             names = [r.name for r in self.releases if r.in_round(cohort.round)]
             known = {e.name for e in self.ledger.released(cohort.round)}
             entries = tuple(self.ledger.charge(self._charge(n, cohort, population))
@@ -107,36 +128,62 @@ class PrivacyStack:
         if before and kept is None:
             raise UploadError(f"round {cohort.round} was charged, but what it released is not kept "
                               "here; a second release would need a second charge: start a new run")
+        charges = self._charges(cohort, population)
         if kept is None:
             # Refused before there is anything that could be released.
-            charge = self._charge(JOINT, cohort, population)
-            self.ledger.check(charge)
-            attempt = self.ledger.attempt(cohort.round)
-            label = cohort.round if not attempt else cohort.round + (attempt << 32)
-            kept = self.mechanism.on_sum(sums.sums, self.source, label)
+            self.ledger.check(together(charges))
+            kept = dict(sums.sums)
+            if mechanism is not None:
+                attempt = self.ledger.attempt(cohort.round)
+                label = cohort.round if not attempt else cohort.round + (attempt << 32)
+                kept = mechanism.on_sum(sums.sums, self.source, label)
             if self.vault:
-                self.vault.put(cohort.round, kept)
-            before = (self.ledger.charge(charge),)
-        project = self.mechanism.project
-        totals = project.expand(kept) if project else kept
+                self.vault.put(cohort.round, keep_devices(kept, devices))
+        else:
+            kept = restore_devices(kept, devices)
+        # Killed between two charges, the second is still due.
+        known = {e.name for e in before}
+        before += tuple(self.ledger.charge(c) for c in charges if c.name not in known)
+        totals = {name: x for name, x in kept.items() if name != QUANTILE}
+        if self.clipper is not None:
+            self.clipper.learn(cohort.round, kept[QUANTILE], cohort.denominator)
+        if mechanism is not None and mechanism.project:
+            totals = mechanism.project.expand(totals)
         return Totals(totals, {}, cohort.denominator), before
 
     def abort(self, cohort: Cohort, population: int) -> None:
         """Charge a round that failed after clients had uploaded."""
-        if self.mechanism is not None and not self.ledger.released(cohort.round):
-            self.ledger.charge(self._charge(JOINT, cohort, population, "aborted"))
+        private = self.mechanism is not None or self.on_device is not None
+        if private and not self.ledger.released(cohort.round):
+            whole = together(self._charges(cohort, population))
+            self.ledger.charge(replace(whole, status="aborted"))
+
+    def _charges(self, cohort: Cohort, population: int) -> list[Charge]:
+        """What a protected round is charged: its joint vector, or the steps on the devices, and the
+        clip bits where the clip norm moves."""
+        if self.on_device is not None:
+            whole = self._charge(LOCAL_TRAINING, cohort, population)
+            return [self.on_device.charged(whole)]
+        joint = self._charge(JOINT, cohort, population)
+        if self.clipper is None:
+            return [joint]
+        bits = replace(joint, name=QUANTILE)
+        if joint.noise_multiplier is not None:
+            bits = replace(bits, noise_multiplier=2 * self.clipper.rule.bit_stddev)
+        return [joint, bits]
 
     def _charge(
         self, name: str, cohort: Cohort, population: int, status: Status = "released"
     ) -> Charge:
         event, multiplier, clip = "NonPrivate", None, None
-        if self.mechanism:
-            clip = self.mechanism.clip.clip_norm
-            noise = self.mechanism.noise
+        mechanism = self.at(cohort.round)
+        if mechanism:
+            clip = mechanism.clip.clip_norm
+            noise = mechanism.noise
             if noise.noise_multiplier:
                 event = "LocalGaussian" if noise.place == "local" else self.sampling.event
                 # The price follows from what the noise hides: the whole bound of the chain.
-                multiplier = noise.stddev / self.mechanism.bound.l2
+                multiplier = noise.stddev / mechanism.bound.l2
         return Charge(
             round=cohort.round, name=name, event=event, noise_multiplier=multiplier,
             clip_norm=clip, sampling_rate=self.sampling.rate, population=population,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from privacy import Entry, PrivacyStack, UploadError
-from privfedmm.federation.types import Algorithm, Backend, Costs
+from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,6 @@ def run_round(
     except UploadError:
         stack.abort(cohort, population)
         raise
-    totals, entries = stack.finish(sums, cohort, population)
+    devices = algorithm.noisy_state(clients) if isinstance(algorithm, TrainsOnDevice) else None
+    totals, entries = stack.finish(sums, cohort, population, devices)
     return algorithm.step(state, totals), RoundReport(costs, entries)
