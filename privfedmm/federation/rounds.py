@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from privacy import Entry, PrivacyStack, UploadError
+from privacy import ChainError, Entry, PrivacyStack, UploadError
 from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
 
@@ -29,8 +29,13 @@ def run_round(
     """Play one round; `clients` is updated in place, the server's new state is returned.
 
     Raises UploadError for a round that fails, which is charged, and BudgetError for one that the
-    budget does not allow, of which nothing is released.
+    budget does not allow, of which nothing is released. Raises ChainError where the stack charges
+    for other noise than the algorithm's devices add.
     """
+    noisy = algorithm if isinstance(algorithm, TrainsOnDevice) else None
+    if stack.on_device is not (noisy.on_device if noisy else None):
+        raise ChainError("the stack charges for noise that the algorithm's devices do not add; "
+                         "give the stack the algorithm's own on_device")
     cohort = stack.draw(population, round_)
     plan = algorithm.plan(state)
     try:
@@ -38,6 +43,6 @@ def run_round(
     except UploadError:
         stack.abort(cohort, population)
         raise
-    devices = algorithm.noisy_state(clients) if isinstance(algorithm, TrainsOnDevice) else None
+    devices = noisy.noisy_state(clients) if noisy else None
     totals, entries = stack.finish(sums, cohort, population, devices)
     return algorithm.step(state, totals), RoundReport(costs, entries)

@@ -37,6 +37,7 @@ from privfedmm.backbones import build
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.data.types import Rows
 from privfedmm.federation import Simulator, TrainsOnDevice, run_round
+from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Rates
 from privfedmm.gfmfr.examples import Directions, Examples, draw_examples, train_examples
 from privfedmm.gfmfr.per_example import PerExample
@@ -385,6 +386,14 @@ def test_wrong_stacks_and_settings_are_refused(data: Dataset) -> None:
     twice = chain([JointClip(1.0, method.joint_weights), GaussianNoise(1.0, 1.0)])
     with pytest.raises(ChainError, match="must be None"):
         PrivacyStack(method.releases, Ledger(), mechanism=twice, on_device=noise)
+    plain = GFMFR(settings_of(False), data.train,
+                  FeatureViews({}, data.num_items, settings_of(False)), 4, 0)
+    for other, its in ((plain, noise), (method, None), (method, device(3.0, steps=2))):
+        stack = PrivacyStack(other.releases, Ledger(), on_device=its)
+        with pytest.raises(ChainError, match="do not add"):
+            run_round(other, Simulator(), stack, other.initial_state(), other.initial_clients(),
+                      30, 0)
+        assert not stack.ledger.entries
     for bad in ({"multiplier": -1.0}, {"multiplier": 1.0, "clip_norm": 0.0},
                 {"multiplier": 1.0, "steps": 0}):
         with pytest.raises(ChainError):

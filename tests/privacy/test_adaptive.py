@@ -1,4 +1,4 @@
-"""The clip norm that follows a quantile: where it goes, what it costs, and that it cannot overrun."""
+"""The clip norm that follows a quantile: where it goes, what it costs, and its caps."""
 
 from __future__ import annotations
 
