@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from experiments.clipping import clip_faults
 from experiments.config import resolve
 from experiments.errors import UserError
 from experiments.files import finite, write_json
@@ -48,10 +49,12 @@ def audit_run(folder: Path, quick: bool) -> dict[str, Any]:
             faults.append(f"record claims epsilon {claimed}, config asks for {dp.epsilon:g}")
         if dp.delta is not None and dp.delta != delta:
             faults.append(f"record states delta {delta}, config {dp.delta:g}")
-        for entry in entries:
-            if entry.clip_norm is not None and entry.clip_norm != dp.clip_norm:
-                faults.append(f"round {entry.round}: clip_norm {entry.clip_norm:g} in the ledger, "
-                              f"{dp.clip_norm:g} in the config")
+        faults += clip_faults(entries, dp, record["dataset"]["users"], privacy)
+        if privacy["unit"] != dp.unit:
+            faults.append(f"record protects one {privacy['unit']}, config asks for {dp.unit}")
+        due = config.algorithm.local.epochs if dp.unit == "interaction" else 1
+        faults += [f"round {e.round}: {e.steps} noisy steps in the ledger, {due} by the config"
+                   for e in entries if e.steps != due]
     if delta is not None and claimed and delta >= 1 / record["dataset"]["users"]:
         faults.append(f"delta {delta:g} is not below 1 / users")
     prices = _prices(entries, delta or 1e-5, quick)

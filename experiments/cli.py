@@ -83,6 +83,9 @@ def run(
         float | None, typer.Option(help="Default min(1e-5, users^-1.1); below 1 / users.")
     ] = None,
     trust: Annotated[str | None, typer.Option(help="central, local or distributed.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="What is protected: user, or a single interaction.")
+    ] = None,
     sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
     sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
     noise: Annotated[
@@ -100,7 +103,7 @@ def run(
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
         "group_statistics": group_statistics,
-        "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust,
+        "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
         "label": label, "algorithm.modalities": _modalities(modalities), **_overrides(settings),
     }

@@ -44,11 +44,19 @@ class DPSettings(Settings):
 
     epsilon: Annotated[float, Field(gt=0)]  # inf: clip, but add no noise and promise nothing
     delta: Annotated[float, Field(gt=0, lt=1)] | None = None  # None: min(1e-5, users^-1.1)
-    unit: Literal["user"] = "user"
+    # interaction: each device adds noise while it trains, against the server too; gfmfr, backbone.
+    unit: Literal["user", "interaction"] = "user"
     trust: Literal["central", "local", "distributed"] = "central"
     sampling: Literal["everyone", "poisson", "fixed"] = "everyone"
     sampling_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    # adaptive: starts at clip_norm and follows a quantile of the clients' norms.
+    clipping: Literal["fixed", "adaptive"] = "fixed"
+    clip_quantile: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    clip_learning_rate: Annotated[float, Field(gt=0)] = 0.2
+    clip_smallest: Annotated[float, Field(gt=0)] | None = None  # None: clip_norm / 100
+    clip_largest: Annotated[float, Field(gt=0)] | None = None  # None: clip_norm * 100
+    clip_bit_stddev: Annotated[float, Field(gt=0)] | None = None  # None: cohort / 20
     # csprng: from the operating system, no run can be repeated. simulation: from the seed.
     noise: Literal["csprng", "simulation"] = "csprng"
     subspace_rank: Annotated[int, Field(ge=0)] = 64  # gfmfr, backbone: 0 for the whole table
@@ -142,6 +150,8 @@ def _defaults(values: dict[str, Any]) -> dict[str, Any]:
         # Noise grows with the root of the rounds, and with what is released beside the table.
         out["rounds"] = PRIVATE_ROUNDS
         out["algorithm"] = base.model_copy(update=private_updates(base)).model_dump()
+    if private and isinstance(values["dp"], dict) and values["dp"].get("unit") == "interaction":
+        out["dp"] = {"trust": "local"}
     return out
 
 

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor
 
 from experiments import secure
+from experiments.clipping import clip_rule
 from experiments.config import STATISTICS, DPSettings, RunConfig
 from experiments.errors import PRIVACY_VIOLATION, UserError
 from experiments.files import save_tensors, write_json
 from privacy import (
+    AdaptiveClip,
     Budget,
     BudgetError,
     CapacityError,
     ChainError,
+    ClipRule,
     DistributedNoise,
     Everyone,
     FixedSize,
@@ -28,6 +31,7 @@ from privacy import (
     Ledger,
     LedgerError,
     Mechanism,
+    OnDevice,
     Poisson,
     PricingError,
     PrivacyStack,
@@ -36,6 +40,7 @@ from privacy import (
     Sampling,
     Shares,
     SimulationSource,
+    Source,
     Statement,
     Survivors,
     SystemSource,
@@ -46,7 +51,7 @@ from privacy import (
 from privacy.aggregation.messages import Transcript
 from privacy.quantise import most_levels
 from privacy.transforms import Step
-from privfedmm.federation import Algorithm
+from privfedmm.federation import Algorithm, TrainsOnDevice
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.statistics import public_groups
 
@@ -64,6 +69,7 @@ class Plan:
     rounds: int
     groups: int | None = None  # of the statistics methods, settled by public quantities
     shares: Shares | None = None  # of distributed noise
+    clip_rule: ClipRule | None = None  # of an adaptive clip
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
         """Absolute standard deviation on the sum over a cohort of which nobody vanishes."""
@@ -75,8 +81,17 @@ class Plan:
         return self.noise_multiplier * dp.clip_norm * more
 
 
-def plan(config: RunConfig, population: int) -> Plan:
-    """Sampling, budget and calibrated noise. Raises UserError for what cannot be promised."""
+def plan(config: RunConfig, population: int, items: int = 1) -> Plan:
+    """Sampling, budget and calibrated noise; items: how many there are, public like the users.
+
+    Raises UserError for what cannot be promised.
+    """
+    planned = _plan(config, population, items)
+    cohort = planned.sampling.rate * population
+    return replace(planned, clip_rule=clip_rule(config, cohort, planned.noise_multiplier))
+
+
+def _plan(config: RunConfig, population: int, items: int) -> Plan:
     dp = config.dp
     if dp is None:
         return _settled(config, population, Plan(Everyone(), None, 0.0, config.rounds))
@@ -86,10 +101,19 @@ def plan(config: RunConfig, population: int) -> Plan:
     if config.method == "local":
         raise UserError("dp.epsilon: method local releases nothing, there is nothing to protect; "
                         "leave --dp-epsilon out")
+    interaction = dp.unit == "interaction"
+    if interaction and dp.trust != "local":
+        raise UserError("dp.trust: unit interaction puts the noise into each device's training, so "
+                        "nobody is trusted; leave --trust out")
     sampling = _sampling(dp, population)
+    if interaction and not isinstance(sampling, Everyone):
+        raise UserError("dp.sampling: noise on the device is priced at full participation only; "
+                        "leave --sampling out")
     if math.isinf(dp.epsilon):
         return _settled(config, population, Plan(sampling, None, 0.0, config.rounds))
-    delta = dp.delta if dp.delta is not None else min(1e-5, population**-1.1)
+    # Of interactions only a public bound is used: their number is part of what is protected.
+    units = population * items if interaction else population
+    delta = dp.delta if dp.delta is not None else min(1e-5, units**-1.1)
     if delta >= 1 / population:
         raise UserError(f"dp.delta: {delta:g} is not below 1 / users = {1 / population:.3g}: a "
                         "mechanism that publishes one user whole would meet it; give less")
@@ -97,9 +121,11 @@ def plan(config: RunConfig, population: int) -> Plan:
     shares = _shares(config, population) if dp.trust == "distributed" else None
 
     def calibrated(rounds: int) -> Plan:
+        steps = rounds * config.algorithm.local.epochs if interaction else rounds
         try:
-            multiplier = calibrate(dp.epsilon, delta, rounds, sampling, population,
-                                   local=dp.trust == "local", shares=shares)
+            multiplier = calibrate(
+                dp.epsilon, delta, steps, sampling, population,
+                local=dp.trust == "local" and not interaction, shares=shares)
         except PricingError as error:
             raise UserError(f"dp.epsilon: {error}") from error
         return Plan(sampling, budget, multiplier, rounds, shares=shares)
@@ -156,6 +182,23 @@ def _sampling(dp: DPSettings, population: int) -> Sampling:
         raise UserError(f"dp.sampling_rate: {error}") from error
 
 
+def _source(config: RunConfig) -> Source:
+    simulated = config.dp is not None and config.dp.noise == "simulation"
+    return SimulationSource(config.seed) if simulated else SystemSource()
+
+
+def on_device(config: RunConfig, planned: Plan) -> OnDevice | None:
+    """The noise of each device's training under unit interaction; None otherwise."""
+    dp = config.dp
+    if dp is None or dp.unit != "interaction":
+        return None
+    if config.method not in ("gfmfr", "backbone"):
+        raise UserError(f"dp.unit: method {config.method} does not train with noise on the device; "
+                        "unit interaction needs method gfmfr or backbone")
+    return OnDevice(planned.noise_multiplier, dp.clip_norm, config.algorithm.local.epochs,
+                    _source(config))
+
+
 def build(
     config: RunConfig, planned: Plan, algorithm: Algorithm, population: int, ledger: Ledger,
     vault: FileVault | None, transcript: Transcript | None = None,
@@ -164,14 +207,24 @@ def build(
     dp = config.dp
     if dp is None and not config.is_secure:
         return PrivacyStack(algorithm.releases, ledger, survivors=survivors(config))
+    if isinstance(algorithm, TrainsOnDevice):
+        if config.is_secure:
+            raise UserError("dp.unit: under unit interaction each device's upload is protected "
+                            "already, from the server too; use aggregation plain")
+        device = algorithm.on_device
+        return PrivacyStack(algorithm.releases, ledger, planned.sampling, source=device.source,
+                            vault=vault, on_device=device)
+    if dp is not None and dp.unit == "interaction":
+        raise UserError(f"dp.unit: method {config.method} does not train with noise on the device")
     try:
         return PrivacyStack(
             algorithm.releases, ledger, planned.sampling,
             aggregator=secure.aggregator(config, population, survivors(config), transcript),
             mechanism=_mechanism(config, planned, algorithm, population),
-            source=(SimulationSource(config.seed) if dp and dp.noise == "simulation"
-                    else SystemSource()),
-            vault=vault, survivors=survivors(config),
+            source=_source(config),
+            vault=vault,
+            survivors=survivors(config),
+            clipper=AdaptiveClip(planned.clip_rule) if planned.clip_rule else None,
         )
     except CapacityError as error:
         raise UserError(f"secure.levels: {error}") from error

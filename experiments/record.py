@@ -66,10 +66,16 @@ def privacy_section(session: Session) -> dict[str, Any]:
         # Without a budget the only finite price is that of an empty ledger.
         spent = stack.ledger.spent(budget.delta if budget else 1e-5)
         spent = spent if math.isfinite(spent) else None
+    steps = {(e.name, e.event): e.steps for e in entries}
     counts = Counter((e.name, e.event, e.noise_multiplier, e.clip_norm) for e in entries)
     meanings = {release.name: (release.meaning, release.kind) for release in stack.releases}
     joint = ("every upload of a client as one vector, clipped together: "
              + ", ".join(release.name for release in stack.releases))
+    if stack.clipper:
+        meanings[stack.clipper.release.name] = (stack.clipper.release.meaning, "sum")
+    if stack.on_device:
+        joint = ("all that a client's noisy training steps tell, of which it uploads: "
+                 + ", ".join(release.name for release in stack.releases))
     return {
         **promise.to_json(),
         "epsilon_spent": spent,
@@ -89,11 +95,13 @@ def privacy_section(session: Session) -> dict[str, Any]:
                 "noise_multiplier": multiplier,
                 "clip_norm": clip,
                 "count": count,
+                "steps": steps[name, event],
                 "sampling_rate": stack.sampling.rate,
             }
             for (name, event, multiplier, clip), count in sorted(
                 counts.items(), key=lambda item: item[0][0])
         ],
+        "adaptive_clip": stack.clipper.to_json() if stack.clipper else None,
         "simulation_only": _SIMULATION_ONLY,
     }
 

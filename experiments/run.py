@@ -128,6 +128,8 @@ def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str,
     if session.stack.mechanism is not None:
         row |= {"simulation_zeroed": report.costs.simulation_zeroed,
                 "simulation_shortened": report.costs.simulation_shortened}
+    if session.stack.clipper is not None:
+        row["clip_norm"] = session.stack.clipper.clip_norm(number)
     last = number + 1 == session.planned.rounds
     # Under a budget the last round is the result: choosing one by its metrics would be a release.
     if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):

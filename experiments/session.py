@@ -21,6 +21,7 @@ from privfedmm.evaluation import BestRound
 from privfedmm.features import select
 from privfedmm.federation import Algorithm
 from privfedmm.gfmfr.algorithm import GFMFR
+from privfedmm.gfmfr.per_example import PerExample
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, backbone_only
 from privfedmm.statistics import GroupStatistics
@@ -55,6 +56,11 @@ def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) 
                 raise UserError(f"rounds: method {config.method} makes its releases in "
                                 f"{method.rounds} rounds, got {config.rounds}; leave --rounds out")
             return method
+        if device := protection.on_device(config, planned):
+            return PerExample(
+                settings, data.train, FeatureViews(chosen, data.num_items, settings),
+                config.rounds, config.seed, device,
+                rank=config.dp.subspace_rank if config.dp and chosen else 0)
         return GFMFR(
             settings, data.train, FeatureViews(chosen, data.num_items, settings), config.rounds,
             config.seed, federated=config.method != "local",
@@ -90,7 +96,7 @@ class Session:
         transcript: told every message of secure aggregation.
         Raises UserError for settings that do not fit.
         """
-        planned = protection.plan(config, data.num_users)
+        planned = protection.plan(config, data.num_users, data.num_items)
         algorithm = build_algorithm(config, data, planned)
         # Without a mechanism there is no budget to guard: `save` writes the ledger once a round.
         guarded = folder if config.dp is not None else None
@@ -123,6 +129,7 @@ class Session:
                 "best_model": self.best_model,
                 "totals": self.totals,
                 "rows": self.rows,
+                "clip_shares": self.stack.clipper.shares if self.stack.clipper else [],
             },
         )
 
@@ -152,3 +159,5 @@ class Session:
         self.best_model = saved["best_model"]
         self.totals, self.rows = saved["totals"], saved["rows"]
         self.stack = replace(self.stack, ledger=ledger)
+        if self.stack.clipper is not None:
+            self.stack.clipper.shares = list(saved["clip_shares"])

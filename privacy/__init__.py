@@ -1,6 +1,7 @@
 """Privacy modules: they know vectors, clients and bytes, and nothing of items or training."""
 
 from privacy.accounting import PricingError, Shares, calibrate, epsilon
+from privacy.adaptive import AdaptiveClip, ClipRule
 from privacy.aggregation import (
     Aggregator,
     CapacityError,
@@ -16,6 +17,7 @@ from privacy.aggregation import (
 from privacy.bounds import Bound, ChainError
 from privacy.discrete import DistributedNoise
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
+from privacy.on_device import OnDevice
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
@@ -36,6 +38,7 @@ from privacy.uploads import (
 )
 
 __all__ = [
+    "AdaptiveClip",
     "Aggregator",
     "Bound",
     "Budget",
@@ -43,6 +46,7 @@ __all__ = [
     "CapacityError",
     "ChainError",
     "Charge",
+    "ClipRule",
     "Cohort",
     "Collected",
     "Dense",
@@ -57,6 +61,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "Mechanism",
+    "OnDevice",
     "Part",
     "PlainAggregator",
     "Poisson",

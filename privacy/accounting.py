@@ -53,6 +53,8 @@ class Charged(Protocol):
     def dims(self) -> int | None: ...
     @property
     def limit(self) -> float | None: ...
+    @property
+    def steps(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Joint:
     shares: int | None = None
     dims: int | None = None
     limit: float | None = None
+    steps: int = 1
 
 
 def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
@@ -80,6 +83,8 @@ def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
             raise PricingError(f"no price is known for the event {entry.event!r}")
         if entry.event != "NonPrivate" and not (entry.noise_multiplier or 0) > 0:
             raise PricingError(f"round {entry.round} holds a {entry.event} without noise")
+        if _count(entry) < 1:
+            raise PricingError(f"round {entry.round} holds a {entry.event} of no step")
         rounds.setdefault((entry.round, entry.attempt), []).append(entry)
     steps = []
     for (number, _), group in rounds.items():
@@ -92,15 +97,26 @@ def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
         if event == DISTRIBUTED and (len(group) > 1 or not (shares and dims and limit)):
             raise PricingError(f"round {number}: distributed noise is priced as one release, with "
                                "its shares, dims and limit")
-        total = sum((e.noise_multiplier or 0) ** -2 for e in group) if event != "NonPrivate" else 0
+        if event == INTERACTION and len(group) == 1:
+            steps.append(Joint(event, group[0].noise_multiplier or 0.0, rate, population,
+                               steps=group[0].steps))
+            continue
+        total = sum(_count(e) * (e.noise_multiplier or 0) ** -2
+                    for e in group if event != "NonPrivate")
         steps.append(Joint(
             event, total**-0.5 if total else 0.0, rate, population, shares, dims, limit))
     return steps
 
 
-DISTRIBUTED = "DistributedDiscreteGaussian"
-KNOWN = ("Gaussian", "LocalGaussian", "PoissonSampledGaussian", "FixedSizeSampledGaussian",
-         DISTRIBUTED, "NonPrivate")
+def _count(entry: Charged) -> int:
+    return entry.steps if entry.event == INTERACTION else 1
+
+
+# Steps of noisy training on each device, which protect one interaction.
+INTERACTION = "InteractionGaussian"
+_WHOLE = ("Gaussian", "LocalGaussian", INTERACTION)  # at full participation
+DISTRIBUTED = "DistributedDiscreteGaussian"  # shares of every device inside a secure sum
+KNOWN = (*_WHOLE, "PoissonSampledGaussian", "FixedSizeSampledGaussian", DISTRIBUTED, "NonPrivate")
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
@@ -147,7 +163,7 @@ def epsilon(
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
     """closed_form at full participation, rdp for a fixed size or shares, pld for Poisson."""
     events = {step.event for step in steps}
-    if events <= {"Gaussian", "LocalGaussian"}:
+    if events <= set(_WHOLE):
         return "closed_form"
     return "rdp" if events & {"FixedSizeSampledGaussian", DISTRIBUTED} else "pld"
 
@@ -158,15 +174,15 @@ def _price(steps: tuple[Joint, ...], delta: float, accountant: Accountant) -> fl
 
 
 def _closed_form(steps: Sequence[Joint], delta: float) -> float:
-    if any(step.event not in ("Gaussian", "LocalGaussian") for step in steps):
+    if any(step.event not in _WHOLE for step in steps):
         raise PricingError("the closed form holds at full participation only; use pld or rdp")
-    return gaussian_epsilon(math.sqrt(sum(_mu(s) ** 2 for s in steps)), delta)
+    return gaussian_epsilon(math.sqrt(sum(s.steps * _mu(s) ** 2 for s in steps)), delta)
 
 
 def _runs(steps: Sequence[Joint]) -> list[tuple[Joint, int]]:
     counts: dict[Joint, int] = {}
     for step in steps:
-        counts[step] = counts.get(step, 0) + 1
+        counts[step] = counts.get(step, 0) + step.steps
     return list(counts.items())
 
 
@@ -274,6 +290,7 @@ class _Planned:
     shares: int | None = None
     dims: int | None = None
     limit: float | None = None
+    steps: int = 1
 
 
 def planned(

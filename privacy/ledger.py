@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from privacy.accounting import KNOWN, epsilon
+from privacy.accounting import INTERACTION, KNOWN, epsilon
 
 GENESIS = "0" * 64
 Status = Literal["released", "aborted"]
@@ -36,7 +36,9 @@ class Charge:
 
     noise_multiplier: noise standard deviation / the bound that it hides. status `aborted`: the
     round failed after uploads, and counts all the same. shares, dims, limit: of distributed noise,
-    the honest shares it is provisioned for, the values of a release and its bound in steps.
+    the honest shares it is provisioned for, the values of a release and its bound in steps of the
+    grid. steps: Gaussian steps of that multiplier, more than one only where devices train with
+    noise.
     """
 
     round: int
@@ -51,6 +53,7 @@ class Charge:
     shares: int | None = None
     dims: int | None = None
     limit: float | None = None
+    steps: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,19 @@ class Entry(Charge):
     digest: str
 
 
+def together(charges: Sequence[Charge]) -> Charge:
+    """The charges of one round as one: z^-2 = sum of steps z^-2."""
+    first, multipliers = charges[0], [c.noise_multiplier for c in charges]
+    if len(charges) == 1 or first.noise_multiplier is None:
+        return first
+    total = sum(c.steps * (z or 0.0) ** -2 for c, z in zip(charges, multipliers, strict=True))
+    return replace(first, noise_multiplier=total**-0.5, steps=1)
+
+
 def _digest(fields: dict[str, Any]) -> str:
+    # What is not used is left out: ledgers from before it was there keep their digests.
+    unused = {"steps": 1, "shares": None, "dims": None, "limit": None}
+    fields = {n: x for n, x in fields.items() if n not in unused or x != unused[n]}
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
@@ -118,6 +133,8 @@ class Ledger:
         if charge.event not in KNOWN:
             raise LedgerError(f"no price is known for the event {charge.event!r}; it cannot be "
                               "released")
+        if charge.steps != 1 and charge.event != INTERACTION:
+            raise LedgerError(f"a {charge.event} is one step, got {charge.steps}")
         if any(e.name == charge.name for e in self.released(charge.round)):
             raise LedgerError(f"release {charge.name!r} of round {charge.round} is already in the "
                               "ledger")

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from privacy.accounting import DISTRIBUTED
+from privacy.adaptive import QUANTILE, AdaptiveClip
 from privacy.aggregation.plain import PlainAggregator
 from privacy.aggregation.protocol import Aggregator, GridNoise, Session, Sums, Task, dims
 from privacy.bounds import ChainError
 from privacy.discrete import DistributedNoise
-from privacy.ledger import Charge, Entry, Ledger, Status
+from privacy.ledger import Charge, Entry, Ledger, Status, together
+from privacy.on_device import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors
@@ -54,7 +56,9 @@ class PrivacyStack:
     """Declared releases, who takes part, how uploads are protected and summed, and the ledger.
 
     mechanism None: uploads leave as they are, and every release is charged as NonPrivate.
-    survivors: how many clients may vanish in a round, and which do in a simulation.
+    on_device says that each device trained with noise. clipper: moves the mechanism's clip norm
+    from round to round. survivors: how many clients may vanish in a round, and which do in a
+    simulation.
     """
 
     releases: tuple[Release, ...]
@@ -65,11 +69,15 @@ class PrivacyStack:
     source: Source = field(default_factory=SystemSource)
     vault: Vault | None = None
     survivors: Survivors = field(default_factory=Survivors)
+    clipper: AdaptiveClip | None = None
+    on_device: OnDevice | None = None
 
     def __post_init__(self) -> None:
         names = [release.name for release in self.releases]
         if len(set(names)) != len(names):
             raise ValueError(f"release names must be unique, got {names}")
+        if self.on_device is not None:
+            self.on_device.fits(self.releases, self.mechanism is not None, self.sampling)
         if self.mechanism is None:
             if self.aggregator.hides_clients:
                 raise ChainError(f"{self.aggregator.name} sums integers: give the stack a "
@@ -81,6 +89,8 @@ class PrivacyStack:
         if distributed and not self.aggregator.hides_clients:
             raise ChainError("distributed noise needs a secure sum of every release; plain "
                              "aggregation shows the server each client with its share alone")
+        if self.clipper is not None:
+            self.clipper.mechanism(self.mechanism, 0)
         weighted = self.mechanism.clip.weights.keys()
         if weighted != set(names):
             odd = sorted(weighted ^ set(names))
@@ -96,8 +106,9 @@ class PrivacyStack:
 
     def admit(self, cohort: Cohort, population: int) -> None:
         """Raise BudgetError, before anything is uploaded, for a round that would overspend."""
-        if self.mechanism is not None and not self.ledger.released(cohort.round):
-            self.ledger.check(self._charge(JOINT, cohort, population))
+        private = self.mechanism is not None or self.on_device is not None
+        if private and not self.ledger.released(cohort.round):
+            self.ledger.check(together(self._charges(cohort, population)))
 
     def open(self, cohort: Cohort, model_hash: bytes = b"") -> Gate:
         """The gate of one round; model_hash: of what the clients are told.
@@ -105,9 +116,10 @@ class PrivacyStack:
         Raises CapacityError where the round's sum might leave the ring.
         """
         active = [r for r in self.releases if r.in_round(cohort.round)]
-        mechanism, shaped, limit = self.mechanism, active, 0.0
+        mechanism, shaped, limit = self.at(cohort.round), active, 0.0
         if mechanism:
             shaped = [replace(r, shape=mechanism.shape(r)) for r in active]
+            shaped += [self.clipper.release] if self.clipper else []
         if mechanism and mechanism.quantise:
             limit = mechanism.largest(len(cohort.ids))
         task = Task(
@@ -129,15 +141,25 @@ class PrivacyStack:
             return None
         return lambda total, name: mechanism.grid_noise(total, self.source, name, label)
 
+    def at(self, round_: int) -> Mechanism | None:
+        """The mechanism of a round."""
+        if self.mechanism is None or self.clipper is None:
+            return self.mechanism
+        return self.clipper.mechanism(self.mechanism, round_)
+
     def finish(
-        self, sums: Sums, cohort: Cohort, population: int
+        self, sums: Sums, cohort: Cohort, population: int,
+        devices: Mapping[str, Tensor] | None = None,
     ) -> tuple[Totals, tuple[Entry, ...]]:
         """Add the noise of a central mechanism, charge the round, then hand the totals out.
 
         Raises BudgetError, with nothing handed out, where the budget would be overspent. A round
         that is in the ledger already is handed out as it was then: no second noise for one sum.
+        devices: what noisy training left on the devices, kept with the sums and then put back in
+        place with them: training again would be a second release.
         """
-        if self.mechanism is None:
+        mechanism = self.at(cohort.round)
+        if mechanism is None and self.on_device is None:
             names = [r.name for r in self.releases if r.in_round(cohort.round)]
             known = {e.name for e in self.ledger.released(cohort.round)}
             entries = tuple(self.ledger.charge(self._charge(n, cohort, population))
@@ -148,39 +170,65 @@ class PrivacyStack:
         if before and kept is None:
             raise UploadError(f"round {cohort.round} was charged, but what it released is not kept "
                               "here; a second release would need a second charge: start a new run")
+        charges = self._charges(cohort, population)
         if kept is None:
             # Refused before there is anything that could be released.
-            charge = self._charge(JOINT, cohort, population)
-            self.ledger.check(charge)
-            kept = self.mechanism.on_sum(
-                sums.sums, self.source, self._label(cohort), sums.noised)
+            self.ledger.check(together(charges))
+            kept = dict(sums.sums)
+            if mechanism is not None:
+                kept = mechanism.on_sum(
+                    sums.sums, self.source, self._label(cohort), sums.noised)
             if self.vault:
-                self.vault.put(cohort.round, kept)
-            before = (self.ledger.charge(charge),)
-        project = self.mechanism.project
-        totals = project.expand(kept) if project else kept
+                self.vault.put(cohort.round, keep_devices(kept, devices))
+        else:
+            kept = restore_devices(kept, devices)
+        # Killed between two charges, the second is still due.
+        known = {e.name for e in before}
+        before += tuple(self.ledger.charge(c) for c in charges if c.name not in known)
+        totals = {name: x for name, x in kept.items() if name != QUANTILE}
+        if self.clipper is not None:
+            self.clipper.learn(cohort.round, kept[QUANTILE], cohort.denominator)
+        if mechanism is not None and mechanism.project:
+            totals = mechanism.project.expand(totals)
         return Totals(totals, {}, cohort.denominator), before
 
     def abort(self, cohort: Cohort, population: int) -> None:
         """Charge a round that failed after clients had uploaded."""
-        if self.mechanism is not None and not self.ledger.released(cohort.round):
-            self.ledger.charge(self._charge(JOINT, cohort, population, "aborted"))
+        private = self.mechanism is not None or self.on_device is not None
+        if private and not self.ledger.released(cohort.round):
+            whole = together(self._charges(cohort, population))
+            self.ledger.charge(replace(whole, status="aborted"))
+
+    def _charges(self, cohort: Cohort, population: int) -> list[Charge]:
+        """What a protected round is charged: its joint vector, or the steps on the devices, and the
+        clip bits where the clip norm moves."""
+        if self.on_device is not None:
+            whole = self._charge(LOCAL_TRAINING, cohort, population)
+            return [self.on_device.charged(whole)]
+        joint = self._charge(JOINT, cohort, population)
+        if self.clipper is None:
+            return [joint]
+        bits = replace(joint, name=QUANTILE)
+        if joint.noise_multiplier is not None:
+            bits = replace(bits, noise_multiplier=2 * self.clipper.rule.bit_stddev)
+        return [joint, bits]
 
     def _charge(
         self, name: str, cohort: Cohort, population: int, status: Status = "released"
     ) -> Charge:
         event, multiplier, clip = "NonPrivate", None, None
         shares = size = limit = None
-        if self.mechanism:
-            clip = self.mechanism.clip.clip_norm
-            noise = self.mechanism.noise
+        mechanism = self.at(cohort.round)
+        if mechanism:
+            clip = mechanism.clip.clip_norm
+            noise = mechanism.noise
             if noise.noise_multiplier:
                 event = "LocalGaussian" if noise.place == "local" else self.sampling.event
                 # The price follows from what the noise hides: the whole bound of the chain.
-                multiplier = noise.stddev / self.mechanism.bound.l2
+                multiplier = noise.stddev / mechanism.bound.l2
                 if isinstance(noise, DistributedNoise):
                     event, shares = DISTRIBUTED, noise.shares
-                    size, limit = self._size(cohort.round), self.mechanism.limit
+                    size, limit = self._size(cohort.round), mechanism.limit
         return Charge(
             round=cohort.round, name=name, event=event, noise_multiplier=multiplier,
             clip_norm=clip, sampling_rate=self.sampling.rate, population=population,

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from privacy.accounting import Shares, epsilon, planned
+from privacy.adaptive import AdaptiveClip
 from privacy.discrete import DistributedNoise
 from privacy.ledger import Budget
+from privacy.on_device import ZERO_OUT_INTERACTION, OnDevice
 from privacy.sampling import Everyone, Sampling
 from privacy.stack import PrivacyStack
 
@@ -27,6 +29,11 @@ _TRUST = {
                    "trusted with nothing but the protocol, and {shares} clients of those in every "
                    "sum are assumed to add their share honestly",
 }
+_ON_DEVICE = (
+    "nobody is trusted: each device adds noise in every training step, so the figure holds against "
+    "the server and everybody else, for one interaction and not for the whole user; the device's "
+    "own scores use a user vector trained without noise, which never leaves it"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,8 @@ class Statement:
     best_signal_to_noise: float | None
     not_covered: tuple[str, ...]
     reason: str
+    clipping: str = "fixed"
+    releases: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -63,16 +72,19 @@ class Statement:
             "everybody who sees only releases",
             f"adjacency: {self.adjacency}",
             f"trust: {self.trust}: {self.trust_means}",
-            f"mechanism: {self.rounds} Gaussian releases, noise multiplier "
+            f"mechanism: {self.releases or self.rounds} Gaussian releases, noise multiplier "
             f"{self.noise_multiplier:.4f}, clip norm {self.clip_norm:g}, "
             f"noise source {self.noise_source}",
             "against the server: " + (
                 "none, it is trusted" if self.epsilon_vs_server is None
                 else f"epsilon {self.epsilon_vs_server:.4g}"),
-            f"first release: length of the sum over length of the noise at most "
-            f"{self.best_signal_to_noise:.2f}",
             "not covered: " + "; ".join(self.not_covered),
         ]
+        if self.clipping != "fixed":
+            out.insert(4, self.clipping)
+        if self.best_signal_to_noise is not None:
+            out.insert(-1, "first release: length of the sum over length of the noise at most "
+                           f"{self.best_signal_to_noise:.2f}")
         if self.epsilon_if_participation_is_seen != self.epsilon:
             out.insert(5, "against those who see who takes part: epsilon "
                           f"{self.epsilon_if_participation_is_seen:.4g}")
@@ -89,6 +101,8 @@ def state(
     stack: PrivacyStack, budget: Budget | None, rounds: int, population: int, dims: int
 ) -> Statement:
     """The statement of a stack for `rounds` rounds; dims: values of the first release."""
+    if stack.on_device is not None:
+        return _on_device(stack, stack.on_device, budget, rounds, population)
     mechanism, sampling = stack.mechanism, stack.sampling
     multiplier = mechanism.noise.noise_multiplier if mechanism else 0.0
     if mechanism is None or budget is None or not multiplier:
@@ -141,4 +155,48 @@ def state(
         best_signal_to_noise=size / noise,
         not_covered=NOT_COVERED,
         reason="Gaussian noise calibrated before training",
+        clipping=_clipping(stack.clipper),
+    )
+
+
+def _clipping(clipper: AdaptiveClip | None) -> str:
+    if clipper is None:
+        return "fixed"
+    rule = clipper.rule
+    return (f"adaptive clip: from the norm above, after each round towards the norm that leaves "
+            f"{rule.quantile:.0%} of the clients unclipped, between {rule.smallest:g} and "
+            f"{rule.largest:g}; the share is released with the sums, its noise (standard deviation "
+            f"{rule.bit_stddev:g} clients) paid from the same budget")
+
+
+def _on_device(
+    stack: PrivacyStack, device: OnDevice, budget: Budget | None, rounds: int, population: int
+) -> Statement:
+    claimed, steps = None, rounds * device.steps
+    reason = "no privacy is claimed: the devices train without noise"
+    if budget is not None and device.noise_multiplier:
+        claimed = epsilon(
+            planned(device.noise_multiplier, steps, Everyone(), population), budget.delta)
+        reason = ("Gaussian noise calibrated before training, in each of a device's "
+                  f"{device.steps} training steps of a round")
+    return Statement(
+        unit="interaction",
+        adjacency=ZERO_OUT_INTERACTION,
+        trust="local",
+        trust_means=_ON_DEVICE,
+        epsilon=claimed,
+        delta=budget.delta if claimed is not None and budget else None,
+        epsilon_vs_observers=claimed,
+        epsilon_vs_server=claimed,
+        epsilon_if_participation_is_seen=claimed,
+        rounds=rounds,
+        noise_multiplier=device.noise_multiplier or None,
+        clip_norm=device.clip_norm,
+        noise_source=device.source.name if claimed is not None else "none",
+        best_signal_to_noise=None,
+        not_covered=(
+            "a user's interactions together: k of one user's are protected k-fold less, in the "
+            "measure mu of which epsilon follows", *NOT_COVERED),
+        reason=reason,
+        releases=steps,
     )

@@ -2,6 +2,7 @@
 
 from privfedmm.federation.rounds import RoundReport, run_round
 from privfedmm.federation.simulator import Simulator
-from privfedmm.federation.types import Algorithm, Backend, Costs
+from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
-__all__ = ["Algorithm", "Backend", "Costs", "RoundReport", "Simulator", "run_round"]
+__all__ = ["Algorithm", "Backend", "Costs", "RoundReport", "Simulator", "TrainsOnDevice",
+           "run_round"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from privacy import Entry, PrivacyStack, RoundAborted, UploadError
-from privfedmm.federation.types import Algorithm, Backend, Costs
+from privacy import ChainError, Entry, PrivacyStack, RoundAborted, UploadError
+from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,14 @@ def run_round(
 ) -> tuple[Any, RoundReport]:
     """Play one round; `clients` is updated in place, the server's new state is returned.
 
-    Raises UploadError or RoundAborted for a round that fails, which is charged, and BudgetError for
-    one that the budget does not allow, of which nothing is released.
+    Raises UploadError or RoundAborted for a round that fails, which is charged, BudgetError for one
+    that the budget does not allow, of which nothing is released, and ChainError where the stack
+    charges for other noise than the algorithm's devices add.
     """
+    noisy = algorithm if isinstance(algorithm, TrainsOnDevice) else None
+    if stack.on_device is not (noisy.on_device if noisy else None):
+        raise ChainError("the stack charges for noise that the algorithm's devices do not add; "
+                         "give the stack the algorithm's own on_device")
     cohort = stack.draw(population, round_)
     stack.admit(cohort, population)
     plan = algorithm.plan(state)
@@ -39,5 +44,6 @@ def run_round(
     except (UploadError, RoundAborted):
         stack.abort(cohort, population)
         raise
-    totals, entries = stack.finish(sums, cohort, population)
+    devices = noisy.noisy_state(clients) if noisy else None
+    totals, entries = stack.finish(sums, cohort, population, devices)
     return algorithm.step(state, totals), RoundReport(costs, entries)

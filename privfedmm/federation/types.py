@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
 
-from privacy import Cohort, PrivacyStack, Release, Totals, Uploads
+from privacy import Cohort, OnDevice, PrivacyStack, Release, Totals, Uploads
 from privacy.aggregation import Sums
 
 
@@ -99,6 +99,20 @@ class Algorithm(Protocol):
 
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
         """Kind of grouping, each client's group [n] in a saved model, and how many there are."""
+        ...
+
+
+@runtime_checkable
+class TrainsOnDevice(Protocol):
+    """An algorithm whose devices add noise while they train, so that uploads need none."""
+
+    @property
+    def on_device(self) -> OnDevice:
+        """The clip and the noise of every step."""
+        ...
+
+    def noisy_state(self, clients: Any) -> Mapping[str, Tensor]:
+        """What noisy training leaves on the devices and later uploads depend on, not copied."""
         ...
 
 

@@ -1,0 +1,120 @@
+"""The backbone with every single interaction protected on the device (DP-SGD on each client)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy import Dense, OnDevice, Release, Totals, Uploads
+from privfedmm.data.types import Rows
+from privfedmm.gfmfr.algorithm import GFMFR
+from privfedmm.gfmfr.client import rates
+from privfedmm.gfmfr.examples import (
+    draw_examples,
+    example_blocks,
+    train_examples,
+    train_home,
+)
+from privfedmm.gfmfr.state import Clients, Plan, ServerState
+from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.settings import AlgorithmSettings
+
+ITEM_UPDATE = "item_update"
+
+
+class PerExample(GFMFR):
+    """Matrix factorisation whose clients clip and noise each step by interaction.
+
+    rank: public directions that the item update is confined to; 0 for the whole table. Clients'
+    `user` is trained with noise and feeds the uploads; `user_average` without, for scores alone.
+    Raises ValueError for settings under which one interaction would touch more than its example.
+    """
+
+    def __init__(
+        self,
+        settings: AlgorithmSettings,
+        train_rows: Rows,
+        features: FeatureViews,
+        rounds: int,
+        seed: int,
+        on_device: OnDevice,
+        rank: int = 0,
+    ) -> None:
+        check_examples(settings)
+        super().__init__(settings, train_rows, features, rounds, seed)
+        if on_device.steps != settings.local.epochs:
+            raise ValueError(f"the noise is priced for {on_device.steps} steps a round, but "
+                             f"local.epochs is {settings.local.epochs}")
+        if features.num_items < 2:
+            raise ValueError("an example needs another item for its negatives; there is only one")
+        self.on_device = on_device
+        self._basis = features.subspace(rank) if rank else None
+        self._directions = features.num_items if self._basis is None else self._basis.shape[1]
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """The item update of a device that trained with noise."""
+        where = "all rows" if self._basis is None else "public directions"
+        return (Release(ITEM_UPDATE, (self._directions, self.backbone.width),
+                        meaning=f"noisy change of the shared item table, {where}"),)
+
+    def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """Clients of like example count, a bounded number of floats a block."""
+        width = self.backbone.width
+        each = 1 + self.settings.local.negatives_per_positive
+        wide = width if self._basis is None else max(self._directions, width)
+        return example_blocks(ids, self._train.counts, each * wide, self._directions * width)
+
+    def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
+        """Train clients ids [m] in place; their uploads and training losses [m]."""
+        s, who = self.settings.local, torch.from_numpy(ids)
+        examples = draw_examples(
+            self._train, ids, self._items, s.negatives_per_positive, self._seed, plan.round)
+        rate = rates(s, plan.round, self._items)
+        trained = train_examples(
+            self.backbone, clients.user[who], plan.items, self._basis, examples, self.on_device,
+            s, rate, plan.round)
+        clients.user[who] = trained.user
+        clients.user_average[who] = train_home(
+            self.backbone, clients.user_average[who], plan.items, examples, s, rate)
+        return {ITEM_UPDATE: Dense(trained.change)}, trained.loss
+
+    def noisy_state(self, clients: Clients) -> Mapping[str, Tensor]:
+        """The user vectors that feed the next uploads."""
+        return {"user": clients.user}
+
+    def step(self, state: ServerState, totals: Totals) -> ServerState:
+        """The next state; post-processing of the noisy sum."""
+        change = totals.sums[ITEM_UPDATE]
+        if self._basis is not None:
+            change = self._basis @ change
+        return super().step(state, replace(totals, sums={ITEM_UPDATE: change}))
+
+
+def check_examples(s: AlgorithmSettings) -> None:
+    """Raise ValueError where one interaction would touch more than its own example."""
+    local = s.local
+    wrong = {
+        "model.backbone: unit interaction is written for mf; per-example gradients of another "
+        "network are not": s.model.backbone != "mf",
+        "groups.grouping: a group signal tells of all of a user's interactions; set none":
+            s.groups.grouping != "none",
+        "model.private_table: private rows carry one interaction into other examples; set none":
+            s.model.private_table != "none",
+        "local.batch_size: noise is priced for full batches; set 0": local.batch_size != 0,
+        "local.loss: a mean divides by the number of interactions, which is protected; set sum":
+            local.loss != "sum",
+        "local.negatives: under unit interaction they are drawn anew each round; set fresh":
+            local.negatives != "fresh",
+        "local.alpha, local.beta: regularisers of touched rows tell which are touched; set 0":
+            bool(local.alpha or local.beta),
+        "local.weight_decay_items: decay on the device would reach rows outside the public "
+        "directions; set 0": local.weight_decay_items != 0,
+    }
+    for sentence, found in wrong.items():
+        if found:
+            raise ValueError(sentence)
