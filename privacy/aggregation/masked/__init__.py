@@ -7,6 +7,7 @@ one attempt at one round, so a deployment may send the advert of round r + 1 bes
 vector of r, and its shares beside the signature of r: three exchanges a round.
 """
 
+from privacy.aggregation.masked.attendance import Attendance
 from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.graph import Graph, choose_degree
 from privacy.aggregation.masked.loop import STAGES, Dropouts, MaskedRound, RoundResult
@@ -15,6 +16,7 @@ from privacy.aggregation.masked.terms import Floor, RoundTerms
 
 __all__ = [
     "STAGES",
+    "Attendance",
     "Await",
     "Dropouts",
     "Floor",

@@ -133,36 +133,21 @@ class MaskedClient:
         self._take(message, wire.ADVERTS, Stage.ADVERTISED)
         state, terms = self._state, self.terms
         assert state.channel is not None and state.mask is not None
-        found = wire.adverts_from_bytes(unpack(message.body, {"adverts": bytes})["adverts"])
-        self._enough(len(found), "neighbours advertised keys")
-        by_number = {a.sender: a for a in found}
-        keys = {state.channel.public, state.mask.public}
-        for advert in found:
-            key = self._directory.keys.get(advert.sender)
-            if key is None or advert.sender not in self._peers:
-                raise ProtocolError(f"client {advert.sender} is no neighbour of {self.number}")
-            if not self._verify(key, advert.signature, wire.advert_message(terms, advert)):
-                raise ProtocolError(f"the advert of client {advert.sender} is not signed by it")
-            keys |= {advert.channel, advert.mask}
-        if len(keys) != 2 * len(found) + 2:
-            raise ProtocolError("two adverts hold one key: a key must be fresh and its owner's")
+        found = self._neighbours_adverts(message.body, {state.channel.public, state.mask.public})
         shares = split((state.seed, state.mask.secret_bytes()), len(self._peers), terms.threshold)
         nonces = os.urandom(NONCE_BYTES * len(self._peers))
         opening, masks, sealed = {}, {}, []
         for slot, peer in enumerate(self._peers):
-            if peer not in by_number:
+            if peer not in found:
                 continue
             low, high = min(self.number, peer), max(self.number, peer)
             info = wire.channel_info(terms, low, high)
-            try:
-                both = self._derive(state.channel, by_number[peer].channel, info, wire.CHANNEL_BYTES)
-            except ValueError as error:
-                raise ProtocolError(f"client {peer} advertised a key that agrees on none") from error
+            both = self._agree(state.channel, found[peer].channel, info, wire.CHANNEL_BYTES)
             mine, theirs = (both[:32], both[32:]) if self.number == low else (both[32:], both[:32])
             nonce = nonces[NONCE_BYTES * slot : NONCE_BYTES * (slot + 1)]
             context = wire.share_context(terms, self.number, peer)
             sealed.append((peer, seal(mine, nonce, shares[slot], context)))
-            opening[slot], masks[slot] = theirs, by_number[peer].mask
+            opening[slot], masks[slot] = theirs, found[peer].mask
         state.opening, state.peer_masks = opening, masks
         state.channel, state.stage = None, Stage.SHARED
         return self._message(wire.SHARES, pack({"sealed": wire.sealed_to_bytes(sealed)}))
@@ -176,8 +161,8 @@ class MaskedClient:
         sealed = dict(wire.sealed_from_bytes(values["sealed"]))
         self._counted(shared, "shared")
         slots = self._slots(shared)
-        if {self._peers[s] for s in slots} != sealed.keys() or not state.opening.keys() >= set(slots):
-            raise ProtocolError("the shares are not those of the neighbours said to have sent them")
+        if {self._peers[s] for s in slots} != sealed.keys() or not set(slots) <= state.opening.keys():
+            raise ProtocolError("the shares are not those of the neighbours said to have shared")
         self._enough(len(slots), "neighbours sent shares")
         held = {}
         for slot in slots:
@@ -207,10 +192,7 @@ class MaskedClient:
         for slot in self._slots(state.shared):
             peer = self._peers[slot]
             info = wire.mask_info(bond, min(self.number, peer), max(self.number, peer))
-            try:
-                seed = self._derive(state.mask, state.peer_masks[slot], info, SEED_BYTES)
-            except ValueError as error:
-                raise ProtocolError(f"client {peer} advertised a key that agrees on none") from error
+            seed = self._agree(state.mask, state.peer_masks[slot], info, SEED_BYTES)
             seeds.append((self.number < peer, seed))
         stream = MaskStream(terms.dims) if stream is None else stream
         total = vector.astype("<u4")
@@ -262,13 +244,35 @@ class MaskedClient:
         state.held, state.stage = {}, Stage.UNMASKED
         return self._message(wire.UNMASK, pack({"shares": b"".join(revealed)}))
 
+    def _neighbours_adverts(self, body: bytes, own_keys: set[bytes]) -> dict[int, wire.Advert]:
+        """Adverts of neighbours by number, each signed by its client, no key in two of them."""
+        found = wire.adverts_from_bytes(unpack(body, {"adverts": bytes})["adverts"])
+        self._enough(len(found), "neighbours advertised keys")
+        keys = set(own_keys)
+        for advert in found:
+            key = self._directory.keys.get(advert.sender)
+            if key is None or advert.sender not in self._peers:
+                raise ProtocolError(f"client {advert.sender} is no neighbour of {self.number}")
+            if not self._verify(key, advert.signature, wire.advert_message(self.terms, advert)):
+                raise ProtocolError(f"the advert of client {advert.sender} is not signed by it")
+            keys |= {advert.channel, advert.mask}
+        if len(keys) != 2 * len(found) + len(own_keys):
+            raise ProtocolError("two adverts hold one key: a key must be fresh and its owner's")
+        return {advert.sender: advert for advert in found}
+
+    def _agree(self, own: KeyPair, peer: bytes, info: bytes, length: int) -> bytes:
+        try:
+            return self._derive(own, peer, info, length)
+        except ValueError as error:
+            raise ProtocolError("a neighbour advertised a key that agrees on no secret") from error
+
     def _slots(self, members: int) -> list[int]:
         """The slots of the neighbours in a set."""
         return list(compress(range(len(self._places)), [members >> p & 1 for p in self._places]))
 
     def _counted(self, members: int, what: str) -> None:
         if not members & self._bit:
-            raise ProtocolError(f"client {self.number} is missing from the list of those who {what}")
+            raise ProtocolError(f"client {self.number} is not on the list of those who {what}")
         if members.bit_count() < self.terms.min_survivors:
             raise ProtocolError(f"only {members.bit_count()} clients {what}, fewer than the agreed "
                                 f"{self.terms.min_survivors}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -39,8 +40,12 @@ class Graph:
 
     def neighbours(self, place: int) -> list[int]:
         """The neighbours of a client, by slot."""
-        there = (self.place_on_circle[place] + self.offsets) % len(self.order)
-        return self.order[there].tolist()
+        return self._rows[place]
+
+    @cached_property
+    def _rows(self) -> list[list[int]]:
+        there = self.place_on_circle[:, None] + self.offsets
+        return self.order[there % len(self.order)].tolist()
 
     def mirror(self) -> list[int]:
         """slot -> the slot in which the neighbour of that slot keeps this client."""

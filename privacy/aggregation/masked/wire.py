@@ -56,7 +56,7 @@ def _records(form: struct.Struct, body: bytes) -> list[tuple[int, bytes]]:
     records = list(form.iter_unpack(body))
     if len({r[0] for r in records}) != len(records):
         raise ProtocolError("a message names one client twice")
-    return records  # type: ignore[return-value]
+    return records
 
 
 def adverts_from_bytes(body: bytes) -> list[Advert]:
