@@ -161,7 +161,8 @@ class MaskedClient:
         sealed = dict(wire.sealed_from_bytes(values["sealed"]))
         self._counted(shared, "shared")
         slots = self._slots(shared)
-        if {self._peers[s] for s in slots} != sealed.keys() or not set(slots) <= state.opening.keys():
+        told = {self._peers[s] for s in slots}
+        if told != sealed.keys() or not set(slots) <= state.opening.keys():
             raise ProtocolError("the shares are not those of the neighbours said to have shared")
         self._enough(len(slots), "neighbours sent shares")
         held = {}

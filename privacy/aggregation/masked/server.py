@@ -139,17 +139,20 @@ class MaskedServer:
     def route_signatures(self) -> list[Message]:
         """End of signatures: every signer gets those of its neighbours."""
         self._ends(Await.SIGNATURE)
-        signed = self._next(self._came, "signed the list of survivors")
-        bodies = []
+        signed, receivers, bodies = self._came, 0, []
         for place in wire.places_of(signed):
             near = [(self.terms.cohort[p], self._signatures[p]) for p in self._near(place, signed)]
-            bodies.append((place, pack({"signatures": wire.signatures_to_bytes(near)})))
+            # With fewer a client would refuse, and so counts as dropped; its own signature stays.
+            if len(near) >= self.terms.threshold:
+                bodies.append((place, pack({"signatures": wire.signatures_to_bytes(near)})))
+                receivers |= 1 << place
+        self._next(receivers, "have enough neighbours who signed", least=1)
         return self._route(wire.SIGNATURES, bodies)
 
     def finish(self, stream: MaskStream | None = None) -> MaskedSum:
         """The sum over the survivors. Raises RoundAborted where it cannot be opened rightly."""
         self._ends(Await.UNMASK)
-        self._next(self._survivors, "survived")
+        self._next(self._came, "revealed shares", least=1)
         total, self._total = self._total, np.zeros(0, dtype=np.uint32)
         stream = MaskStream(self.terms.dims) if stream is None else stream
         try:
@@ -231,10 +234,10 @@ class MaskedServer:
             raise ProtocolError(f"the server takes {self._awaits.name.lower()}, and cannot end "
                                 f"{stage.name.lower()}")
 
-    def _next(self, members: int, what: str) -> int:
-        if members.bit_count() < self.terms.min_survivors:
-            raise self._abort(f"only {members.bit_count()} clients {what}, fewer than "
-                              f"{self.terms.min_survivors}")
+    def _next(self, members: int, what: str, least: int | None = None) -> int:
+        least = self.terms.min_survivors if least is None else least
+        if members.bit_count() < least:
+            raise self._abort(f"only {members.bit_count()} clients {what}, fewer than {least}")
         self._awaits, self._expected, self._came = Await(self._awaits + 1), members, 0
         return members
 
