@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgpack
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.aggregation.masked import STAGES, MaskedClient, MaskedRound, RoundTerms
-from privacy.aggregation.messages import ProtocolError, RoundAborted, Transcript
+from privacy.aggregation.messages import ProtocolError, RoundAborted, Transcript, pack
 from privacy.crypto import Directory, Identity
 
 IDENTITIES = {number: Identity.generate(number) for number in range(64)}
@@ -159,25 +160,49 @@ def test_the_loop_refuses_wrong_blocks() -> None:
         play.submit(np.array([1]), np.ones((1, 4), dtype=np.uint32))
 
 
-def test_every_state_survives_the_disk(table, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    """A client that is saved and woken between all messages sends what it would have sent."""
+def test_every_state_survives_the_disk(table) -> None:  # type: ignore[no-untyped-def]
+    """A client that is saved and woken around every message takes the round to the same sum."""
     play = table(n=8, degree=4, threshold=2, least=3)
-    vanish = {"masked": frozenset(play.terms.cohort[3:4])}
-    while play.step < 5:
+    gone = play.terms.cohort[3]
+
+    def woken(client: MaskedClient) -> MaskedClient:
+        back = MaskedClient.from_bytes(
+            client.to_bytes(), play.identities[client.number], play.directory, play.floor
+        )
+        assert back.to_bytes() == client.to_bytes() and back.stage == client.stage
+        return back
+
+    for stage in STAGES:
+        play.until(stage)
         for number in play.asked():
-            if number in vanish.get(("advert", "shares", "masked", "signature", "unmask")[play.step], ()):
+            if number == gone and stage == "masked":
                 continue
-            client = play.clients[number]
-            woken = MaskedClient.from_bytes(
-                client.to_bytes(), play.identities[number], play.directory, play.floor
-            )
-            assert woken.to_bytes() == client.to_bytes()
-            play.send(play.answer(woken))
-            play.clients[number] = woken
-        if play.step == 4:
-            break
-        play.advance()
-    play.check(play.server.finish(), vanish["masked"])
+            client = woken(play.clients[number])
+            if stage == "masked":
+                client.receive_shares(play.routed[number])
+                client = woken(client)
+                play.send(client.mask(play.vectors[number]))
+            else:
+                play.send(play.answer(client))
+            play.clients[number] = woken(client)
+        if stage != "unmask":
+            play.advance()
+    play.check(play.server.finish(), frozenset({gone}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [({"stage": 9}, "a key or a stage"), ({"seed": b"short"}, "a key or a stage"),
+     ({"held": {99: bytes(66)}}, "without a neighbour"), ({"held": {0: b""}}, "66 bytes a slot"),
+     ({"opening": 3}, "must be dict")],
+)
+def test_edited_states_are_refused(changed, sentence, table) -> None:  # type: ignore[no-untyped-def]
+    play = table()
+    client = play.clients[play.terms.cohort[0]]
+    state = {**msgpack.unpackb(client._state.to_bytes(), strict_map_key=False), **changed}
+    body = pack({"terms": play.terms.to_bytes(), "state": pack(state)})
+    with pytest.raises(ProtocolError, match=sentence):
+        MaskedClient.from_bytes(body, play.identities[client.number], play.directory, play.floor)
 
 
 def test_secrets_leave_the_state_after_their_last_use(table) -> None:  # type: ignore[no-untyped-def]
