@@ -504,3 +504,34 @@ def test_vectors_of_another_kind(table) -> None:  # type: ignore[no-untyped-def]
         play.send(play.answer(play.clients[number]))
     play.advance()
     play.check(play.finish())
+
+
+def test_contexts_hold_all_that_they_bind(table) -> None:  # type: ignore[no-untyped-def]
+    """Terms, both clients and their order, and the set that shared: none may be left out."""
+    terms = table().terms
+    model, attempt = replace(terms, model_hash=b"other"), replace(terms, attempt=2)
+    bonds = {wire.round_bond(t, s) for t in (terms, model, attempt) for s in (0b111111, 0b11111)}
+    assert len(bonds) == 6
+    pairs = [(10, 13), (13, 10), (10, 16)]
+    contexts = [f(t, a, b) for f in (wire.channel_info, wire.share_context)
+                for t in (terms, attempt) for a, b in pairs]
+    contexts += [wire.mask_info(bond, a, b) for bond in bonds for a, b in pairs]
+    contexts += [wire.survivors_message(bond, body) for bond in bonds for body in (b"a", b"b")]
+    assert len(set(contexts)) == 12 + 18 + 12
+    seeds = [(t, c, s) for t in (terms, attempt) for c in (10, 13) for s in (bytes(32), b"s" * 32)]
+    assert len({wire.commitment(*s) for s in seeds}) == 8
+
+
+def test_a_client_told_of_another_set_is_refused(table) -> None:  # type: ignore[no-untyped-def]
+    """A lying server leaves a client that is no neighbour out of one client's set."""
+    play = table(n=10, degree=4, threshold=2, least=3).until("masked")
+    near = play.terms.graph.neighbours(0)
+    far = next(p for p in range(1, 10) if p not in near)
+    lie = edited("shared", lambda b: wire.members_to_bytes(0b1111111111 & ~(1 << far), play.terms))
+    play.routed[ME] = lie(play, play.routed[ME])
+    with pytest.raises(ProtocolError, match="another set of clients"):
+        play.server.receive(play.answer(play.clients[ME]))
+    for number in play.terms.cohort[1:]:
+        play.send(play.answer(play.clients[number]))
+    play.advance()
+    play.check(play.finish(), frozenset({ME}))
