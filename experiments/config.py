@@ -73,7 +73,7 @@ class SecureSettings(Settings):
     levels: Annotated[int, Field(ge=16, le=2**22)] | None = None
     dropout: Annotated[float, Field(ge=0, lt=0.5)] = 0.1  # share of a cohort that may vanish
     colluding: Annotated[float, Field(ge=0, lt=0.5)] = 0.05  # share that may side with the server
-    failure_bits: Annotated[int, Field(ge=10, le=128)] = 30  # -log2 of a stated chance of failure
+    failure_bits: Annotated[int, Field(ge=10, le=128)] = 20  # -log2 of a stated chance of failure
     scheme: Literal["bfv", "ckks"] = "bfv"  # group_statistics = encrypted; bfv is exact
     simulated_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share that does vanish
 

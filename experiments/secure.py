@@ -6,6 +6,7 @@ from experiments.config import RunConfig
 from experiments.errors import UserError
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator, Survivors
 from privacy.aggregation.encrypted import EncryptedAggregator
+from privacy.aggregation.masked import MaskedAggregator
 from privacy.aggregation.messages import Transcript
 
 
@@ -26,7 +27,9 @@ def aggregator(
         if config.secure.mode == "ring":
             return RingAggregator()
         if way == "masked":
-            return RingAggregator()
+            terms = config.secure
+            return MaskedAggregator(
+                terms.dropout, terms.colluding, terms.failure_bits, transcript)
         return EncryptedAggregator(
             config.secure.scheme, population, survivors.least(population),
             transcript or Transcript(keep_bodies=False))

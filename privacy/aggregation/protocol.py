@@ -13,9 +13,9 @@ from torch import Tensor
 from privacy.sampling import Cohort
 from privacy.uploads import Collected, Release, Uploads
 
-# Stages of a round at which a client can vanish; from `sign` on its upload is in the sum.
-BEFORE_UPLOAD = ("advertise", "share", "masked")
-AFTER_UPLOAD = ("sign", "unmask")
+# Stages of a round at which a client can vanish; from `signature` on its upload is in the sum.
+BEFORE_UPLOAD = ("advert", "shares", "masked")
+AFTER_UPLOAD = ("signature", "unmask")
 GridNoise = Callable[[Tensor, str], Tensor]
 
 

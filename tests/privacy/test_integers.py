@@ -225,7 +225,7 @@ def test_vanished_clients_are_not_in_the_sum_and_too_many_abort() -> None:
     cohort = Cohort(0, np.arange(20), 20)
     gone = stack.survivors.dropouts(cohort)
     assert sum(len(x) for x in gone.values()) == 6
-    missing = np.array(sorted(set().union(*(gone[s] for s in ("advertise", "share", "masked")))))
+    missing = np.array(sorted(set().union(*(gone[s] for s in ("advert", "shares", "masked")))))
     stay = np.setdiff1d(np.arange(20), missing)
     alone = PrivacyStack(RELEASES, Ledger(), aggregator=RingAggregator(), source=stack.source,
                          mechanism=grid_chain(2**12), survivors=Survivors(0.5))

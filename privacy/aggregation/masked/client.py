@@ -1,0 +1,302 @@
+"""A client of one masked round: it trusts its own terms and the directory, not the server."""
+
+from __future__ import annotations
+
+import os
+from enum import IntEnum
+from itertools import compress
+
+import numpy as np
+
+from privacy.aggregation.masked import wire
+from privacy.aggregation.masked.state import ClientState
+from privacy.aggregation.masked.terms import Floor, RoundTerms
+from privacy.aggregation.messages import SERVER, Message, ProtocolError, pack, unpack
+from privacy.crypto.aead import NONCE_BYTES, SealError, open_sealed, seal
+from privacy.crypto.keys import (
+    Derive,
+    Directory,
+    Identity,
+    KeyPair,
+    Verify,
+    derive_pair_key,
+    verify_signature,
+)
+from privacy.crypto.prg import SEED_BYTES, MaskStream
+from privacy.crypto.shamir import SHARE_BYTES, split
+
+
+class Stage(IntEnum):
+    """What a client has done last."""
+
+    NEW = 0
+    ADVERTISED = 1
+    SHARED = 2
+    READY = 3
+    MASKED = 4
+    SIGNED = 5
+    UNMASKED = 6
+
+
+class MaskedClient:
+    """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the client's part.
+
+    In order: `advertise`, `share`, `receive_shares`, `mask`, `sign`, `unmask`. Every method
+    takes the server's message and gives the answer. One that raises ProtocolError has changed
+    nothing and revealed nothing; the client then stays out, which the round treats as a dropout.
+    An object serves one attempt at one round, so that the keys of the next round may already be
+    advertised while this one is open.
+
+    identity, directory: the client's own key, and the verify keys of all. floor: what the client
+    accepts of terms. verify, derive: only a simulator of many clients in one process puts
+    others than the defaults here, which remember what a twin call has just computed.
+    Raises ProtocolError where the terms fall below the floor or leave the client out.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        terms: RoundTerms,
+        directory: Directory,
+        floor: Floor,
+        verify: Verify = verify_signature,
+        derive: Derive = derive_pair_key,
+    ) -> None:
+        terms.require(floor)
+        if identity.number not in terms.position:
+            raise ProtocolError(f"client {identity.number} is not of the cohort it is asked into")
+        self.number = identity.number
+        self.terms = terms
+        self._identity, self._directory, self._floor = identity, directory, floor
+        self._verify, self._derive = verify, derive
+        place = terms.position[self.number]
+        self._bit = 1 << place
+        # Neighbours by slot: their places in the cohort and their numbers.
+        self._places = terms.graph.neighbours(place)
+        self._peers = [terms.cohort[p] for p in self._places]
+        self._state = ClientState.fresh()
+
+    @property
+    def stage(self) -> Stage:
+        """What the client has done last."""
+        return Stage(self._state.stage)
+
+    def to_bytes(self) -> bytes:
+        """Terms and state, secrets included: for the client's own disk.
+
+        Save it before a message is sent. A client that wakes from a state older than a message
+        it sent could answer twice, and two answers may reveal what one hides.
+        """
+        return pack({"terms": self.terms.to_bytes(), "state": self._state.to_bytes()})
+
+    @classmethod
+    def from_bytes(
+        cls,
+        body: bytes,
+        identity: Identity,
+        directory: Directory,
+        floor: Floor,
+        verify: Verify = verify_signature,
+        derive: Derive = derive_pair_key,
+    ) -> MaskedClient:
+        """The client of `to_bytes`. Raises ProtocolError."""
+        values = unpack(body, {"terms": bytes, "state": bytes})
+        terms = RoundTerms.from_bytes(values["terms"])
+        client = cls(identity, terms, directory, floor, verify, derive)
+        client._state = ClientState.from_bytes(values["state"], len(client._peers))
+        return client
+
+    def receive_model(self, model_hash: bytes) -> None:
+        """Add the hash of the broadcast that came, where the terms were agreed before it.
+
+        Raises ProtocolError where another is in the terms, or a vector is masked already."""
+        if self.stage >= Stage.MASKED:
+            raise ProtocolError("the model's hash came after the vector was masked")
+        self.terms = self.terms.with_model(model_hash)
+
+    def advertise(self) -> Message:
+        """Fresh keys and a commitment to the self-mask, signed."""
+        self._at(Stage.NEW)
+        state = self._state
+        seed = os.urandom(SEED_BYTES)
+        channel, mask = KeyPair.generate(), KeyPair.generate()
+        told = wire.commitment(self.terms, self.number, seed)
+        advert = wire.Advert(self.number, channel.public, mask.public, told, bytes(64))
+        signature = self._identity.sign(wire.advert_message(self.terms, advert))
+        state.seed, state.channel, state.mask = seed, channel, mask
+        state.stage = Stage.ADVERTISED
+        record = wire.adverts_to_bytes([advert._replace(signature=signature)])
+        return self._message(wire.ADVERT, pack({"advert": record}))
+
+    def share(self, message: Message) -> Message:
+        """Check the neighbours' adverts; seal each a share of the self-mask and the mask key."""
+        self._take(message, wire.ADVERTS, Stage.ADVERTISED)
+        state, terms = self._state, self.terms
+        assert state.channel is not None and state.mask is not None
+        found = self._neighbours_adverts(message.body, {state.channel.public, state.mask.public})
+        shares = split((state.seed, state.mask.secret_bytes()), len(self._peers), terms.threshold)
+        nonces = os.urandom(NONCE_BYTES * len(self._peers))
+        opening, masks, sealed = {}, {}, []
+        for slot, peer in enumerate(self._peers):
+            if peer not in found:
+                continue
+            low, high = min(self.number, peer), max(self.number, peer)
+            info = wire.channel_info(terms, low, high)
+            both = self._agree(state.channel, found[peer].channel, info, wire.CHANNEL_BYTES)
+            mine, theirs = (both[:32], both[32:]) if self.number == low else (both[32:], both[:32])
+            nonce = nonces[NONCE_BYTES * slot : NONCE_BYTES * (slot + 1)]
+            context = wire.share_context(terms, self.number, peer)
+            sealed.append((peer, seal(mine, nonce, shares[slot], context)))
+            opening[slot], masks[slot] = theirs, found[peer].mask
+        state.opening, state.peer_masks = opening, masks
+        state.channel, state.stage = None, Stage.SHARED
+        return self._message(wire.SHARES, pack({"sealed": wire.sealed_to_bytes(sealed)}))
+
+    def receive_shares(self, message: Message) -> None:
+        """Open the neighbours' shares; every neighbour in the announced set must have sent one."""
+        self._take(message, wire.SEALED, Stage.SHARED)
+        state, terms = self._state, self.terms
+        values = unpack(message.body, {"shared": bytes, "sealed": bytes})
+        shared = wire.members_from_bytes(values["shared"], terms)
+        sealed = dict(wire.sealed_from_bytes(values["sealed"]))
+        self._counted(shared, "shared")
+        slots = self._slots(shared)
+        told = {self._peers[s] for s in slots}
+        if told != sealed.keys() or not set(slots) <= state.opening.keys():
+            raise ProtocolError("the shares are not those of the neighbours said to have shared")
+        self._enough(len(slots), "neighbours sent shares")
+        held = {}
+        for slot in slots:
+            peer = self._peers[slot]
+            context = wire.share_context(terms, peer, self.number)
+            try:
+                held[slot] = open_sealed(state.opening[slot], sealed[peer], context)
+            except SealError as error:
+                raise ProtocolError(f"the share from client {peer} is refused: {error}") from error
+        state.shared, state.held, state.opening = shared, held, {}
+        state.stage = Stage.READY
+
+    def mask(self, vector: np.ndarray, stream: MaskStream | None = None) -> Message:
+        """vector (uint32 [dims]) under the self-mask and a mask per neighbour, mod 2**32.
+
+        The vector is neither changed nor kept. stream: a buffer to be reused. Raises ValueError
+        for a vector of another type or shape, ProtocolError without the model's hash.
+        """
+        self._at(Stage.READY)
+        state, terms = self._state, self.terms
+        if vector.dtype != np.uint32 or vector.shape != (terms.dims,):
+            raise ValueError(f"a vector must be uint32 [{terms.dims}], not {vector.dtype} "
+                             f"{list(vector.shape)}")
+        assert state.mask is not None
+        bond = wire.round_bond(terms, state.shared)
+        seeds = []
+        for slot in self._slots(state.shared):
+            peer = self._peers[slot]
+            info = wire.mask_info(bond, min(self.number, peer), max(self.number, peer))
+            seed = self._agree(state.mask, state.peer_masks[slot], info, SEED_BYTES)
+            seeds.append((self.number < peer, seed))
+        stream = MaskStream(terms.dims) if stream is None else stream
+        total = vector.astype("<u4")
+        stream.add(total, state.seed)
+        for adds, seed in seeds:
+            (stream.add if adds else stream.subtract)(total, seed)
+        # What only masking needed is gone before the message leaves.
+        state.bond, state.seed, state.mask, state.peer_masks = bond, b"", None, {}
+        state.stage = Stage.MASKED
+        return self._message(wire.MASKED, b"".join((bond, total.data)))
+
+    def sign(self, message: Message) -> Message:
+        """Sign the one list of survivors that this client will ever help to open."""
+        self._take(message, wire.SURVIVORS, Stage.MASKED)
+        state, graph = self._state, self.terms.graph
+        body = unpack(message.body, {"survivors": bytes})["survivors"]
+        survivors = wire.members_from_bytes(body, self.terms)
+        if survivors & ~state.shared:
+            raise ProtocolError("a survivor is listed that never exchanged shares")
+        self._counted(survivors, "survived")
+        self._enough(len(self._slots(survivors)), "neighbours survived")
+        if not graph.connected(survivors):
+            raise ProtocolError("the survivors' mask graph is in pieces: a sum would open for each")
+        signature = self._identity.sign(wire.survivors_message(state.bond, body))
+        state.survivors, state.stage = survivors, Stage.SIGNED
+        return self._message(wire.SIGNATURE, pack({"signature": signature}))
+
+    def unmask(self, message: Message) -> Message:
+        """Once enough neighbours signed the same list: a share of the self-mask of every
+        neighbour that survived, of the mask key of every other, and never both of one."""
+        self._take(message, wire.SIGNATURES, Stage.SIGNED)
+        state = self._state
+        body = unpack(message.body, {"signatures": bytes})["signatures"]
+        signed = wire.members_to_bytes(state.survivors, self.terms)
+        expected = wire.survivors_message(state.bond, signed)
+        alive = {self._peers[s] for s in self._slots(state.survivors)}
+        given = wire.signatures_from_bytes(body)
+        for peer, signature in given:
+            if peer not in alive:
+                raise ProtocolError(f"a signature came from client {peer}, no living neighbour")
+            if not self._verify(self._directory.keys[peer], signature, expected):
+                raise ProtocolError(f"client {peer} signed no such list of survivors")
+        self._enough(len(given), "neighbours signed the list of survivors")
+        revealed = []
+        for slot in self._slots(state.shared):
+            lives = state.survivors >> self._places[slot] & 1
+            pair = state.held[slot]
+            revealed.append(pair[:SHARE_BYTES] if lives else pair[SHARE_BYTES:])
+        state.held, state.stage = {}, Stage.UNMASKED
+        return self._message(wire.UNMASK, pack({"shares": b"".join(revealed)}))
+
+    def _neighbours_adverts(self, body: bytes, own_keys: set[bytes]) -> dict[int, wire.Advert]:
+        """Adverts of neighbours by number, each signed by its client, no key in two of them."""
+        found = wire.adverts_from_bytes(unpack(body, {"adverts": bytes})["adverts"])
+        self._enough(len(found), "neighbours advertised keys")
+        keys = set(own_keys)
+        for advert in found:
+            key = self._directory.keys.get(advert.sender)
+            if key is None or advert.sender not in self._peers:
+                raise ProtocolError(f"client {advert.sender} is no neighbour of {self.number}")
+            if not self._verify(key, advert.signature, wire.advert_message(self.terms, advert)):
+                raise ProtocolError(f"the advert of client {advert.sender} is not signed by it")
+            keys |= {advert.channel, advert.mask}
+        if len(keys) != 2 * len(found) + len(own_keys):
+            raise ProtocolError("two adverts hold one key: a key must be fresh and its owner's")
+        return {advert.sender: advert for advert in found}
+
+    def _agree(self, own: KeyPair, peer: bytes, info: bytes, length: int) -> bytes:
+        try:
+            return self._derive(own, peer, info, length)
+        except ValueError as error:
+            raise ProtocolError("a neighbour advertised a key that agrees on no secret") from error
+
+    def _slots(self, members: int) -> list[int]:
+        """The slots of the neighbours in a set."""
+        return list(compress(range(len(self._places)), [members >> p & 1 for p in self._places]))
+
+    def _counted(self, members: int, what: str) -> None:
+        if not members & self._bit:
+            raise ProtocolError(f"client {self.number} is not on the list of those who {what}")
+        if members.bit_count() < self.terms.min_survivors:
+            raise ProtocolError(f"only {members.bit_count()} clients {what}, fewer than the agreed "
+                                f"{self.terms.min_survivors}")
+
+    def _enough(self, neighbours: int, what: str) -> None:
+        if neighbours < self.terms.threshold:
+            raise ProtocolError(f"only {neighbours} {what}, fewer than the threshold of "
+                                f"{self.terms.threshold}")
+
+    def _at(self, stage: Stage) -> None:
+        if self.stage != stage:
+            raise ProtocolError(f"client {self.number} is at stage {self.stage.name.lower()}, and "
+                                f"this step follows {stage.name.lower()}: a message came twice, "
+                                "early or late")
+
+    def _take(self, message: Message, kind: str, stage: Stage) -> None:
+        if message.kind != kind:
+            raise ProtocolError(f"a message of kind {message.kind} came in place of {kind}")
+        if (message.sender, message.receiver) != (SERVER, self.number):
+            raise ProtocolError("a message is not from the server to this client")
+        if message.round != self.terms.number:
+            raise ProtocolError(f"a message of round {message.round} came in {self.terms.number}")
+        self._at(stage)
+
+    def _message(self, kind: str, body: bytes) -> Message:
+        return Message(kind, self.number, SERVER, self.terms.number, body)

@@ -1,0 +1,251 @@
+"""The server of one masked round: it adds what it cannot read, and opens one sum or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from privacy.aggregation.masked import wire
+from privacy.aggregation.masked.graph import sustained
+from privacy.aggregation.masked.reveal import Revealed, open_sum
+from privacy.aggregation.masked.terms import RoundTerms
+from privacy.aggregation.messages import SERVER, Message, ProtocolError, RoundAborted, pack, unpack
+from privacy.crypto.keys import SIGNATURE_BYTES, Directory, Verify, verify_signature
+from privacy.crypto.prg import MaskStream
+from privacy.crypto.shamir import SHARE_BYTES
+
+
+class Await(IntEnum):
+    """What a server takes now."""
+
+    ADVERT = 0
+    SHARES = 1
+    MASKED = 2
+    SIGNATURE = 3
+    UNMASK = 4
+    NOTHING = 5
+
+
+_KINDS = {
+    wire.ADVERT: Await.ADVERT, wire.SHARES: Await.SHARES, wire.MASKED: Await.MASKED,
+    wire.SIGNATURE: Await.SIGNATURE, wire.UNMASK: Await.UNMASK,
+}
+
+
+@dataclass(frozen=True)
+class MaskedSum:
+    """total: uint32 [dims], the sum mod 2**32 over `survivors`, client numbers ascending."""
+
+    total: np.ndarray
+    survivors: np.ndarray
+
+
+class MaskedServer:
+    """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the server's part.
+
+    `receive` takes the clients' messages of a stage in any order. The stage ends with
+    `route_adverts`, `route_shares`, `announce_survivors`, `route_signatures` or `finish`; who has
+    sent nothing by then has dropped out. A message refused with ProtocolError leaves the server
+    as it was. RoundAborted ends the round: the running sum is thrown away, and the next attempt
+    needs new terms and new keys. Only a running sum is kept of all masked vectors.
+    """
+
+    def __init__(
+        self, terms: RoundTerms, directory: Directory, verify: Verify = verify_signature
+    ) -> None:
+        absent = [number for number in terms.cohort if number not in directory.keys]
+        if absent:
+            raise ProtocolError(f"client {absent[0]} of the cohort is not in the directory")
+        self.terms = terms
+        self._directory, self._verify = directory, verify
+        self._awaits = Await.ADVERT
+        # Sets of places in the cohort, as bits: who may still answer, who has at this stage.
+        self._expected, self._came = (1 << len(terms.cohort)) - 1, 0
+        self._adverts: dict[int, wire.Advert] = {}
+        # Receiver's place -> (sender, sealed shares); gone once they are routed.
+        self._sealed: dict[int, list[tuple[int, bytes]]] = {}
+        self._signatures: dict[int, bytes] = {}
+        self._revealed = Revealed(terms)
+        self._advertised = self._shared = self._survivors = 0
+        self._bond = self._list = b""
+        self._total = np.zeros(terms.dims, dtype=np.uint32)
+
+    @property
+    def awaits(self) -> Await:
+        """What the server takes now."""
+        return self._awaits
+
+    def taking_part(self) -> tuple[int, ...]:
+        """Client numbers who may still answer at this stage."""
+        return tuple(self.terms.cohort[p] for p in wire.places_of(self._expected))
+
+    def receive(self, message: Message) -> None:
+        """Take a client's message. Raises ProtocolError, and is then as before."""
+        place = self._check(message)
+        if message.kind == wire.MASKED:
+            self._masked(message.body)
+        elif message.kind == wire.ADVERT:
+            self._advert(place, unpack(message.body, {"advert": bytes})["advert"])
+        elif message.kind == wire.SHARES:
+            self._shares(place, unpack(message.body, {"sealed": bytes})["sealed"])
+        elif message.kind == wire.SIGNATURE:
+            self._signature(place, unpack(message.body, {"signature": bytes})["signature"])
+        else:
+            self._unmask(place, unpack(message.body, {"shares": bytes})["shares"])
+        self._came |= 1 << place
+
+    def route_adverts(self) -> list[Message]:
+        """End of adverts: every client gets those of its neighbours. Raises RoundAborted."""
+        self._ends(Await.ADVERT)
+        self._advertised = self._next(self._sustained(), "advertised keys")
+        records = {p: wire.adverts_to_bytes([a]) for p, a in self._adverts.items()}
+        bodies = []
+        for place in wire.places_of(self._advertised):
+            near = b"".join([records[p] for p in self._near(place, self._advertised)])
+            bodies.append((place, pack({"adverts": near})))
+        return self._route(wire.ADVERTS, bodies)
+
+    def route_shares(self) -> list[Message]:
+        """End of shares: every client gets those sealed to it, and who shared.
+
+        Raises RoundAborted, here and in the next stages, where too few are left.
+        """
+        self._ends(Await.SHARES)
+        self._shared = self._next(self._sustained(), "shared keys")
+        self._bond = wire.round_bond(self.terms, self._shared)
+        shared = wire.members_to_bytes(self._shared, self.terms)
+        position, sealed, self._sealed = self.terms.position, self._sealed, {}
+        bodies = []
+        for place in wire.places_of(self._shared):
+            own = [s for s in sealed[place] if self._shared >> position[s[0]] & 1]
+            bodies.append((place, pack({"shared": shared, "sealed": wire.sealed_to_bytes(own)})))
+        return self._route(wire.SEALED, bodies)
+
+    def announce_survivors(self) -> list[Message]:
+        """End of masked vectors: every survivor gets the list to sign."""
+        self._ends(Await.MASKED)
+        if self._sustained() != self._came:
+            raise self._abort("a survivor has fewer living neighbours than the threshold")
+        if not self.terms.graph.connected(self._came):
+            raise self._abort("the survivors' mask graph is empty or in pieces")
+        self._survivors = self._next(self._came, "sent a masked vector")
+        self._list = wire.members_to_bytes(self._survivors, self.terms)
+        body = pack({"survivors": self._list})
+        places = wire.places_of(self._survivors)
+        return self._route(wire.SURVIVORS, [(place, body) for place in places])
+
+    def route_signatures(self) -> list[Message]:
+        """End of signatures: every signer gets those of its neighbours."""
+        self._ends(Await.SIGNATURE)
+        signed, receivers, bodies = self._came, 0, []
+        for place in wire.places_of(signed):
+            near = [(self.terms.cohort[p], self._signatures[p]) for p in self._near(place, signed)]
+            # With fewer a client would refuse, and so counts as dropped; its own signature stays.
+            if len(near) >= self.terms.threshold:
+                bodies.append((place, pack({"signatures": wire.signatures_to_bytes(near)})))
+                receivers |= 1 << place
+        self._next(receivers, "have enough neighbours who signed", least=1)
+        return self._route(wire.SIGNATURES, bodies)
+
+    def finish(self, stream: MaskStream | None = None) -> MaskedSum:
+        """The sum over the survivors. Raises RoundAborted where it cannot be opened rightly."""
+        self._ends(Await.UNMASK)
+        self._next(self._came, "revealed shares", least=1)
+        total, self._total = self._total, np.zeros(0, dtype=np.uint32)
+        stream = MaskStream(self.terms.dims) if stream is None else stream
+        try:
+            open_sum(total, self.terms, self._shared, self._survivors, self._adverts,
+                     self._revealed, stream)
+        except RoundAborted as error:
+            raise self._abort(str(error)) from error
+        self._revealed = Revealed(self.terms)
+        numbers = [self.terms.cohort[p] for p in wire.places_of(self._survivors)]
+        return MaskedSum(total, np.array(numbers, dtype=np.int64))
+
+    def _advert(self, place: int, record: bytes) -> None:
+        found = wire.adverts_from_bytes(record)
+        sender = self.terms.cohort[place]
+        if len(found) != 1 or found[0].sender != sender:
+            raise ProtocolError(f"client {sender} must advertise its own keys and no others")
+        message = wire.advert_message(self.terms, found[0])
+        if not self._verify(self._directory.keys[sender], found[0].signature, message):
+            raise ProtocolError(f"the advert of client {sender} is not signed by it")
+        self._adverts[place] = found[0]
+
+    def _shares(self, place: int, records: bytes) -> None:
+        sealed = dict(wire.sealed_from_bytes(records))
+        near, cohort = self._near(place, self._advertised), self.terms.cohort
+        if sealed.keys() != {cohort[p] for p in near}:
+            raise ProtocolError(f"client {cohort[place]} must seal a share to each neighbour")
+        for peer in near:
+            self._sealed.setdefault(peer, []).append((cohort[place], sealed[cohort[peer]]))
+
+    def _masked(self, body: bytes) -> None:
+        if len(body) != len(self._bond) + 4 * self.terms.dims:
+            raise ProtocolError(f"a masked vector must have {self.terms.dims} numbers of 4 bytes")
+        if not body.startswith(self._bond):
+            raise ProtocolError("a client masked under other terms, another model or another set "
+                                "of clients than this server's")
+        self._total += np.frombuffer(body, dtype="<u4", offset=len(self._bond))
+
+    def _signature(self, place: int, signature: bytes) -> None:
+        key = self._directory.keys[self.terms.cohort[place]]
+        expected = wire.survivors_message(self._bond, self._list)
+        if len(signature) != SIGNATURE_BYTES or not self._verify(key, signature, expected):
+            raise ProtocolError(f"client {self.terms.cohort[place]} signed no such survivors")
+        self._signatures[place] = signature
+
+    def _unmask(self, place: int, shares: bytes) -> None:
+        near = self._near(place, self._shared)
+        if len(shares) != SHARE_BYTES * len(near):
+            raise ProtocolError(f"client {self.terms.cohort[place]} must reveal one share a peer")
+        self._revealed.take(place, self._shared, shares)
+
+    def _near(self, place: int, members: int) -> list[int]:
+        return [p for p in self.terms.graph.neighbours(place) if members >> p & 1]
+
+    def _sustained(self) -> int:
+        """Who came and has enough neighbours who came; others could never be recovered."""
+        return sustained(self.terms.graph, self._came, self.terms.threshold)
+
+    def _check(self, message: Message) -> int:
+        wanted = _KINDS.get(message.kind)
+        if wanted is None:
+            raise ProtocolError(f"a server takes no message of kind {message.kind}")
+        if message.receiver != SERVER or message.round != self.terms.number:
+            raise ProtocolError(f"a message to {message.receiver} of round {message.round} came to "
+                                f"the server of {self.terms.number}")
+        place = self.terms.position.get(message.sender)
+        if place is None:
+            raise ProtocolError(f"client {message.sender} is not of this cohort")
+        if wanted != self._awaits:
+            raise ProtocolError(f"{message.kind} came while the server takes "
+                                f"{self._awaits.name.lower()}: late, early or replayed")
+        if not self._expected >> place & 1:
+            raise ProtocolError(f"client {message.sender} dropped out at an earlier stage")
+        if self._came >> place & 1:
+            raise ProtocolError(f"client {message.sender} sent {message.kind} twice")
+        return place
+
+    def _ends(self, stage: Await) -> None:
+        if self._awaits != stage:
+            raise ProtocolError(f"the server takes {self._awaits.name.lower()}, and cannot end "
+                                f"{stage.name.lower()}")
+
+    def _next(self, members: int, what: str, least: int | None = None) -> int:
+        least = self.terms.min_survivors if least is None else least
+        if members.bit_count() < least:
+            raise self._abort(f"only {members.bit_count()} clients {what}, fewer than {least}")
+        self._awaits, self._expected, self._came = Await(self._awaits + 1), members, 0
+        return members
+
+    def _abort(self, why: str) -> RoundAborted:
+        self._awaits, self._expected, self._came = Await.NOTHING, 0, 0
+        self._total, self._revealed = np.zeros(0, dtype=np.uint32), Revealed(self.terms)
+        return RoundAborted(f"round {self.terms.number}: {why}; nothing of its sum was opened")
+
+    def _route(self, kind: str, bodies: list[tuple[int, bytes]]) -> list[Message]:
+        cohort, number = self.terms.cohort, self.terms.number
+        return [Message(kind, SERVER, cohort[place], number, body) for place, body in bodies]

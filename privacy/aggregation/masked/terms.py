@@ -1,0 +1,136 @@
+"""What all parties of a masked round must agree on, hashed into everything they exchange."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from privacy.aggregation.masked.graph import Graph
+from privacy.aggregation.messages import ProtocolError, pack, unpack
+
+_FIELDS = {
+    "run": bytes, "round": int, "attempt": int, "cohort": bytes, "dims": int, "degree": int,
+    "threshold": int, "min_survivors": int, "model_hash": bytes,
+}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least that a client accepts of terms, from its own settings and not from the server.
+
+    threshold: shares that recover a secret. survivors: clients that a sum must have.
+    """
+
+    threshold: int
+    survivors: int
+
+
+@dataclass(frozen=True)
+class RoundTerms:
+    """Terms of one attempt at one round of masked summing.
+
+    run: bytes that name the run. cohort: client numbers, ascending. dims: numbers of a vector.
+    degree: neighbours of a client in the mask graph, even, or one less than the cohort for the
+    complete graph. threshold: neighbours whose shares recover a secret. min_survivors: fewest
+    clients whose sum may be opened. model_hash: hash of the broadcast that this party received;
+    None while it is not there yet, which is enough to advertise and share keys ahead of time.
+    Raises ProtocolError where the values cannot make a round.
+    """
+
+    run: bytes
+    round: int
+    attempt: int
+    cohort: tuple[int, ...]
+    dims: int
+    degree: int
+    threshold: int
+    min_survivors: int
+    model_hash: bytes | None
+
+    def __post_init__(self) -> None:
+        n = len(self.cohort)
+        if n < 3 or any(a >= b for a, b in zip(self.cohort, self.cohort[1:], strict=False)):
+            raise ProtocolError("a cohort must name 3 clients or more, each once and ascending")
+        if self.cohort[0] < 0:
+            raise ProtocolError("a client's number must not be negative")
+        if self.degree != n - 1 and (self.degree % 2 or not 2 <= self.degree < n - 1):
+            raise ProtocolError(f"degree {self.degree} must be even, from 2 to {n - 1}, or {n - 1}")
+        if not 2 <= self.threshold <= self.degree:
+            raise ProtocolError(f"threshold {self.threshold} must be from 2 to the degree")
+        if not 2 <= self.min_survivors <= n:
+            raise ProtocolError(f"min_survivors {self.min_survivors} must be from 2 to {n}")
+        if self.dims < 1 or self.round < 0 or self.attempt < 0 or not self.run:
+            raise ProtocolError("a round needs a run, numbers from 0 and a vector of 1 or more")
+        if self.model_hash is not None and not self.model_hash:
+            raise ProtocolError("the model's hash must not be empty; None stands for not there yet")
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Round and attempt, as every message of the round carries them."""
+        return self.round, self.attempt
+
+    @cached_property
+    def setup_digest(self) -> bytes:
+        """Hash [32] of everything but the model, for keys and shares that travel before it."""
+        return hashlib.sha256(b"privfedmm masked sum 1 setup" + self._packed(b"")).digest()
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Hash [32] of all terms, the model's included. Raises ProtocolError without a model."""
+        if self.model_hash is None:
+            raise ProtocolError("the terms lack the hash of the model: add it by with_model")
+        model = hashlib.sha256(self.model_hash).digest()
+        return hashlib.sha256(b"privfedmm masked sum 1" + self.setup_digest + model).digest()
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Who masks with whom: fixed by the setup digest, so every client can check it."""
+        return Graph.of(len(self.cohort), self.degree, self.setup_digest)
+
+    @cached_property
+    def position(self) -> dict[int, int]:
+        """Client number -> place in the cohort."""
+        return {number: place for place, number in enumerate(self.cohort)}
+
+    def with_model(self, model_hash: bytes) -> RoundTerms:
+        """The same terms with the hash of the broadcast that came. Raises ProtocolError where
+        they hold another."""
+        if self.model_hash not in (None, model_hash):
+            raise ProtocolError("these terms hold the hash of another model")
+        if self.model_hash == model_hash:
+            return self
+        return replace(self, model_hash=model_hash)
+
+    def require(self, floor: Floor) -> None:
+        """Raises ProtocolError where the terms fall below what a client accepts."""
+        if self.threshold < floor.threshold:
+            raise ProtocolError(f"threshold {self.threshold} is below the agreed {floor.threshold}")
+        if self.min_survivors < floor.survivors:
+            raise ProtocolError(
+                f"min_survivors {self.min_survivors} is below the agreed {floor.survivors}"
+            )
+
+    def _packed(self, model_hash: bytes) -> bytes:
+        return pack({
+            "run": self.run, "round": self.round, "attempt": self.attempt,
+            "cohort": np.array(self.cohort, dtype="<i8").tobytes(), "dims": self.dims,
+            "degree": self.degree, "threshold": self.threshold,
+            "min_survivors": self.min_survivors, "model_hash": model_hash,
+        })
+
+    def to_bytes(self) -> bytes:
+        """The terms as bytes, for a message or a saved state."""
+        return self._packed(self.model_hash or b"")
+
+    @classmethod
+    def from_bytes(cls, body: bytes) -> RoundTerms:
+        """The terms of `to_bytes`. Raises ProtocolError."""
+        values = unpack(body, _FIELDS)
+        if len(values["cohort"]) % 8:
+            raise ProtocolError("a cohort must be whole numbers of 8 bytes")
+        values["cohort"] = tuple(np.frombuffer(values["cohort"], dtype="<i8").tolist())
+        values["model_hash"] = values["model_hash"] or None
+        return cls(**values)

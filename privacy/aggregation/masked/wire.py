@@ -1,0 +1,144 @@
+"""Bodies of the protocol's messages, and the hashes that bind them to their round."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+from privacy.aggregation.masked.terms import RoundTerms
+from privacy.aggregation.messages import ProtocolError
+from privacy.crypto.aead import NONCE_BYTES, TAG_BYTES
+from privacy.crypto.shamir import SHARE_BYTES
+
+# Client to server, in order of the stages; and what the server answers to each.
+ADVERT, SHARES, MASKED, SIGNATURE, UNMASK = "advert", "shares", "masked", "signature", "unmask"
+ADVERTS, SEALED, SURVIVORS, SIGNATURES = "adverts", "sealed", "survivors", "signatures"
+
+CHANNEL_BYTES = 64
+BOND_BYTES = 32
+SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + TAG_BYTES
+_ADVERT = struct.Struct("<q32s32s32s64s")
+_SIGNED = _ADVERT.size - 64
+_SEALED = struct.Struct(f"<q{SEALED_BYTES}s")
+_SIGNATURE = struct.Struct("<q64s")
+_PAIR = struct.Struct("<qq")
+
+
+class Advert(NamedTuple):
+    """A client's keys for one round.
+
+    channel: X25519 key that shares are sealed to. mask: X25519 key that pair masks come from.
+    commitment: hash of the self-mask's seed. signature: of the sender's identity over the rest.
+    """
+
+    sender: int
+    channel: bytes
+    mask: bytes
+    commitment: bytes
+    signature: bytes
+
+
+def advert_message(terms: RoundTerms, advert: Advert) -> bytes:
+    """What the signature of an advert signs."""
+    return b"masked sum advert" + terms.setup_digest + _ADVERT.pack(*advert)[:_SIGNED]
+
+
+def adverts_to_bytes(adverts: list[Advert]) -> bytes:
+    """Adverts as records of 168 bytes."""
+    return b"".join([_ADVERT.pack(*a) for a in adverts])
+
+
+def _records(form: struct.Struct, body: bytes) -> list[tuple[int, bytes]]:
+    if len(body) % form.size:
+        raise ProtocolError(f"a message must hold whole records of {form.size} bytes")
+    records = list(form.iter_unpack(body))
+    if len({r[0] for r in records}) != len(records):
+        raise ProtocolError("a message names one client twice")
+    return records
+
+
+def adverts_from_bytes(body: bytes) -> list[Advert]:
+    """Raises ProtocolError for cut records and for two of one sender."""
+    return [Advert(*r) for r in _records(_ADVERT, body)]  # type: ignore[call-arg]
+
+
+def sealed_to_bytes(sealed: list[tuple[int, bytes]]) -> bytes:
+    """(client, sealed pair of shares) as records of 102 bytes."""
+    return b"".join([_SEALED.pack(*s) for s in sealed])
+
+
+def sealed_from_bytes(body: bytes) -> list[tuple[int, bytes]]:
+    """Raises ProtocolError for cut records and for two of one client."""
+    return _records(_SEALED, body)
+
+
+def signatures_to_bytes(signatures: list[tuple[int, bytes]]) -> bytes:
+    """(client, signature) as records of 72 bytes."""
+    return b"".join([_SIGNATURE.pack(*s) for s in signatures])
+
+
+def signatures_from_bytes(body: bytes) -> list[tuple[int, bytes]]:
+    """Raises ProtocolError for cut records and for two of one client."""
+    return _records(_SIGNATURE, body)
+
+
+def places_of(members: int) -> list[int]:
+    """The set bits of a set of places, ascending."""
+    bits = np.frombuffer(members.to_bytes(-(-members.bit_length() // 8), "little"), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist()
+
+
+def members_to_bytes(members: int, terms: RoundTerms) -> bytes:
+    """A set of places in the cohort, one bit a client."""
+    return members.to_bytes(-(-len(terms.cohort) // 8), "little")
+
+
+def members_from_bytes(body: bytes, terms: RoundTerms) -> int:
+    """Raises ProtocolError where the set is not one of the cohort's."""
+    members = int.from_bytes(body, "little")
+    if len(body) != -(-len(terms.cohort) // 8) or members.bit_length() > len(terms.cohort):
+        raise ProtocolError("a set of clients does not fit the cohort")
+    return members
+
+
+def commitment(terms: RoundTerms, sender: int, seed: bytes) -> bytes:
+    """Hash [32] by which a recovered self-mask seed is checked; it hides 32 random bytes."""
+    own = sender.to_bytes(8, "little")
+    return hashlib.sha256(b"masked sum seed" + terms.setup_digest + own + seed).digest()
+
+
+def channel_info(terms: RoundTerms, low: int, high: int) -> bytes:
+    """Context of the two sealing keys of a pair of clients: low to high, then high to low."""
+    return b"masked sum channel" + terms.setup_digest + _PAIR.pack(low, high)
+
+
+def share_context(terms: RoundTerms, sender: int, receiver: int) -> bytes:
+    """Bound into a sealed pair of shares: its kind, its terms, its sender and its receiver."""
+    return b"masked sum shares" + terms.setup_digest + _PAIR.pack(sender, receiver)
+
+
+def round_bond(terms: RoundTerms, shared: int) -> bytes:
+    """Hash [32] of all terms, the model's hash, and the set that exchanged shares.
+
+    Pair masks come from it: clients who were told different things cannot cancel their masks.
+    """
+    sets = members_to_bytes(shared, terms)
+    return hashlib.sha256(b"masked sum bond" + terms.digest + sets).digest()
+
+
+def mask_info(bond: bytes, low: int, high: int) -> bytes:
+    """Context of the pair mask of two clients."""
+    return b"masked sum pair" + bond + _PAIR.pack(low, high)
+
+
+def survivors_message(bond: bytes, survivors: bytes) -> bytes:
+    """What a survivor signs: the bond and the list of survivors."""
+    return b"masked sum survivors" + bond + survivors
+
+
+def vector_of(body: bytes) -> np.ndarray:
+    """The masked vector in a message of kind MASKED, uint32 [dims]."""
+    return np.frombuffer(body, dtype="<u4", offset=BOND_BYTES)

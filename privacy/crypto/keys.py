@@ -1,0 +1,119 @@
+"""Key pairs: a long-term Ed25519 identity per client, fresh X25519 pairs per round."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+KEY_BYTES, SIGNATURE_BYTES = 32, 64
+
+# (verify key, signature, message) -> whether the signature is good.
+Verify = Callable[[bytes, bytes, bytes], bool]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A client's long-term signing key, and the number by which the server knows the client."""
+
+    number: int
+    key: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def generate(cls, number: int) -> Identity:
+        """A fresh identity, keyed by the operating system."""
+        return cls(number, Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_bytes(cls, number: int, secret: bytes) -> Identity:
+        """The identity of 32 secret bytes, as `secret_bytes` gave them."""
+        return cls(number, Ed25519PrivateKey.from_private_bytes(secret))
+
+    def secret_bytes(self) -> bytes:
+        """The 32 secret bytes, for the client's own disk and nobody else."""
+        return self.key.private_bytes_raw()
+
+    def verify_key(self) -> bytes:
+        """The public 32 bytes that go into a `Directory`."""
+        return self.key.public_key().public_bytes_raw()
+
+    def sign(self, message: bytes) -> bytes:
+        """Ed25519 signature [64] (RFC 8032)."""
+        return self.key.sign(message)
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Verify keys of all registered clients: the one thing that clients trust beforehand.
+
+    A server that could write this directory could play any client, so deployments hand it out
+    by another way than the server's own messages.
+    """
+
+    keys: Mapping[int, bytes]
+
+    def __post_init__(self) -> None:
+        for number, key in self.keys.items():
+            if len(key) != KEY_BYTES:
+                raise ValueError(f"the verify key of client {number} must have {KEY_BYTES} bytes")
+        if len(set(self.keys.values())) != len(self.keys):
+            raise ValueError("two clients of the directory share one verify key")
+
+    @classmethod
+    def of(cls, identities: Iterable[Identity]) -> Directory:
+        """The directory of these identities."""
+        return cls({i.number: i.verify_key() for i in identities})
+
+
+def verify_signature(verify_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Whether an Ed25519 signature is good (RFC 8032)."""
+    try:
+        Ed25519PublicKey.from_public_bytes(verify_key).verify(signature, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """An X25519 pair for one round. public: 32 bytes. The secret is 32 bytes of any value,
+    which X25519 clamps inside (RFC 7748, section 5)."""
+
+    private: X25519PrivateKey = field(repr=False)
+    public: bytes
+
+    @classmethod
+    def generate(cls) -> KeyPair:
+        """A fresh pair from 32 bytes of the operating system."""
+        return cls.from_bytes(os.urandom(KEY_BYTES))
+
+    @classmethod
+    def from_bytes(cls, secret: bytes) -> KeyPair:
+        """The pair of 32 secret bytes."""
+        private = X25519PrivateKey.from_private_bytes(secret)
+        return cls(private, private.public_key().public_bytes_raw())
+
+    def secret_bytes(self) -> bytes:
+        """The 32 secret bytes."""
+        return self.private.private_bytes_raw()
+
+
+# (own pair, the other's public key, context, length) -> key bytes, the same at both ends.
+Derive = Callable[[KeyPair, bytes, bytes, int], bytes]
+
+
+def derive_pair_key(own: KeyPair, peer: bytes, info: bytes, length: int) -> bytes:
+    """Key bytes that two parties share: HKDF-SHA256 (RFC 5869) over X25519 (RFC 7748).
+
+    peer: the other's public key [32]. info: purpose, terms and the pair in one order, so that
+    both ends derive the same and no other use does. Raises ValueError where the peer's key is
+    of small order, and the agreement would be no secret.
+    """
+    shared = own.private.exchange(X25519PublicKey.from_public_bytes(peer))
+    return HKDF(hashes.SHA256(), length, None, info).derive(shared)
