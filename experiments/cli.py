@@ -167,12 +167,94 @@ def bench_round(
     """Time a vectorised round against a loop over clients with torch modules and autograd."""
     from experiments.benchmarks.round import bench
 
-    result = bench(dataset, backbone, epochs, seed)
-    if json_:
+    _print(bench(dataset, backbone, epochs, seed), json_)
+
+
+@bench_app.command("secagg")
+def bench_secagg(
+    dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
+    clients: Annotated[
+        str, typer.Option(help="Sizes of the table, with commas.")] = "100,943,5000",
+    dims: Annotated[int, typer.Option(help="Values of a vector in the table.")] = 5000,
+    seed: Annotated[int, typer.Option()] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Time masked rounds against plain ones, and the protocol alone over sizes and dropouts."""
+    from experiments.benchmarks.secagg import bench
+
+    _print(bench(dataset, [int(n) for n in clients.split(",")], dims, seed), json_)
+
+
+@bench_app.command("encrypted")
+def bench_encrypted(
+    clients: Annotated[str, typer.Option(help="Sizes, with commas.")] = "943,5000",
+    groups: Annotated[int, typer.Option(min=1)] = 5,
+    rank: Annotated[int, typer.Option(min=1, help="Public components of a group's table.")] = 32,
+    dim: Annotated[int, typer.Option(min=1, help="Width of a table.")] = 32,
+    json_: JsonOption = False,
+) -> None:
+    """Time encryption, addition and decryption of group statistics."""
+    from experiments.benchmarks.encrypted import bench
+
+    _print(bench([int(n) for n in clients.split(",")], groups, rank, dim), json_)
+
+
+def _print(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
         print(json.dumps(result))
+        return
+    for key, value in result.items():
+        rows = value if isinstance(value, list) else [value]
+        for row in rows:
+            print(f"{key:28} {row}")
+
+
+@app.command()
+def compare(
+    config: ConfigOption = None,
+    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
+    dp_epsilon: Annotated[float | None, typer.Option(help="Budget, as for run.")] = None,
+    modes: Annotated[
+        str, typer.Option(help="Ways of summing, with commas.")] = "plain,masked,encrypted",
+    dropouts: Annotated[
+        str, typer.Option(help="Shares of clients that vanish, with commas.")] = "0,0.1,0.3",
+    settings: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default under runs/.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """The same run under several ways of summing: metrics, bytes, seconds, dropouts, leaks."""
+    from experiments.compare import compare as comparison
+    from experiments.compare import markdown as section
+
+    console = _console()
+    flags: dict[str, Any] = {
+        "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
+        "dp.epsilon": dp_epsilon, "baselines": [], **_overrides(settings),
+    }
+    resolved = resolve(config, flags)
+    folder = out or Path("runs") / (
+        f"compare-{Path(resolved.dataset).name}-seed{resolved.seed}-"
+        f"{time.strftime('%Y%m%d-%H%M%S')}")
+    shares = [_share(text) for text in dropouts.split(",") if text]
+    result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
+                        lambda text: console.print(text, highlight=False))
+    if json_:
+        print(json.dumps({**result, "folder": str(folder)}))
     else:
-        for key, value in result.items():
-            print(f"{key:28} {value}")
+        print(section(result))
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError as error:
+        raise UserError(f"--dropouts: {text!r} is not a number; write 0,0.1,0.3") from error
+    if not 0 <= share < 0.45:
+        raise UserError(f"--dropouts: {share:g} must be at least 0 and below 0.45")
+    return share
 
 
 @app.command()

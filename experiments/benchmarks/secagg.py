@@ -1,0 +1,139 @@
+"""Cost of masked summing: whole rounds against plain ones, and the protocol alone over sizes."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from experiments.config import RunConfig, resolve
+from experiments.record import set_threads
+from experiments.run import load_data
+from experiments.views import first_round
+from privacy import Cohort, RoundAborted, Survivors
+from privacy.aggregation.masked import (
+    Floor,
+    MaskedAggregator,
+    MaskedClient,
+    MaskedRound,
+    RoundTerms,
+)
+from privacy.crypto import Directory, Identity, MaskStream
+from privfedmm.data import Dataset
+
+RATES = (0.0, 0.1, 0.3)
+LARGE = 560_000  # values of the vector for which one client's masking is timed
+_SIGNED = 2**20
+
+
+def bench(dataset: str, clients: list[int], dims: int, seed: int) -> dict[str, Any]:
+    """Seconds of whole rounds and of the protocol; `ratio_to_plain` in wall seconds of one round.
+
+    Every round is played twice and the second counted: caches and allocator are warm for all.
+    """
+    set_threads(1)
+    base = resolve(None, {"dataset": dataset, "seed": seed, "threads": 1})
+    data = load_data(base)
+    plain = _round(base, data, "plain", "full")
+    masked = _round(base, data, "masked", "full")
+    ring = _round(base, data, "masked", "ring")
+    return {
+        "dataset": data.name,
+        "users": data.num_users,
+        "plain_round_seconds": plain[0],
+        "masked_round_seconds": masked[0],
+        "ring_round_seconds": ring[0],
+        "ratio_to_plain": masked[0] / plain[0],
+        "bytes_up_per_client": masked[1],
+        "bytes_down_per_client": masked[2],
+        **_one_client(dims),
+        "cases": [_case(n, rate, dims, seed) for n in clients for rate in RATES],
+    }
+
+
+def _round(
+    base: RunConfig, data: Dataset, aggregation: str, mode: str
+) -> tuple[float, float, float]:
+    values = base.model_dump()
+    values["aggregation"] = values["group_statistics"] = aggregation
+    values["secure"]["mode"] = mode
+    config = RunConfig.model_validate(values)
+    first_round(config, data, 0)
+    view = first_round(config, data, 0)
+    return view.seconds, view.bytes_up, view.bytes_down
+
+
+def _one_client(dims: int) -> dict[str, float]:
+    """CPU milliseconds of one client's masking, none of it shared with other clients."""
+    degree, threshold = 20, 9
+    cohort = tuple(range(40))
+    identities = {n: Identity.generate(n) for n in cohort}
+    directory = Directory.of(identities.values())
+    out = {"mask_degree": float(degree)}
+    for size in (dims, LARGE):
+        terms = RoundTerms(os.urandom(16), 0, 0, cohort, size, degree, threshold, 30, b"model")
+        floor = Floor(threshold, 30)
+        players = {n: MaskedClient(identities[n], terms, directory, floor) for n in cohort}
+        vector = np.arange(size, dtype=np.uint32)
+        out[f"mask_ms_{size}_values"] = _masking(players, terms, directory, vector)
+    return out
+
+
+def _masking(
+    players: dict[int, MaskedClient], terms: RoundTerms, directory: Directory, vector: np.ndarray
+) -> float:
+    from privacy.aggregation.masked import MaskedServer
+
+    server = MaskedServer(terms, directory)
+    for player in players.values():
+        server.receive(player.advertise())
+    shares = [players[m.receiver].share(m) for m in server.route_adverts()]
+    for message in shares:
+        server.receive(message)
+    for message in server.route_shares():
+        players[message.receiver].receive_shares(message)
+    stream, spent = MaskStream(len(vector)), []
+    for player in list(players.values())[:8]:
+        started = time.process_time()
+        player.mask(vector, stream)
+        spent.append(time.process_time() - started)
+    return 1000 * float(np.median(spent))
+
+
+def _case(clients: int, rate: float, dims: int, seed: int) -> dict[str, Any]:
+    """The protocol alone, on random vectors; right is whether the sum is the survivors' exactly."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(-_SIGNED, _SIGNED, (clients, dims)).astype(np.int32).view(np.uint32)
+    survivors = Survivors(min(rate + 0.05, 0.45), rate, seed)
+    cohort = Cohort(0, np.arange(clients), clients)
+    aggregator = MaskedAggregator(max(rate, 0.1), 0.05, 12)
+    degree, threshold = aggregator.graph(clients)
+    terms = RoundTerms(os.urandom(16), 0, 0, tuple(range(clients)), dims, degree, threshold,
+                       survivors.least(clients), b"model")
+    identities = {n: Identity.generate(n) for n in range(clients)}
+    round_ = MaskedRound(terms, identities, Directory.of(identities.values()),
+                         survivors.dropouts(cohort))
+    started = time.perf_counter()
+    row: dict[str, Any] = {
+        "clients": clients, "dropout": rate, "dims": dims, "degree": degree,
+        "threshold": threshold,
+    }
+    try:
+        round_.open()
+        round_.submit(cohort.ids, vectors)
+        result = round_.close()
+    except RoundAborted as error:
+        return row | {"finished": False, "why": str(error)}
+    expected = vectors[result.survivors].sum(0, dtype=np.uint32)
+    return row | {
+        "finished": True,
+        "right": bool(np.array_equal(result.total, expected)),
+        "survivors": len(result.survivors),
+        "wall_seconds": time.perf_counter() - started,
+        "client_cpu_seconds": result.seconds_of("client"),
+        "server_cpu_seconds": result.seconds_of("server"),
+        "bytes_up_per_client": sum(result.bytes_up.values()) / clients,
+        "bytes_down_per_client": sum(result.bytes_down.values()) / clients,
+    }
