@@ -31,12 +31,14 @@ JOINT = "joint"
 class Totals:
     """What the algorithm may compute on: sums by release name, the individual releases, the cohort.
 
-    cohort: the public number of clients that every average is divided by.
+    cohort: the public number of clients that every average is divided by. noise_stddev: release ->
+    absolute standard deviation of the noise on its sum that was promised; empty without noise.
     """
 
     sums: Mapping[str, Tensor]
     individual: Mapping[str, Collected]
     cohort: float
+    noise_stddev: Mapping[str, float] = field(default_factory=dict)
 
 
 class Vault(Protocol):
@@ -190,7 +192,8 @@ class PrivacyStack:
             self.clipper.learn(cohort.round, kept[QUANTILE], cohort.denominator)
         if mechanism is not None and mechanism.project:
             totals = mechanism.project.expand(totals)
-        return Totals(totals, {}, cohort.denominator), before
+        noise = mechanism.noise_on_sums(len(cohort.ids)) if mechanism else {}
+        return Totals(totals, {}, cohort.denominator, noise), before
 
     def abort(self, cohort: Cohort, population: int) -> None:
         """Charge a round that failed after clients had uploaded."""

@@ -266,6 +266,16 @@ class Mechanism:
         check_capacity(clients, self.limit, share * math.sqrt(clients))
         return self.limit + TAIL * share
 
+    def noise_on_sums(self, clients: int) -> dict[str, float]:
+        """Release -> standard deviation of the noise on its sum over all `clients`."""
+        more = 1.0
+        if isinstance(self.noise, DistributedNoise):
+            more = math.sqrt(clients / self.noise.shares)
+        elif self.noise.place == "local":
+            more = math.sqrt(clients)
+        return {n: self.noise.stddev * more / w for n, w in self.clip.weights.items()
+                if self.noise.stddev}
+
     def shape(self, release: Release) -> tuple[int, ...]:
         """Shape of one client's part of a release as it leaves the device."""
         return self.project.shape(release) if self.project else release.shape

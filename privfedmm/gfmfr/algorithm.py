@@ -96,7 +96,9 @@ class GFMFR:
         centroids: Centroids | None = None
         if private:
             public = self._features.profile if s.groups.signal == "profile" else None
-            centroids = initial_centroids(public, s.groups.groups, self.signal_dim, self._seed)
+            centroids = initial_centroids(
+                public, s.groups.groups, self.signal_dim, self._seed,
+                s.groups.geometry == "angle")
         adapters = None
         if private and s.groups.adapter:
             adapters = torch.zeros(s.groups.groups, self._items, self.backbone.width)

@@ -24,13 +24,20 @@ from privfedmm.streams import normal
 
 @dataclass(frozen=True)
 class Centroids:
-    """What is broadcast: centres [groups, D] of unit norm, and the mean signal [D] to subtract."""
+    """What is broadcast: centres [groups, D], and the mean signal [D] to subtract.
+
+    angular: nearest is by angle after subtracting the mean, and centres have norm 1; otherwise it
+    is by distance, and a centre is its members' mean (Lloyd 1982).
+    """
 
     centres: Tensor
     mean: Tensor
+    angular: bool = True
 
 
-def initial_centroids(signals: Tensor | None, groups: int, dim: int, seed: int) -> Centroids:
+def initial_centroids(
+    signals: Tensor | None, groups: int, dim: int, seed: int, angular: bool = True
+) -> Centroids:
     """Centres from public item features [items, D] by k-means, or random directions without."""
     if signals is not None and len(signals) >= groups:
         fitted = KMeans(groups, n_init=4, random_state=seed % 2**32).fit(signals.numpy())
@@ -38,21 +45,28 @@ def initial_centroids(signals: Tensor | None, groups: int, dim: int, seed: int) 
     else:
         drawn = normal(seed, "centroids", 0, np.arange(groups), dim)
         centres = torch.from_numpy(drawn)
-    return Centroids(_unit(centres), torch.zeros(dim))
+    return Centroids(_unit(centres) if angular else centres, torch.zeros(dim), angular)
 
 
 def assign(signals: Tensor, centroids: Centroids) -> Tensor:
-    """The group each client picks: nearest centre by angle after centring; ties to the first."""
+    """The group each client picks: the nearest centre; ties to the first."""
+    if not centroids.angular:
+        # |s - c|^2 without |s|^2, which is the same for every centre.
+        square = centroids.centres.square().sum(1)
+        return (signals @ centroids.centres.T - square / 2).argmax(dim=1)
     return (_unit(signals - centroids.mean) @ centroids.centres.T).argmax(dim=1)
 
 
 def lloyd_step(
-    centroids: Centroids, counts: Tensor, sums: Tensor, min_size: int
+    centroids: Centroids, counts: Tensor, sums: Tensor, min_size: float
 ) -> Centroids:
     """New centres from counts [groups] and sums [groups, D] of uncentred signals.
 
-    A group below min_size is given half of the largest one: its centre restarts beside it.
+    A group below min_size is given half of the largest one: its centre restarts beside it. With
+    noisy counts min_size must lie above what noise alone can bring.
     """
+    if not centroids.angular:
+        return _plain_step(centroids, counts, sums, min_size)
     mean = sums.sum(0) / counts.sum().clamp(min=1)
     centres = centroids.centres.clone()
     big = counts >= min_size
@@ -63,6 +77,19 @@ def lloyd_step(
             # Step from the crowded centre along the direction of the abandoned one.
             centres[small] = _unit((centres[largest] + 0.5 * centres[small])[None])[0]
     return Centroids(centres, mean)
+
+
+def _plain_step(
+    centroids: Centroids, counts: Tensor, sums: Tensor, min_size: float
+) -> Centroids:
+    big = counts >= max(min_size, 1)
+    mean = sums / counts.clamp(min=1)[:, None]
+    centres = torch.where(big[:, None], mean, centroids.centres)
+    if bool(big.any()):
+        largest = int(torch.where(big, counts, torch.zeros_like(counts)).argmax())
+        middle = (centres[largest] + centroids.centres) / 2
+        centres = torch.where(big[:, None], centres, middle)
+    return Centroids(centres, centroids.mean, angular=False)
 
 
 def cluster_parameters(vectors: np.ndarray, settings: GroupSettings, seed: int) -> np.ndarray:

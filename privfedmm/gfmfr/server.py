@@ -88,21 +88,24 @@ class Server:
         """Private grouping: centroids, adapters and the teacher from group sums."""
         s, sums = self._settings, totals.sums
         counts = sums["group_count"]
+        # Three deviations: a group that is noise alone counts as empty but once in 700.
+        least = s.groups.min_size + 3 * totals.noise_stddev.get("group_count", 0.0)
+        there = counts >= least
         assert old.centroids is not None and old.group_users is not None
         if old.round < s.groups.settle_rounds:
             new.centroids = lloyd_step(
-                old.centroids, counts, sums["group_signal"], s.groups.min_size
+                old.centroids, counts, sums["group_signal"], least
             )
         if old.round < s.groups.start_round:
             return
         if old.adapters is not None:
             step = s.server.lr * s.groups.adapter / totals.cohort
-            update = sums["group_item_update"]
+            # A group too small to hide its members is not heard: its table stays as it was.
+            update = sums["group_item_update"] * there[:, None, None]
             new.adapters = old.adapters + step * (
                 update if self._basis is None else self._basis @ update)
         if self.fusion is None:
             return
-        there = counts >= s.groups.min_size
         new.group_users = torch.where(
             there[:, None], sums["group_user"] / counts.clamp(min=1)[:, None], old.group_users
         )

@@ -34,7 +34,7 @@ class ServerState:
         if self.labels is not None:
             fields["labels"] = torch.from_numpy(self.labels)
         if self.centroids is not None:
-            fields["centroids"] = {"centres": self.centroids.centres, "mean": self.centroids.mean}
+            fields["centroids"] = dict(vars(self.centroids))
         return fields
 
     @classmethod

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import adjusted_rand_score
 
-from privfedmm.data import DATA_SEED, PlantedShape, planted
+from privacy import Totals
+from privfedmm.data import DATA_SEED, PlantedShape, load, planted
 from privfedmm.features import Neighbours, principal, select
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import Centroids, align, assign, initial_centroids, lloyd_step
+from privfedmm.gfmfr.server import Server
+from privfedmm.gfmfr.state import ServerState
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, FusionSettings
 
@@ -48,6 +56,54 @@ def test_an_abandoned_group_restarts_beside_the_largest() -> None:
     after = lloyd_step(Centroids(centres, torch.zeros(5)), counts, sums(signals, group, 3)[1], 5)
     assert torch.isfinite(after.centres).all()
     assert float(after.centres[2] @ after.centres[0]) > float(centres[2] @ after.centres[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_private_grouping_by_distance_is_lloyds_algorithm(seed: int) -> None:
+    """Without noise and from the same start, scikit-learn's Lloyd gives the same groups after the
+    same number of steps: adjusted Rand index 1, centres to float32 rounding."""
+    rng = np.random.default_rng(seed)
+    signals = torch.from_numpy(rng.normal(size=(400, 6)).astype(np.float32))
+    start = signals[rng.choice(400, 5, replace=False)].clone()
+    now = Centroids(start, torch.zeros(6), angular=False)
+    for _ in range(7):
+        group = assign(signals, now)
+        now = lloyd_step(now, *sums(signals, group, 5), min_size=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted = KMeans(5, init=start.numpy(), n_init=1, max_iter=7, tol=0.0).fit(signals.numpy())
+    assert adjusted_rand_score(fitted.labels_, assign(signals, now).numpy()) == 1.0
+    np.testing.assert_allclose(fitted.cluster_centers_, now.centres.numpy(), atol=1e-5)
+
+
+def test_a_group_too_small_is_not_broadcast() -> None:
+    """What a group below min_size, or within noise of it, sends changes nothing of what is
+    broadcast about groups: centres, group tables, group users."""
+    data = load("planted", k_core=0, seed=0)
+    settings = AlgorithmSettings()
+    method = GFMFR(settings, data.train,
+                   FeatureViews(data.features, data.num_items, settings), rounds=20, seed=0)
+    state = replace(method.initial_state(), round=settings.groups.start_round)
+    k = settings.groups.groups
+    totals = {r.name: torch.rand(r.shape, generator=torch.Generator().manual_seed(1))
+              for r in method.releases}
+    totals["group_count"] = torch.tensor([200.0, 90.0] + [7.0] * (k - 2))
+
+    def after(noise: float, sums: dict[str, torch.Tensor]) -> ServerState:
+        method.server.fusion = Server(
+            settings, method.backbone, FeatureViews(data.features, data.num_items, settings),
+            data.num_users, 0).fusion
+        return method.step(state, Totals(sums, {}, 300.0, {"group_count": noise}))
+
+    changed = {n: x.clone() for n, x in totals.items()}
+    for name in ("group_item_update", "group_user"):
+        changed[name][2:] += 1.0
+    for noise, same in ((0.0, False), (1.0, True)):
+        one, two = after(noise, totals), after(noise, changed)
+        assert one.adapters is not None and two.adapters is not None
+        assert one.group_users is not None and two.group_users is not None
+        assert torch.equal(one.adapters, two.adapters) == same
+        assert torch.equal(one.group_users, two.group_users) == same
 
 
 def test_all_clients_in_one_group_and_no_clients() -> None:
