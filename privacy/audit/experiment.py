@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
+from privacy.aggregation.protocol import BEFORE_UPLOAD, Aggregator, Session, Sums, Task
 from privacy.audit.canaries import (
     Layout,
     canary_scores,
@@ -38,8 +38,11 @@ class AuditPlan:
     """clients: benign ones, numbered from 0; the canaries follow them.
 
     norm: of a canary's upload in clip norms; above 1, so that a missing clip shows. components:
-    leading benign directions that are taken out of the releases before scoring. guesses: how many
-    canaries are guessed, None: a quarter. All of it is fixed before anything is seen.
+    leading benign directions that are taken out of the releases before scoring. knows_benign: the
+    adversary of the claim knows every other client, so the clipped benign uploads are taken out of
+    the sums; with one or two releases, or with each in rounds of its own, alternating signs cancel
+    nothing. guesses: how many canaries are guessed, None: a quarter. All of it is fixed before
+    anything is seen.
     """
 
     clients: int
@@ -50,6 +53,7 @@ class AuditPlan:
     alpha: float = 0.05
     guesses: int | None = None
     components: int = 0
+    knows_benign: bool = False
 
     def __post_init__(self) -> None:
         if self.rounds < 1 or self.clients < 0 or self.canaries < 8:
@@ -148,34 +152,56 @@ def play(
     last: Totals | None = None
     for t in range(plan.rounds):
         active = [r for r in stack.releases if r.in_round(t)]
-        where, columns = layout(active, mechanism), _columns(full, active)
+        now = stack.at(t)
+        assert now is not None
+        where, columns = layout(active, now), _columns(full, active)
         # What the sums show under central noise, the server sees row by row under local noise.
         watch = _Watched(stack.aggregator, plan.clients, where)
         used = replace(stack, aggregator=watch) if local else stack
         cohort = used.draw(population, t)
         gate = used.open(cohort)
         members = cohort.ids[cohort.ids < plan.clients]
+        lost = stack.survivors.dropouts(cohort)
+        gone = np.array(sorted(frozenset().union(
+            *(lost.get(stage, frozenset()) for stage in BEFORE_UPLOAD))), dtype=np.int64)
         for ids, uploads in benign(replace(cohort, ids=members), last):
             gate.submit(ids, uploads)
+            if plan.knows_benign and not local:
+                seen[t, columns] -= _clipped_sum(now, where, uploads, ~np.isin(ids, gone))
         present = cohort.ids[cohort.ids >= plan.clients]
         for start in range(0, len(present), _BLOCK):
             ids = present[start : start + _BLOCK]
             places = ids - plan.clients
             rows = directions[places][:, columns] * (factor[places, None] * sign[t])
             gate.submit(ids, canary_uploads(
-                active, where, rows, plan.norm * mechanism.clip.clip_norm))
+                active, where, rows, plan.norm * now.clip.clip_norm))
         last, _ = used.finish(gate.close(), cohort, population)
+        # In units of the round's noise, which an adaptive clip moves.
         if local:
             for number, row in watch.rows.items():
                 place = number - plan.clients
-                own[place] += sign[t] * float(directions[place, columns] @ row)
+                own[place] += sign[t] * float(directions[place, columns] @ row) / now.noise.stddev
         else:
-            seen[t, columns] = where.join(last.sums)
-    stddev = mechanism.noise.stddev
-    scores = own / (stddev * math.sqrt(plan.rounds)) if local else canary_scores(
-        seen, directions, sign, stddev, predict_common(seen, plan.components))
+            seen[t, columns] += where.join(last.sums)
+            seen[t] /= now.noise.stddev
+    scores = own / math.sqrt(plan.rounds) if local else canary_scores(
+        seen, directions, sign, 1.0, predict_common(seen, plan.components))
     return Evidence(scores, coins, stack.ledger.spent(plan.delta),
                     isinstance(stack.sampling, Everyone))
+
+
+def _clipped_sum(
+    mechanism: Mechanism, where: Layout, uploads: Uploads, present: np.ndarray
+) -> np.ndarray:
+    """What the present clients of a block add to the joint vector, before rounding and noise."""
+    if mechanism.project:
+        uploads = mechanism.project.apply(uploads)
+    clipped = mechanism.clip.apply(uploads).uploads
+    rows = torch.from_numpy(np.flatnonzero(present))
+    sums = {name: torch.zeros(1, *where.shapes[name]) for name in where.shapes}
+    for name, total in sums.items():
+        clipped[name].rows(rows).add_to(total[0])
+    return where.join_rows(sums)[0]
 
 
 def _auditable(stack: PrivacyStack, source: Source) -> Mechanism:
