@@ -110,7 +110,7 @@ def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str,
     config, number = session.config, session.state.round
     started = time.perf_counter()
     session.state, report = run_round(
-        session.algorithm, Simulator(), session.stack, session.state, session.clients,
+        session.algorithm, Simulator(session.pin), session.stack, session.state, session.clients,
         data.num_users, number,
     )
     trained = time.perf_counter()

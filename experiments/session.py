@@ -19,7 +19,7 @@ from privacy.aggregation.messages import Transcript
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
 from privfedmm.features import select
-from privfedmm.federation import Algorithm
+from privfedmm.federation import Algorithm, FeaturePin
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.per_example import PerExample
 from privfedmm.gfmfr.views import FeatureViews
@@ -81,6 +81,7 @@ class Session:
     state: Any
     clients: Any
     best: BestRound
+    pin: FeaturePin
     best_ranks: dict[str, np.ndarray] = field(default_factory=dict)
     best_model: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
@@ -114,6 +115,7 @@ class Session:
             state=algorithm.initial_state(),
             clients=algorithm.initial_clients(),
             best=BestRound(config.evaluation.patience),
+            pin=FeaturePin.of(algorithm.public_features),
         )
 
     def save(self, folder: Path, data_hash: str) -> None:
@@ -123,6 +125,7 @@ class Session:
             folder / CHECKPOINT,
             {
                 "data": data_hash,
+                "features": self.pin.digest.hex(),
                 "model": self.algorithm.to_saved(self.state, self.clients),
                 "best": vars(self.best),
                 "best_ranks": {n: torch.from_numpy(r) for n, r in self.best_ranks.items()},
@@ -146,6 +149,7 @@ class Session:
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
+            self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             self.state, self.clients = self.algorithm.from_saved(saved["model"])
         except LedgerError as error:
             raise protection.overspent(error) from error

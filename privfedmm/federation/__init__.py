@@ -1,8 +1,9 @@
 """The straight line of a round, and the backends that carry it."""
 
+from privfedmm.federation.pins import FeaturePin, FeaturesChangedError
 from privfedmm.federation.rounds import RoundReport, run_round
 from privfedmm.federation.simulator import Simulator
 from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
-__all__ = ["Algorithm", "Backend", "Costs", "RoundReport", "Simulator", "TrainsOnDevice",
-           "run_round"]
+__all__ = ["Algorithm", "Backend", "Costs", "FeaturePin", "FeaturesChangedError", "RoundReport",
+           "Simulator", "TrainsOnDevice", "run_round"]

@@ -7,16 +7,28 @@ from typing import Any
 
 from privacy import Cohort, PrivacyStack
 from privacy.aggregation import Sums
+from privfedmm.federation.pins import FeaturePin
 from privfedmm.federation.types import Algorithm, Costs
 
 
 class Simulator:
-    """Trains blocks one after another and passes each through the gate."""
+    """Trains blocks one after another and passes each through the gate.
+
+    pin: the features that every client agreed to; None: clients take what they are given.
+    """
+
+    def __init__(self, pin: FeaturePin | None = None) -> None:
+        self._pin = pin
 
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
     ) -> tuple[Sums, Costs]:
-        """One round in process. Seconds are CPU seconds of the client side, gate included."""
+        """One round in process. Seconds are CPU seconds of the client side, gate included.
+
+        Raises FeaturesChangedError, before a client trains, for features other than the pinned.
+        """
+        if self._pin is not None:
+            self._pin.check(algorithm.public_features)
         started = time.process_time()
         told = algorithm.plan_hash(plan) if stack.aggregator.hides_clients else b""
         gate = stack.open(cohort, told)

@@ -53,6 +53,12 @@ class Algorithm(Protocol):
         """Public weight of each release in the joint vector that a mechanism clips."""
         ...
 
+    @property
+    def public_features(self) -> Mapping[str, np.ndarray]:
+        """The item features that clients compute with, as they were given: modality -> [items, F].
+        Empty where they use none."""
+        ...
+
     def initial_state(self) -> Any:
         """The server's state before the first round."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +78,11 @@ class GFMFR:
     def joint_weights(self) -> dict[str, float]:
         """Equal weights: a client's update is clipped as it is."""
         return {release.name: 1.0 for release in self.releases}
+
+    @property
+    def public_features(self) -> Mapping[str, np.ndarray]:
+        """The raw features behind every view, empty for a run without any."""
+        return self._features.raw
 
     def subspace(self, rank: int) -> dict[str, Tensor]:
         """Public orthonormal columns for the item update. Raises ValueError without features."""

@@ -39,6 +39,11 @@ class FeatureViews:
                 settings.server.smoothing_temperature,
             )
 
+    @property
+    def raw(self) -> Mapping[str, np.ndarray]:
+        """The features as they were given."""
+        return self._features
+
     def principal(self, rank: int) -> Tensor:
         """First principal components of all modalities together: [items, <= rank]."""
         assert self.joined is not None

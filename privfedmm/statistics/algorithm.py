@@ -10,7 +10,7 @@ replace many noisy rounds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,6 +115,11 @@ class GroupStatistics:
                         meaning="interactions beyond the device's model, at length 1, by group"),
             ]
         return tuple(out)
+
+    @property
+    def public_features(self) -> Mapping[str, np.ndarray]:
+        """The raw features behind tastes and fusion, empty for a run without any."""
+        return self._public.raw
 
     @property
     def joint_weights(self) -> dict[str, float]:

@@ -12,14 +12,15 @@ from privfedmm.statistics.settings import StatisticsSettings
 
 
 class PublicItems:
-    """modalities: name -> unit rows [items, F]. tilt_features [items, r]: leading components of
-    every modality side by side, centred. fusion_features [items, q]: components of all modalities
+    """raw: features as given. modalities: name -> unit rows [items, F]. tilt_features [items, r]:
+    leading components of every modality side by side, centred. fusion_features [items, q]: components of all modalities
     together, rows of mean squared length 1. Both [items, 0] without features."""
 
     def __init__(
         self, features: Mapping[str, np.ndarray], num_items: int, settings: StatisticsSettings
     ) -> None:
         self.num_items = num_items
+        self.raw = dict(features)
         self.modalities = {n: torch.from_numpy(unit_rows(x)) for n, x in sorted(features.items())}
         parts = [
             principal(unit.numpy(), settings.feature_rank)
