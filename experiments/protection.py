@@ -183,7 +183,8 @@ def _sampling(dp: DPSettings, population: int) -> Sampling:
 
 
 def _source(config: RunConfig) -> Source:
-    simulated = config.dp is not None and config.dp.noise == "simulation"
+    # Without a budget there is no noise, and rounding to the grid may follow the seed.
+    simulated = config.dp is None or config.dp.noise == "simulation"
     return SimulationSource(config.seed) if simulated else SystemSource()
 
 

@@ -79,8 +79,6 @@ def privacy_section(session: Session) -> dict[str, Any]:
     return {
         **promise.to_json(),
         "epsilon_spent": spent,
-        "aggregation": stack.aggregator.name,
-        "server_sees": stack.aggregator.server_sees if stack.releases else "nothing",
         "rounds": len({entry.round for entry in entries}),
         "rounds_planned": session.planned.rounds,
         "settings_chosen": "the run chose nothing by metrics: groups and rounds follow from users "

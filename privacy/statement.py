@@ -24,6 +24,9 @@ NOT_COVERED = (
 _TRUST = {
     "central": "the server reads every clipped upload in the clear and is trusted to add the noise "
                "to the sum; the figure holds against everybody who sees only what it releases",
+    "central, hidden": "the server learns exact sums, and of no client its upload, and is trusted "
+                       "to add the noise (a key holder adds it to what is encrypted); the figure "
+                       "holds against everybody who sees only what it releases",
     "local": "nobody is trusted: each device adds its own noise before anything leaves it",
     "distributed": "each device adds a share of the noise inside a secure sum; the server is "
                    "trusted with nothing but the protocol, and {shares} clients of those in every "
@@ -56,6 +59,8 @@ class Statement:
     best_signal_to_noise: float | None
     not_covered: tuple[str, ...]
     reason: str
+    aggregation: str
+    server_sees: str
     clipping: str = "fixed"
     releases: int | None = None
 
@@ -78,12 +83,13 @@ class Statement:
             "against the server: " + (
                 "none, it is trusted" if self.epsilon_vs_server is None
                 else f"epsilon {self.epsilon_vs_server:.4g}"),
+            f"aggregation: {self.aggregation}: the server sees {self.server_sees}",
             "not covered: " + "; ".join(self.not_covered),
         ]
         if self.clipping != "fixed":
             out.insert(4, self.clipping)
         if self.best_signal_to_noise is not None:
-            out.insert(-1, "first release: length of the sum over length of the noise at most "
+            out.insert(-2, "first release: length of the sum over length of the noise at most "
                            f"{self.best_signal_to_noise:.2f}")
         if self.epsilon_if_participation_is_seen != self.epsilon:
             out.insert(5, "against those who see who takes part: epsilon "
@@ -118,7 +124,7 @@ def state(
         return Statement(
             "user", sampling.adjacency, "central", _TRUST["central"], zero, zero, zero, zero, zero,
             rounds, None, mechanism.clip.clip_norm if mechanism else None, "none", None,
-            NOT_COVERED, reason)
+            NOT_COVERED, reason, *_server(stack))
     place = mechanism.noise.place
     local, shares = place == "local", None
     if isinstance(mechanism.noise, DistributedNoise):
@@ -135,14 +141,14 @@ def state(
     size = sampling.rate * population
     parts = size if local else size / shares.count if shares else 1.0
     noise = multiplier * math.sqrt(dims * parts)
-    source = stack.source.name
-    if source != "simulation":
-        source += "-integer" if shares else "-float64"
+    hidden = place == "central" and stack.aggregator.hides_clients
+    trust_means = _TRUST["central, hidden" if hidden else place]
+    aggregation, server_sees = _server(stack)
     return Statement(
         unit="user",
         adjacency="replacement of one user's whole data" if local else sampling.adjacency,
         trust=place,
-        trust_means=_TRUST[place].format(shares=shares.count if shares else 0),
+        trust_means=trust_means.format(shares=shares.count if shares else 0),
         epsilon=claimed,
         delta=budget.delta,
         epsilon_vs_observers=claimed,
@@ -151,12 +157,23 @@ def state(
         rounds=rounds,
         noise_multiplier=multiplier,
         clip_norm=mechanism.clip.clip_norm,
-        noise_source=source,
+        noise_source=_source_name(stack, "integer" if shares else "float64"),
         best_signal_to_noise=size / noise,
         not_covered=NOT_COVERED,
         reason="Gaussian noise calibrated before training",
+        aggregation=aggregation,
+        server_sees=server_sees,
         clipping=_clipping(stack.clipper),
     )
+
+
+def _server(stack: PrivacyStack) -> tuple[str, str]:
+    return stack.aggregator.name, stack.aggregator.server_sees if stack.releases else "nothing"
+
+
+def _source_name(stack: PrivacyStack, kind: str) -> str:
+    name = stack.source.name
+    return name if name == "simulation" else f"{name}-{kind}"
 
 
 def _clipping(clipper: AdaptiveClip | None) -> str:
@@ -179,6 +196,7 @@ def _on_device(
             planned(device.noise_multiplier, steps, Everyone(), population), budget.delta)
         reason = ("Gaussian noise calibrated before training, in each of a device's "
                   f"{device.steps} training steps of a round")
+    aggregation, server_sees = _server(stack)
     return Statement(
         unit="interaction",
         adjacency=ZERO_OUT_INTERACTION,
@@ -192,11 +210,13 @@ def _on_device(
         rounds=rounds,
         noise_multiplier=device.noise_multiplier or None,
         clip_norm=device.clip_norm,
-        noise_source=device.source.name if claimed is not None else "none",
+        noise_source=_source_name(stack, "float64") if claimed is not None else "none",
         best_signal_to_noise=None,
         not_covered=(
             "a user's interactions together: k of one user's are protected k-fold less, in the "
             "measure mu of which epsilon follows", *NOT_COVERED),
         reason=reason,
+        aggregation=aggregation,
+        server_sees=server_sees,
         releases=steps,
     )

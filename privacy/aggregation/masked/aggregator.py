@@ -32,7 +32,8 @@ class MaskedAggregator:
     name: str = "masked"
     server_sees: str = (
         "the sum over the clients whose masked vector arrived, who they are, and vectors of full "
-        "length that are uniformly random to it")
+        "length that are uniformly random to it; holds against a server that reads everything and "
+        "tells all clients the same")
     hides_clients: bool = True
     _run: bytes = field(default_factory=lambda: os.urandom(16), repr=False)
     _identities: dict[int, Identity] = field(default_factory=dict, repr=False)
