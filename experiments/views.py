@@ -15,10 +15,13 @@ from experiments.config import RunConfig
 from experiments.session import Session
 from privacy import Aggregator, Release, Sums, Task, Uploads
 from privacy import Session as Round
+from privacy.aggregation.encrypted.terms import UPLOAD
 from privacy.aggregation.masked.wire import MASKED, vector_of
 from privacy.aggregation.messages import SERVER, Transcript
 from privfedmm.data import Dataset
 from privfedmm.federation import Simulator
+
+TABLES = ("item_update", "item_counts")  # releases with a row an item
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,13 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
 
     Raises RoundAborted where too many vanish.
     """
-    transcript = _Watcher(watched)
+    transcript = Watcher()
     session = Session.start(config, data, None, transcript)
-    plain = _Observed(session.stack.aggregator, watched)
+    plain = Observed(session.stack.aggregator, watched)
     hidden = session.stack.aggregator.hides_clients
     stack = session.stack if hidden or not watched else replace(session.stack, aggregator=plain)
     cohort = stack.draw(data.num_users, 0)
+    transcript.chosen = frozenset(cohort.ids[:watched].tolist())
     started = time.perf_counter()
     plan = session.algorithm.plan(session.state)
     sums, costs = Simulator().gather(session.algorithm, plan, session.clients, cohort, stack)
@@ -65,7 +69,7 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
     if mechanism and mechanism.project:
         totals = mechanism.project.expand(totals)
     active = [r for r in stack.releases if r.in_round(0)]
-    table = next((r for r in active if r.name in ("item_update", "item_counts")), None)
+    table = next((r for r in active if r.name in TABLES), None)
     seen, ids = None, cohort.ids[:watched]
     if watched and table is not None:
         seen = plain.seen(ids, table) if not hidden else transcript.seen(
@@ -87,12 +91,16 @@ def _offset(config: RunConfig, active: list[Release], table: Release) -> int:
     return before
 
 
-class _Watcher(Transcript):
-    """Keeps the masked vectors of the first clients, and of all others the sizes alone."""
+class Watcher(Transcript):
+    """Keeps the masked vectors of chosen clients, and of all others the sizes alone.
 
-    def __init__(self, clients: int) -> None:
+    uploaded: bytes of the encrypted upload of each client in the last round that had one.
+    """
+
+    def __init__(self) -> None:
         super().__init__(keep_bodies=False)
-        self._clients = clients
+        self.chosen: frozenset[int] = frozenset()
+        self.uploaded: dict[int, int] = {}
         self._vectors: dict[int, np.ndarray] = {}
         self._counts: dict[str, list[int]] = {}
 
@@ -100,8 +108,10 @@ class _Watcher(Transcript):
         tally = self._counts.setdefault(message.kind, [0, 0])
         tally[0] += 1
         tally[1] += message.nbytes()
+        if message.kind == UPLOAD and message.receiver == SERVER:
+            self.uploaded[message.sender] = message.nbytes()
         if (message.kind == MASKED and message.receiver == SERVER
-                and len(self._vectors) < self._clients):
+                and message.sender in self.chosen):
             self._vectors[message.sender] = vector_of(message.body).view(np.int32)
 
     def seen(self, ids: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -116,11 +126,12 @@ class _Watcher(Transcript):
 
 
 @dataclass
-class _Observed:
+class Observed:
     """A plain aggregator beside which the server's copy of some uploads is kept."""
 
     inner: Aggregator
     clients: int
+    names: tuple[str, ...] = TABLES
     kept: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -137,7 +148,7 @@ class _Observed:
 
     def open(self, task: Task) -> Round:
         chosen = set(task.cohort.ids[: self.clients].tolist())
-        return _ObservedSession(self.inner.open(task), chosen, self.kept)
+        return _ObservedSession(self.inner.open(task), chosen, self.names, self.kept)
 
     def seen(self, ids: np.ndarray, table: Release) -> np.ndarray:
         """The tables that clients sent, [ids, *shape]."""
@@ -148,15 +159,16 @@ class _Observed:
 class _ObservedSession:
     inner: Round
     chosen: set[int]
+    names: tuple[str, ...]
     kept: dict[int, dict[str, np.ndarray]]
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
         self.inner.submit(ids, uploads)
-        for place, client in enumerate(ids.tolist()):
-            if client in self.chosen:
-                self.kept[client] = {
-                    name: part.dense()[place].numpy()
-                    for name, part in uploads.items() if name in ("item_update", "item_counts")}
+        chosen = [(place, i) for place, i in enumerate(ids.tolist()) if i in self.chosen]
+        if chosen:
+            rows = {n: p.dense().numpy() for n, p in uploads.items() if n in self.names}
+            self.kept.update(
+                {i: {n: x[place].copy() for n, x in rows.items()} for place, i in chosen})
 
     def close(self) -> Sums:
         return self.inner.close()

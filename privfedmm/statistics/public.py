@@ -14,7 +14,8 @@ from privfedmm.statistics.settings import StatisticsSettings
 class PublicItems:
     """raw: features as given. modalities: name -> unit rows [items, F]. tilt_features [items, r]:
     leading components of every modality side by side, centred. fusion_features [items, q]:
-    components of all modalities together, rows of mean squared length 1. Both [items, 0] without features."""
+    components of all modalities together, rows of mean squared length 1. Both [items, 0] without
+    features."""
 
     def __init__(
         self, features: Mapping[str, np.ndarray], num_items: int, settings: StatisticsSettings
