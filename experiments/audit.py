@@ -11,32 +11,29 @@ from typing import Any
 from rich.table import Table
 
 from experiments.clipping import clip_faults
-from experiments.config import resolve
+from experiments.config import RunConfig, resolve
 from experiments.errors import UserError
-from experiments.files import finite, write_json
+from experiments.files import finite
 from experiments.protection import read_ledger
 from experiments.run import CONFIG, RECORD
 from privacy import Entry, Ledger, LedgerError, PricingError, epsilon
 from privacy.accounting import Accountant
 
-AUDIT = "audit.json"
 _TOLERANCE = 1e-3
 _ACCOUNTANTS: tuple[Accountant, ...] = ("closed_form", "pld", "rdp", "prv")
 
 
-def audit_run(folder: Path, quick: bool) -> dict[str, Any]:
-    """Check a finished run and write audit.json; `faults` is empty where all is well.
+def check_budget(folder: Path, quick: bool) -> dict[str, Any]:
+    """Check the budget of a finished run; `faults` is empty where all is well.
 
     Raises UserError where the folder holds no finished run.
     """
-    record, config, rows = _read(folder)
+    record, config, rows = read_run(folder)
     faults: list[str] = []
     try:
         ledger = Ledger.from_json(rows)
     except LedgerError as error:
-        result = _result(folder, record, [], {}, [f"hash chain: {error}"])
-        write_json(folder / AUDIT, result)
-        return result
+        return _result(folder, record, [], {}, [f"hash chain: {error}"])
     privacy = record["privacy"]
     entries = ledger.entries
     faults += _against_record(entries, privacy)
@@ -65,12 +62,11 @@ def audit_run(folder: Path, quick: bool) -> dict[str, Any]:
         spent = privacy["epsilon_spent"]
         if tightest is not None and (spent is None or abs(spent - tightest) > _TOLERANCE):
             faults.append(f"record says epsilon {spent} was spent, the ledger costs {tightest:.4f}")
-    result = _result(folder, record, _by_round(entries, delta or 1e-5), prices, faults)
-    write_json(folder / AUDIT, result)
-    return result
+    return _result(folder, record, _by_round(entries, delta or 1e-5), prices, faults)
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], Any, list[dict[str, object]]]:
+def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig, list[dict[str, object]]]:
+    """Record, config and ledger rows of a finished run. Raises UserError where there is none."""
     if not (folder / CONFIG).exists():
         raise UserError(f"audit: {folder} is no run folder; it has no {CONFIG}")
     if not (folder / RECORD).exists():
@@ -143,19 +139,16 @@ def _result(
     privacy = record["privacy"]
     return {
         "folder": str(folder),
-        "checked": "budget: hash chain, record and config against the ledger, prices. The "
-                   "empirical part of the audit is not part of this version.",
         "claimed": {k: privacy[k] for k in ("unit", "adjacency", "trust", "epsilon", "delta",
                                             "noise_source", "reason")},
         "prices": prices,
         "releases": releases,
         "faults": faults,
-        "passed": not faults,
     }
 
 
-def tables(result: dict[str, Any]) -> list[Table | str]:
-    """For people: releases, prices, verdict."""
+def budget_tables(result: dict[str, Any]) -> list[Table | str]:
+    """For people: releases, prices, the claim."""
     releases = Table(title="releases")
     for column in ("round", "name", "event", "noise multiplier", "clip", "rate", "cohort",
                    "epsilon so far"):
@@ -173,9 +166,8 @@ def tables(result: dict[str, Any]) -> list[Table | str]:
     claim = result["claimed"]
     claimed = "none" if claim["epsilon"] is None else (
         f"epsilon {claim['epsilon']:.4g}, delta {claim['delta']:.3g}")
-    verdict = "passed" if result["passed"] else "FAILED: " + "; ".join(result["faults"])
     return [releases, prices, f"claimed: {claimed} ({claim['unit']} level, {claim['adjacency']}, "
-            f"trust {claim['trust']})", result["checked"], f"audit {verdict}"]
+            f"trust {claim['trust']})"]
 
 
 def _number(value: float | None) -> str:

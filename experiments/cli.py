@@ -260,20 +260,30 @@ def _share(text: str) -> float:
 @app.command()
 def audit(
     folder: Annotated[Path, typer.Argument(help="Run folder.")],
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Without the slow accountants for sampled rounds.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of everything.")] = False,
+    canaries: Annotated[int | None, typer.Option(help="Default 400; 1000 for many.")] = None,
+    audit_seed: Annotated[int | None, typer.Option(help="Repeats coins; default: random.")] = None,
+    full_protocol: Annotated[bool, typer.Option("--full-protocol", help="Canaries through real masks.")] = False,
+    parts: Annotated[str, typer.Option(help="With commas.")] = "budget,empirical,attacks",
+    sabotage_table: Annotated[Path | None, typer.Option(help="Break it; Markdown.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Check a run's budget: hash chain, record and config against it, independent prices."""
-    from experiments.audit import audit_run, tables
+    """Check a run's budget, audit its stack with canaries, attack every mode; resumable."""
+    from experiments.audit_run import Options, audit_run
+    from experiments.audit_tables import tables
+    from experiments.sabotage_table import write_table
 
-    result = audit_run(folder, quick)
+    console = _console()
+    if sabotage_table is not None:
+        return write_table(folder, sabotage_table, console.print)
+    result = audit_run(folder, Options(
+        quick=quick, canaries=canaries, seed=audit_seed, full_protocol=full_protocol,
+        parts=tuple(parts.split(","))), console.print)
     if json_:
         print(json.dumps(result))
     else:
         for table in tables(result):
-            _console().print(table, highlight=False)
+            console.print(table, highlight=False)
     if result["faults"]:
         raise UserError("audit: " + "; ".join(result["faults"]), PRIVACY_VIOLATION)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.errors import UserError
+from experiments.report_sections import sections
 from experiments.run import RANKS, RECORD, ROUNDS
 from privfedmm.evaluation import gains, paired_interval
 
@@ -116,6 +117,8 @@ def markdown(folders: list[Path], against: str, title: str) -> str:
         cells = [_spread([line["test"][k] for line in found]) for k in KEYS]
         lines.append(f"| *{name}* | | " + " | ".join(cells) + " | |" + (" |" if against else ""))
     lines += ["", FOOTNOTE, ""]
+    for section in sections(folders):
+        lines += [section, ""]
     return "\n".join(lines)
 
 

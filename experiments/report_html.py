@@ -21,6 +21,7 @@ from experiments.report import (
     read_record,
     rows,
 )
+from experiments.report_sections import sections
 from privfedmm.evaluation import paired_interval
 
 _STYLE = """
@@ -58,6 +59,7 @@ def page(folders: list[Path], against: str, title: str, scaling: list[Path]) -> 
             by_round, "Validation NDCG@50 by round, mean over seeds, of runs that were judged "
             "more than once. Private runs are judged after their last round alone.")]
     parts += ["<h2>Costs</h2>", _costs(runs), "<h2>Runs behind the figures</h2>", _sources(runs)]
+    parts += [f"<pre>{html.escape(text)}</pre>" for text in sections(folders)]
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"
             f"<style>{_STYLE}</style><body>" + "\n".join(parts) + "</body></html>\n")
 

@@ -169,9 +169,9 @@ def _once(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
 
 
 def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
-    if mechanism.noise.place == "local":
-        raise AuditError("cohort_miscounted cannot hurt local noise: it is on each upload before "
-                         "anybody counts")
+    if mechanism.noise.place != "central":
+        raise AuditError(f"cohort_miscounted cannot hurt {mechanism.noise.place} noise: it is in "
+                         "the uploads, and is counted as often as they are")
     return replace(stack, aggregator=_CountsTwice(stack.aggregator))
 
 
