@@ -263,7 +263,7 @@ def audit(
     quick: Annotated[bool, typer.Option("--quick", help="Less of everything.")] = False,
     canaries: Annotated[int | None, typer.Option(help="Default 400; 1000 for many.")] = None,
     audit_seed: Annotated[int | None, typer.Option(help="Repeats coins; default: random.")] = None,
-    full_protocol: Annotated[bool, typer.Option("--full-protocol", help="Canaries through real masks.")] = False,
+    full_protocol: Annotated[bool, typer.Option(help="Canaries through real masks.")] = False,
     parts: Annotated[str, typer.Option(help="With commas.")] = "budget,empirical,attacks",
     sabotage_table: Annotated[Path | None, typer.Option(help="Break it; Markdown.")] = None,
     json_: JsonOption = False,

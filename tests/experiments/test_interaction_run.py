@@ -53,17 +53,17 @@ def test_unit_interaction_holds_against_the_server(method: str, tmp_path: Path) 
     for words in ("interaction level", "9 Gaussian releases", "against the server: epsilon 8",
                   "interactions together"):
         assert words in " ".join(done.stderr.split())
-    done = cli("audit", str(out), "--json")
+    done = cli("audit", str(out), "--parts", "budget", "--json")
     assert done.returncode == 0, done.stderr
     prices = json.loads(done.stdout)["prices"]
     assert prices["pld"]["epsilon"] == pytest.approx(8.0, abs=1e-3)
     assert prices["prv"]["epsilon"] == pytest.approx(8.0, abs=2e-2)
     config = out / "config.toml"
     config.write_text(config.read_text().replace("epochs = 3\nbatch", "epochs = 2\nbatch"))
-    done = cli("audit", str(out))
+    done = cli("audit", str(out), "--parts", "budget")
     assert done.returncode == 3 and "3 noisy steps in the ledger, 2" in done.stderr
     config.write_text(config.read_text().replace('unit = "interaction"', 'unit = "user"'))
-    done = cli("audit", str(out))
+    done = cli("audit", str(out), "--parts", "budget")
     assert done.returncode == 3 and "protects one interaction" in " ".join(done.stderr.split())
 
 
@@ -81,11 +81,11 @@ def test_an_adaptive_run_shows_its_clip_norms_and_passes_its_audit(tmp_path: Pat
     assert len(set(told["clip_norms"])) == 8
     rows = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
     assert [row["clip_norm"] for row in rows] == told["clip_norms"]
-    assert cli("audit", str(out)).returncode == 0
+    assert cli("audit", str(out), "--parts", "budget").returncode == 0
     record = json.loads((out / "record.json").read_text())
     record["privacy"]["adaptive_clip"]["shares"][2] += 0.3
     (out / "record.json").write_text(json.dumps(record))
-    done = cli("audit", str(out))
+    done = cli("audit", str(out), "--parts", "budget")
     assert done.returncode == 3 and "follows from the released shares" in " ".join(
         done.stderr.split())
 
@@ -97,7 +97,7 @@ def test_an_adaptive_clip_without_noise(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     privacy = json.loads(done.stdout)["privacy"]
     assert privacy["epsilon"] is None and len(privacy["adaptive_clip"]["shares"]) == 3
-    assert cli("audit", str(out)).returncode == 0
+    assert cli("audit", str(out), "--parts", "budget").returncode == 0
 
 
 class Killed(Exception):

@@ -66,14 +66,14 @@ def test_record_and_statement_say_everything(finished: tuple[Path, dict[str, Any
 
 def test_audit_passes_and_writes_its_findings(finished: tuple[Path, dict[str, Any], str]) -> None:
     out = finished[0]
-    done = cli("audit", str(out), "--json")
+    done = cli("audit", str(out), "--parts", "budget", "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["passed"] and json.loads((out / "audit.json").read_text()) == result
     assert result["prices"]["pld"]["epsilon"] == pytest.approx(2.0, abs=1e-3)
     assert 2.0 < result["prices"]["rdp"]["epsilon"] < 2.3
     assert [r["epsilon_so_far"] for r in result["releases"]][-1] == pytest.approx(2.0, abs=1e-4)
-    shown = cli("audit", str(out))
+    shown = cli("audit", str(out), "--parts", "budget")
     assert shown.returncode == 0 and "audit passed" in shown.stderr
 
 
@@ -108,7 +108,7 @@ def test_audit_names_what_does_not_fit(
     file, change, sentence = FAULTS[fault]
     shutil.copytree(finished[0], tmp_path / "run")
     _edit(tmp_path / "run" / file, change)
-    done = cli("audit", str(tmp_path / "run"))
+    done = cli("audit", str(tmp_path / "run"), "--parts", "budget")
     assert done.returncode == 3
     assert sentence in " ".join(done.stderr.split())
 
@@ -166,7 +166,7 @@ def test_methods_trusts_and_samplings_run_and_pass_their_audit(
     assert (privacy["epsilon_vs_server"] is not None) == (event == "LocalGaussian")
     if "Sampled" in event:
         assert privacy["epsilon_if_participation_is_seen"] > privacy["epsilon"]
-    assert cli("audit", str(out), "--quick").returncode == 0
+    assert cli("audit", str(out), "--parts", "budget", "--quick").returncode == 0
 
 
 def test_infinite_epsilon_is_the_method_without_the_stack(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_infinite_epsilon_is_the_method_without_the_stack(tmp_path: Path) -> Non
                    *BARE, "--json", "--out", str(out))
         assert done.returncode == 0, done.stderr
         records.append(json.loads(done.stdout))
-        assert cli("audit", str(out)).returncode == 0
+        assert cli("audit", str(out), "--parts", "budget").returncode == 0
     assert records[0]["privacy"]["epsilon"] is None
     assert records[0]["privacy"]["releases"][0]["event"] == "NonPrivate"
     first, second = (r["metrics"]["test"]["ndcg@50"] for r in records)

@@ -89,7 +89,7 @@ def test_distributed_noise_holds_against_the_server(tmp_path: Path) -> None:
     assert entry["shares"] == 54 - 3 and entry["dims"] > 0
     statement = json.loads((tmp_path / "run" / "statement.json").read_text())
     assert "51 clients" in statement["trust_means"]
-    audited = cli("audit", str(tmp_path / "run"), "--json")
+    audited = cli("audit", str(tmp_path / "run"), "--parts", "budget", "--json")
     assert audited.returncode == 0, audited.stderr
     prices = json.loads(audited.stdout)["prices"]
     assert prices["rdp"]["epsilon"] == pytest.approx(2.0, abs=1e-3)
