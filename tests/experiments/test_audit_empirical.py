@@ -158,10 +158,13 @@ def test_what_has_no_empirical_audit_says_why(
 
 
 @pytest.mark.slow
-def test_twenty_honest_runs_of_epsilon_two() -> None:
-    """8 rounds of the backbone, 300 planted users, 400 canaries, everyone takes part.
+@pytest.mark.parametrize(("count", "outside"), [(400, 3), (1000, 0)])
+def test_twenty_honest_runs_of_epsilon_two(count: int, outside: int) -> None:
+    """8 rounds of the backbone, 300 planted users, everyone takes part.
 
-    Bounds of 95% above the claim: at most two; estimate within 0.6 to 1.5 of the claim.
+    Bounds of 95% above the claim: at most two. Mean estimate within 0.6 to 1.5 of the claim; of
+    single ones, whose deviation is 0.45 and 0.28, at most 3 and none are not. Seeds are fixed, and
+    so is the outcome.
     """
     run = config(users=300, dp__subspace_rank=0, algorithm__model__dim=32)
     made = claim(run, 300)
@@ -169,14 +172,15 @@ def test_twenty_honest_runs_of_epsilon_two() -> None:
     above, values = 0, []
     for seed in range(20):
         seeded = run.model_copy(update={"seed": seed})
-        found = judged(gather(seeded, planted_data(300), made, Canaries(seed=seed), quiet), made,
-                       0.05)
+        found = judged(gather(seeded, planted_data(300), made, Canaries(count=count, seed=seed),
+                              quiet), made, 0.05)
         assert found.estimate is not None
         above += bool(found.violations)
         values.append(found.estimate.value)
         bounds = {n: round(b, 3) for n, b in found.bounds.items()}
         print(f"seed {seed}: estimate {found.estimate.value:.3f}, bounds {bounds}")
-    print(f"above {above}, estimates {min(values):.3f} to {max(values):.3f}, "
+    print(f"{count} canaries: above {above}, estimates {min(values):.3f} to {max(values):.3f}, "
           f"mean {np.mean(values):.3f}")
     assert above <= 2
     assert 0.6 * 2 <= np.mean(values) <= 1.5 * 2
+    assert sum(not 0.6 * 2 <= value <= 1.5 * 2 for value in values) <= outside

@@ -1,0 +1,212 @@
+"""`privfedmm audit` end to end: three parts, resumed, refused, reported."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import protection
+from experiments.attack_matrix import mode_config
+from experiments.audit_run import AUDIT, PART, Options, audit_run
+from experiments.cli import main
+from experiments.config import resolve
+from experiments.errors import UserError
+from experiments.run import load_data
+from experiments.sabotage_table import HONEST, markdown, rate
+from privacy import PrivacyStack
+from privacy.audit import sabotage
+
+RUN = ("run", "--dataset", "planted:80", "--method", "backbone", "--dp-epsilon", "2", "--noise",
+       "simulation", "--set", "dp.subspace_rank=0", "--set", "algorithm.model.dim=8", "--set",
+       "baselines=[]")
+
+
+def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The entry point itself, in this process: a new one would spend its time on imports."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    argv, sys.argv = sys.argv, ["privfedmm", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.argv = argv
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("audited") / "run"
+    done = cli(*RUN, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def audited(run_folder: Path) -> tuple[Path, dict[str, Any], str]:
+    done = cli("audit", str(run_folder), "--quick", "--audit-seed", "5", "--json")
+    assert done.returncode == 0, done.stderr
+    return run_folder, json.loads(done.stdout), done.stderr
+
+
+def test_one_object_with_three_parts(audited: tuple[Path, dict[str, Any], str]) -> None:
+    folder, result, said = audited
+    assert json.loads((folder / AUDIT).read_text()) == result
+    assert not (folder / PART).exists()
+    assert result["passed"] and result["faults"] == [] and result["quick"]
+    empirical = result["empirical"]
+    assert empirical["passed"] and empirical["canaries"] == 200 and empirical["audit_seed"] == 5
+    assert empirical["claimed"] == pytest.approx(2.0, abs=1e-6)
+    assert empirical["bounds_verdict"]["mean_shift"] <= 2
+    assert {"auc", "tpr_at_1_percent_fpr", "estimate", "bounds_95", "notes"} <= empirical.keys()
+    assert list(result["attacks"]) == ["plain", "masked", "central"]
+    assert all(found["skipped"] is None for found in result["attacks"].values())
+    for words in ("budget", "empirical audit: round 8 of 8", "attacks: masked"):
+        assert words in said
+
+
+def test_what_is_finished_is_not_played_again(
+    audited: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    shutil.copytree(audited[0], tmp_path / "run")
+    folder, told = tmp_path / "run", []
+    options = Options(quick=True, seed=5)
+    again = audit_run(folder, options, told.append)
+    assert told == ["budget"]
+    assert again["attacks"] == audited[1]["attacks"]
+    # Cut off while the last mode was attacked, after a part file was begun.
+    kept = {name: again[name] for name in ("key", "audit_seed", "empirical", "attacks")}
+    gone = kept["attacks"].pop("central")
+    (folder / AUDIT).unlink()
+    (folder / PART).write_text(json.dumps(kept))
+    told.clear()
+    resumed = audit_run(folder, options, told.append)
+    assert told == ["budget", "attacks: central"]
+    assert not (folder / PART).exists()
+    assert resumed["attacks"]["central"]["cells"] == gone["cells"], "the same seed as before"
+    (folder / PART).write_text("{half a fi")
+    (folder / AUDIT).unlink()
+    told.clear()
+    audit_run(folder, replace(options, parts=("budget", "empirical")), told.append)
+    assert "empirical audit: round 1 of 8" in told and not any("attacks" in t for t in told)
+
+
+def test_a_changed_run_or_other_options_are_audited_anew(
+    audited: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    shutil.copytree(audited[0], tmp_path / "run")
+    told: list[str] = []
+    other = audit_run(tmp_path / "run", Options(quick=True, seed=6, parts=("empirical",)),
+                      told.append)
+    assert other["empirical"]["audit_seed"] == 6 and len(told) == 9
+    assert other["attacks"] == {}
+    record = tmp_path / "run" / "record.json"
+    changed = json.loads(record.read_text())
+    changed["privacy"]["epsilon"] = 1.0
+    record.write_text(json.dumps(changed))
+    done = cli("audit", str(tmp_path / "run"), "--quick", "--audit-seed", "5")
+    assert done.returncode == 3 and "overspent" in done.stderr
+    assert "the budget check failed" in " ".join(done.stderr.split())
+
+
+def test_a_broken_stack_ends_with_exit_code_3(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mechanism of the very run, with its noise halved behind the ledger's back."""
+    shutil.copytree(run_folder, tmp_path / "run")
+    build = protection.build
+
+    def broken(*arguments: Any, **named: Any) -> PrivacyStack:
+        return sabotage(build(*arguments, **named), "noise_off")
+
+    monkeypatch.setattr(protection, "build", broken)
+    done = cli("audit", str(tmp_path / "run"), "--parts", "empirical", "--audit-seed", "1")
+    assert done.returncode == 3
+    assert "leaks more than the claimed epsilon 2" in " ".join(done.stderr.split())
+    result = json.loads((tmp_path / "run" / AUDIT).read_text())
+    assert not result["passed"] and not result["empirical"]["passed"]
+    assert set(result["empirical"]["violations"]) >= {"one_run", "gaussian_one_run"}
+
+
+def test_a_run_without_a_claim_is_attacked_but_not_audited_empirically(tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    assert cli("run", "--dataset", "planted:60", "--rounds", "1", "--set", "baselines=[]",
+               "--out", out).returncode == 0
+    done = cli("audit", out, "--quick")
+    assert done.returncode == 0, done.stderr
+    assert "skipped, the run claims no epsilon" in " ".join(done.stderr.split())
+    result = json.loads((tmp_path / "run" / AUDIT).read_text())
+    cells = {c["attack"]: c for c in result["attacks"]["plain"]["cells"]}
+    assert cells["signed rows"]["f1"][0] > 0.95
+
+
+def test_changed_data_is_not_audited(run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    record = tmp_path / "run" / "record.json"
+    changed = json.loads(record.read_text())
+    changed["dataset"]["sha256"] = "0" * 64
+    record.write_text(json.dumps(changed))
+    result = audit_run(tmp_path / "run", Options(quick=True), lambda text: None)
+    assert result["empirical"] == {"skipped": "the data set has changed since the run"}
+    assert {m["skipped"] for m in result["attacks"].values()} == {
+        "the data set has changed since the run"}
+
+
+def test_options_out_of_range() -> None:
+    with pytest.raises(UserError, match="no part 'attack'"):
+        Options(parts=("attack",))
+    with pytest.raises(UserError, match="too few for any bound"):
+        Options(canaries=4)
+    with pytest.raises(UserError, match="0 or more"):
+        Options(seed=-1)
+
+
+def test_a_report_gains_the_audit_and_the_comparison(
+    audited: tuple[Path, dict[str, Any], str], tmp_path: Path
+) -> None:
+    shutil.copytree(audited[0], tmp_path / "runs" / "one")
+    comparison = {
+        "dataset": "planted", "method": "backbone", "seed": 0, "modes": {"plain": {
+            "metrics": {"test": {"ndcg@50": 0.1}}, "max_update_difference": 0.0,
+            "quantisation_bound": None, "bytes_up_per_client_round": 1024.0,
+            "bytes_down_per_client_round": 2048.0, "seconds": {"train": 1.0},
+            "leak": {"why_not": "none"}, "dropout": {}}}}
+    (tmp_path / "runs" / "compare.json").write_text(json.dumps(comparison))
+    page = tmp_path / "page.html"
+    done = cli("report", str(tmp_path / "runs"), "--out", str(tmp_path / "r.md"))
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "r.md").read_text()
+    for words in ("## Ways of summing: planted", "## Audit: one", "| plain | signed rows | upload",
+                  "| lower bound mean_shift |", "swapped item features: the method uses no item"):
+        assert words in text
+    assert cli("report", str(tmp_path / "runs"), "--html", str(page)).returncode == 0
+    assert "## Audit: one" in page.read_text()
+    (tmp_path / "runs" / "one" / AUDIT).write_text("{}")
+    done = cli("report", str(tmp_path / "runs"))
+    assert done.returncode == 2 and "audit the run again" in done.stderr
+
+
+def test_rates_of_faults_in_a_run_s_stack() -> None:
+    config = resolve(None, {"dataset": "planted:80", "method": "backbone", "dp.epsilon": 2.0,
+                            "dp.subspace_rank": 0, "dp.noise": "simulation",
+                            "algorithm.model.dim": 8, "rounds": 4})
+    data = load_data(config)
+    faults = (HONEST, "noise_off", "noise_per_client_once")
+    found = {fault: {place: rate(mode_config(config, place), data, fault, range(2))
+                     for place in ("central", "distributed", "local")} for fault in faults}
+    assert found["noise_off"]["central"].failed == 2
+    assert found[HONEST]["central"].failed == 0
+    assert found["noise_per_client_once"]["central"].refused
+    text = markdown(config, data, found, range(2))
+    assert "| noise_off | 2/2 (2/2), epsilon beyond 1000 |" in text
+    assert "seeds 0 to 1" in text and "- refused: noise_per_client_once" in text
