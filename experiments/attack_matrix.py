@@ -206,7 +206,7 @@ def _rounding(played: Mode, own: np.ndarray, width: int) -> float:
 
     Stochastic rounding has a deviation of half a step at most a value; floats lose their last bits.
     """
-    mechanism = played.stack(SimulationSource(0)).mechanism
+    mechanism = played.summing.mechanism
     if mechanism is None or mechanism.quantise is None or played.table is None:
         return 1e-5 * float(np.abs(own).max())
     step = mechanism.quantise.step / mechanism.clip.weights[played.table.name]

@@ -39,26 +39,31 @@ class Seen:
 
 @dataclass(frozen=True)
 class Mode:
-    """A configuration for clients 0..users-1 of the data, ready to be played."""
+    """A configuration for clients 0..users-1 of the data, ready to be played.
+
+    summing: its stack with the sums of secure aggregation made without masks, the same bit for bit.
+    """
 
     config: RunConfig
     data: Dataset
     users: int
     planned: protection.Plan
     algorithm: Algorithm
+    summing: PrivacyStack
 
     @classmethod
     def of(cls, config: RunConfig, data: Dataset, users: int) -> Mode:
         """Raises UserError for settings that do not fit."""
         planned = protection.plan(config, users, data.num_items)
-        return cls(config, data, users, planned, build_algorithm(config, data, planned))
+        algorithm = build_algorithm(config, data, planned)
+        summing = protection.build(ring(config), planned, algorithm, users, Ledger(), None)
+        return cls(config, data, users, planned, algorithm, summing)
 
-    def stack(self, source: SimulationSource, transcript: Watcher | None = None) -> PrivacyStack:
-        """The mode's stack with a new ledger; sums without masks where nobody watches them."""
-        config = self.config if transcript is not None else ring(self.config)
-        built = protection.build(config, self.planned, self.algorithm, self.users, Ledger(), None,
-                                 transcript)
-        return replace(built, source=source)
+    def protocol(self, source: SimulationSource, transcript: Watcher) -> PrivacyStack:
+        """The mode's stack with everything really made, and every message told."""
+        return replace(protection.build(
+            self.config, self.planned, self.algorithm, self.users, Ledger(), None, transcript),
+            source=source)
 
     @property
     def table(self) -> Release | None:
@@ -72,7 +77,7 @@ def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blo
     Raises UserError or RoundAborted where the mode cannot be played.
     """
     algorithm, transcript = mode.algorithm, Watcher()
-    stack = mode.stack(source, transcript)
+    stack = mode.protocol(source, transcript)
     names = tuple(r.name for r in stack.releases)
     plain = Observed(stack.aggregator, watched, names)
     hidden = stack.aggregator.hides_clients
@@ -169,7 +174,7 @@ def expanded(mechanism: Mechanism | None, name: str, rows: Tensor) -> Tensor:
 def own_tables(mode: Mode, blocks: Blocks, targets: np.ndarray) -> np.ndarray:
     """What each target's upload adds to the released table, without noise: [k, items, width]."""
     assert mode.table is not None
-    mechanism, name = mode.stack(SimulationSource(0)).mechanism, mode.table.name
+    mechanism, name = mode.summing.mechanism, mode.table.name
     out: dict[int, np.ndarray] = {}
     for ids, uploads in blocks:
         places = np.flatnonzero(np.isin(ids, targets))
@@ -193,7 +198,7 @@ def released(mode: Mode, blocks: Blocks, absent: int, source: SimulationSource) 
     aggregation are made without masks, which changes no bit of them.
     """
     assert mode.table is not None
-    stack = mode.stack(source)
+    stack = replace(mode.summing, ledger=Ledger(), source=source)
     cohort: Cohort = stack.draw(mode.users, 0)
     gate = stack.open(cohort)
     for ids, uploads in blocks:
