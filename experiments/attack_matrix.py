@@ -143,7 +143,8 @@ def _cells(
             for name, attack in ((TOUCHED, touched_rows), (SIGNED, signed_rows),
                                  (GEOMETRY, row_geometry)):
                 out.append(cell(name, "upload", attack(seen.tables, truth), stays))
-        out += _from_sums(played, blocks, truth, scale, seed, cell, stays, there)
+        if played.table.kind == "sum":
+            out += _from_sums(played, blocks, truth, scale, seed, cell, stays, there)
     group = None if mode == "central" else _group_attack(seen)
     if group is not None:
         out.append(cell(GROUP, "upload", group, stays))
