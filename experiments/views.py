@@ -46,12 +46,13 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
 
     Raises RoundAborted where too many vanish.
     """
-    transcript = _Watcher(watched)
+    transcript = _Watcher()
     session = Session.start(config, data, None, transcript)
     plain = _Observed(session.stack.aggregator, watched)
     hidden = session.stack.aggregator.hides_clients
     stack = session.stack if hidden or not watched else replace(session.stack, aggregator=plain)
     cohort = stack.draw(data.num_users, 0)
+    transcript.chosen.update(cohort.ids[:watched].tolist())
     started = time.perf_counter()
     plan = session.algorithm.plan(session.state)
     sums, costs = Simulator().gather(session.algorithm, plan, session.clients, cohort, stack)
@@ -88,11 +89,11 @@ def _offset(config: RunConfig, active: list[Release], table: Release) -> int:
 
 
 class _Watcher(Transcript):
-    """Keeps the masked vectors of the first clients, and of all others the sizes alone."""
+    """Keeps the masked vectors of chosen clients, and of all others the sizes alone."""
 
-    def __init__(self, clients: int) -> None:
+    def __init__(self) -> None:
         super().__init__(keep_bodies=False)
-        self._clients = clients
+        self.chosen: set[int] = set()
         self._vectors: dict[int, np.ndarray] = {}
         self._counts: dict[str, list[int]] = {}
 
@@ -100,8 +101,7 @@ class _Watcher(Transcript):
         tally = self._counts.setdefault(message.kind, [0, 0])
         tally[0] += 1
         tally[1] += message.nbytes()
-        if (message.kind == MASKED and message.receiver == SERVER
-                and len(self._vectors) < self._clients):
+        if message.kind == MASKED and message.receiver == SERVER and message.sender in self.chosen:
             self._vectors[message.sender] = vector_of(message.body).view(np.int32)
 
     def seen(self, ids: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
