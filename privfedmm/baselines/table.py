@@ -31,7 +31,7 @@ class Baseline:
 def _modality(*names: str) -> Candidates:
     def candidates(data: Dataset, seed: int) -> Iterable[tuple[str, Scorer]]:
         chosen = {n: x for n, x in data.features.items() if not names or n in names}
-        yield "", public_features(data.train, chosen)
+        yield "", public_features(data.train, chosen, data.present)
 
     return candidates
 
@@ -48,7 +48,8 @@ BASELINES: dict[str, Baseline] = {
     "public_image": Baseline(_modality("image"), "nothing leaves the device", True),
     "popularity_profile": Baseline(
         lambda d, seed: (
-            (f"weight {w}", popularity_profile(d.train, d.num_items, d.features, w))
+            (f"weight {w}", popularity_profile(
+                d.train, d.num_items, d.features, w, d.present))
             for w in _PROFILE_WEIGHTS
         ),
         "item counts in the clear", True,

@@ -39,7 +39,9 @@ class Server:
             if not settings.fusion.feature_rank and inputs:
                 group_dim = int(next(iter(inputs.values())).shape[1])
             self.fusion = Fusion(
-                settings.fusion, settings.groups.groups, inputs, group_dim, backbone.width, seed
+                settings.fusion, settings.groups.groups, inputs, group_dim, backbone.width, seed,
+                features.fusion_present(),
+                None if features.cold is None else torch.from_numpy(features.cold),
             )
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
