@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -64,7 +65,7 @@ def text_contents(table: pd.DataFrame, columns: list[str], chosen: bool) -> list
             out.append(Content(None, 0, str, f"item {item} has no text: {', '.join(columns)} "
                                              "of items.csv are empty"))
         else:
-            out.append(Content(content_key(text.encode()), len(text), lambda text=text: text))
+            out.append(Content(content_key(text.encode()), len(text), partial(str, text)))
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from privfedmm.data.content import item_texts, picture_contents, text_columns, t
 from privfedmm.data.raw import Raw
 from privfedmm.data.types import DataError
 from privfedmm.encoders import (
+    Content,
     Encoded,
     Encoder,
     EncoderError,
@@ -67,7 +69,7 @@ def encode_raw(raw: Raw, how: Encoding) -> Raw:
     return out
 
 
-def _run(modality: str, encoder: Encoder, contents: list, how: Encoding) -> Encoded:
+def _run(modality: str, encoder: Encoder, contents: list[Content], how: Encoding) -> Encoded:
     s = how.settings
     return encode_all(encoder, contents, how.cache, s.batch_size, s.allow_missing,
                       lambda line: how.report(f"{modality}: {line}"))
@@ -96,7 +98,5 @@ def _clean(items: pd.DataFrame) -> pd.DataFrame:
 
 def pinned(features: dict[str, np.ndarray]) -> dict[str, str]:
     """SHA-256 of each feature matrix: what a run is pinned to."""
-    import hashlib
-
     return {name: hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
             for name, x in sorted(features.items())}

@@ -117,7 +117,8 @@ def content_hash(
     features: dict[str, np.ndarray],
     present: dict[str, np.ndarray] | None = None,
 ) -> str:
-    """SHA-256 over ids, split, features and what is missing: two equal hashes are the same experiment's data."""
+    """SHA-256 over ids, split, features and what is missing: two equal hashes are the same
+    experiment's data."""
     digest = hashlib.sha256()
     digest.update("\n".join([*users.tolist(), "", *items.tolist()]).encode())
     for array in (train.indptr, train.indices, held["validation"], held["test"]):

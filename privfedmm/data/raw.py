@@ -21,8 +21,8 @@ class Raw:
     frame: columns user, item (str), line (int, as in the file), time (number or absent), split
     (train, validation, test or absent), in file order. items: metadata indexed by item id (str).
     features: modality -> (item ids in row order, matrix). present: modality -> bool for the same
-    rows, only where some are missing. pictures: the folder or zip of them. given_test: user -> item where the
-    layout names it.
+    rows, only where some are missing. pictures: the folder or zip of them.
+    given_test: user -> item where the layout names it.
     """
 
     name: str

@@ -82,7 +82,8 @@ class Preparation:
             # Beyond the edges PIL fills with black, as the processors of transformers do.
             image = image.crop((left, top, left + self.crop[1], top + self.crop[0]))
         pixels = np.asarray(image, dtype=np.float32) * self.scale
-        normal = (pixels - np.float32(self.mean)) / np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        normal = (pixels - mean) / std
         return np.asarray(normal.transpose(2, 0, 1), dtype=np.float32)
 
 

@@ -214,6 +214,11 @@ class Fusion:
         with torch.no_grad():
             return self.network().expand_as(target).clone(), float(loss.detach())
 
+    def tables(self) -> Tensor:
+        """The fused tables as they are now, [groups, items, dim], without gradient."""
+        with torch.no_grad():
+            return self.network()
+
     def state_dict(self) -> dict[str, Any]:
         """Parameters and optimiser state, for a checkpoint."""
         return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}

@@ -44,6 +44,19 @@ class Server:
                 None if features.cold is None else torch.from_numpy(features.cold),
             )
 
+    def with_cold(self, state: ServerState, table: Tensor, group: int) -> Tensor:
+        """A group's item table [items, width] with fused rows for the items nobody has trained.
+
+        Before fusion, or without, a cold row is what features and smoothing made of it, and stays.
+        """
+        cold = self._features.cold
+        if cold is None or self.fusion is None or state.preference is None:
+            return table
+        rows = torch.from_numpy(cold)
+        table = table.clone()
+        table[rows] = self.fusion.tables()[group][rows]
+        return table
+
     def step(self, state: ServerState, totals: Totals) -> ServerState:
         """The next state."""
         reference = self._settings.groups.grouping == "reference"
