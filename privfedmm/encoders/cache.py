@@ -35,7 +35,7 @@ class FeatureCache:
 
     def _read(self, shard: Path) -> None:
         try:
-            with np.load(shard, allow_pickle=False) as saved:
+            with shard.open("rb") as file, np.load(file, allow_pickle=False) as saved:
                 keys, rows = saved["keys"].tolist(), saved["rows"]
                 whole = _checksum(keys, rows) == str(saved["sha256"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

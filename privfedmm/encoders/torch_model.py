@@ -55,13 +55,15 @@ def load_model(folder: Path, where: Place) -> Any:
     Raises EncoderError where transformers cannot read it.
     """
     import transformers
+    from safetensors import SafetensorError
 
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
         model = transformers.AutoModel.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, dtype=where.dtype)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError,
+            SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise EncoderError(f"{folder} cannot be read as a transformers model ({first}); "
                            "copy it again or choose another") from error
