@@ -95,6 +95,9 @@ def principal(
         values, vectors = np.linalg.eigh(centred.T @ centred)
         order = np.argsort(values)[::-1][:rank]
         components = centred @ vectors[:, order]
+    if present is not None:
+        # Rounding must not give a direction to an item that has nothing.
+        components[~present.reshape(len(matrix), -1).any(1)] = 0
     largest = np.abs(components).argmax(0)
     signs = np.sign(components[largest, np.arange(components.shape[1])])
     return np.asarray(components * np.where(signs == 0, 1, signs), dtype=np.float32)

@@ -110,7 +110,8 @@ def initial_items(
     table[:, :dim] = torch.from_numpy(rows)
     if s.item_init == "features" and features.joined is not None:
         start = features.principal(dim)
-        table[:, : start.shape[1]] = start * (s.item_init_std / float(start.std()))
+        if spread := float(start.std()):  # 0 where no two items have features that differ
+            table[:, : start.shape[1]] = start * (s.item_init_std / spread)
     return table
 
 

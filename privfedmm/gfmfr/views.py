@@ -81,7 +81,7 @@ class FeatureViews:
             mask = self._present.get(name)
             part = principal(unit_rows(matrix, mask), self._rank, mask)
             spread = part.std() if mask is None else part[mask].std()
-            out[name] = torch.from_numpy(part / spread)
+            out[name] = torch.from_numpy(part / (spread or 1.0))  # 0: one item alone has it
         return out
 
     def fusion_present(self) -> dict[str, Tensor]:
