@@ -77,7 +77,7 @@ def test_second_start_encodes_nothing_and_a_change_only_itself(raw: Path) -> Non
     assert said == []
     picture(99).save(raw / "images" / "i3.jpg")
     changed = read(raw, said)
-    assert [line for line in said if "to encode" in line][0].startswith("image: 1 to encode")
+    assert next(line for line in said if "to encode" in line).startswith("image: 1 to encode")
     same = (changed.features["image"] == first.features["image"]).all(axis=1)
     assert np.flatnonzero(~same).tolist() == [list(first.item_ids).index("i3")]
     np.testing.assert_array_equal(changed.features["text"], first.features["text"])

@@ -96,7 +96,7 @@ def test_raw_folder_runs_and_encode_goes_ahead(
     (folder / "items.csv").write_text("item_id,title\n" + "\n".join(items) + "\n", "utf-8")
     flags = {"dataset": str(folder), "k_core": 0, "rounds": 2, "encoders.text_model": "hashing",
              "baselines": ["random"]}
-    with pytest.raises(UserError, match="item i2 has no text.*--allow-missing"):
+    with pytest.raises(UserError, match=r"item i2 has no text.*--allow-missing"):
         runs.start(resolve(None, flags), tmp_path / "run", lambda row: None)
     with pytest.raises(UserError, match="item i2 has no text"):
         encode_folder(folder, {"text_model": "hashing"}, False, lambda line: None)

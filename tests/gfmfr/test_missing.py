@@ -89,8 +89,8 @@ def test_fusion_reads_the_mask_and_not_the_row(module: str) -> None:
 
 def test_without_masks_the_network_is_as_it_was() -> None:
     features = {"text": torch.ones(4, 3)}
-    names = {n for n, _ in Fusion(FusionSettings(), 2, features, 3, 4, 0).network.named_parameters()}
-    assert not [name for name in names if "absent" in name]
+    network = Fusion(FusionSettings(), 2, features, 3, 4, 0).network
+    assert not [name for name, _ in network.named_parameters() if "absent" in name]
 
 
 def test_cold_targets_do_not_move_the_fusion() -> None:
