@@ -50,8 +50,7 @@ def _console() -> Console:
     return Console(stderr=True)
 
 
-def _reporter() -> Report:
-    console = _console()
+def _reporter(console: Console) -> Report:
     return lambda line: console.print(f"encode {line}", highlight=False, soft_wrap=True)
 
 
@@ -138,7 +137,7 @@ def run(
         with RunProgress(console, resolved.rounds) as progress:
             record = resumable(
                 lambda: runs.start(
-                    resolved, folder, progress, progress.announce, _reporter()), folder)
+                    resolved, folder, progress, progress.announce, _reporter(console)), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:
@@ -216,7 +215,7 @@ def data_encode(
     set_threads(threads)
     given = {"text_model": text_model, "image_model": image_model, "batch_size": batch_size,
              "device": device, "allow_missing": allow_missing}
-    result = encode_folder(folder, given, download, _reporter())
+    result = encode_folder(folder, given, download, _reporter(_console()))
     if json_:
         print(json.dumps(result))
     else:

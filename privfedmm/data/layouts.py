@@ -72,7 +72,7 @@ def _ours(folder: Path) -> Raw:
         raise DataError(f"{path.name} line {row['line']}: item {row['item']} is not in items.csv; "
                         "add it there or delete the line")
     ids = items.index.to_numpy().astype(str)
-    masks = {f: presence(f, len(items)) for f in feature_files}
+    masks = {f: presence(f) for f in feature_files}
     features = {
         f.name.removesuffix("_feat.npy"): (ids, feature_matrix(f, len(items), mask))
         for f, mask in masks.items()
@@ -151,8 +151,12 @@ def _by_row_number(
     frame = interactions(table, path, columns, _SPLITS)
     ids = frame["item"].unique()
     features: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    present: dict[str, np.ndarray] = {}
     for file in sorted(folder.glob(f"*{suffix}")):
-        matrix = feature_matrix(file, None)
+        mask = presence(file)
+        matrix = feature_matrix(file, None, mask)
+        if mask is not None:
+            present[file.name.removesuffix(suffix)] = mask
         for other, (names, _) in features.items():
             if len(names) != len(matrix):
                 raise DataError(f"{file.name} has {len(matrix)} rows but {other}{suffix} has "
@@ -165,7 +169,7 @@ def _by_row_number(
                             f"{file.name}, which has {len(matrix)} rows; item ids must be row "
                             "numbers from 0")
         features[file.name.removesuffix(suffix)] = (names, matrix)
-    return Raw(name, path.name, frame, pd.DataFrame(index=pd.Index(ids)), features)
+    return Raw(name, path.name, frame, pd.DataFrame(index=pd.Index(ids)), features, present)
 
 
 def _mmrec(folder: Path) -> Raw:

@@ -151,22 +151,26 @@ def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> p
     return table.set_index(key)
 
 
-def presence(path: Path, rows: int) -> np.ndarray | None:
-    """MODALITY_mask.npy beside MODALITY_feat.npy: [rows] bool, which items have the modality.
+def presence(path: Path) -> np.ndarray | None:
+    """MODALITY_mask.npy beside a feature file: [rows] bool, which items have the modality.
 
     None without such a file. Raises DataError for another shape or kind.
     """
-    path = path.with_name(path.name.replace("_feat.npy", "_mask.npy"))
+    path = _mask_file(path)
     if not path.exists():
         return None
     try:
         mask = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path.name} is not a .npy array: {error}") from error
-    if mask.dtype != np.bool_ or mask.shape != (rows,):
-        raise DataError(f"{path.name} must hold one true or false (bool) an item, {rows} of them; "
+    if mask.dtype != np.bool_ or mask.ndim != 1:
+        raise DataError(f"{path.name} must hold one true or false (bool) an item; "
                         f"it has shape {mask.shape} and type {mask.dtype}")
     return np.asarray(mask)
+
+
+def _mask_file(path: Path) -> Path:
+    return path.with_name(path.name.rpartition("_")[0] + "_mask.npy")
 
 
 def feature_matrix(
@@ -187,6 +191,9 @@ def feature_matrix(
     if rows is not None and len(matrix) != rows:
         raise DataError(f"{path.name} has {len(matrix)} rows but there are {rows} items; "
                         "give one row an item, in the order of the item table")
+    if present is not None and len(present) != len(matrix):
+        raise DataError(f"{_mask_file(path).name} has {len(present)} values but {path.name} has "
+                        f"{len(matrix)} rows; give one value a row")
     with np.errstate(over="ignore"):
         single = matrix.astype(np.float32)
     if present is not None:
@@ -196,5 +203,5 @@ def feature_matrix(
         row = int(np.flatnonzero(bad)[0])
         raise DataError(f"{path.name} row {row} (counted from 0) holds NaN, infinity or a number "
                         "too large for 32 bits; replace it, drop the item, or mark it missing in "
-                        f"{path.name.replace('_feat', '_mask')}")
+                        f"{_mask_file(path).name}")
     return single

@@ -37,7 +37,7 @@ def _load(folder: Path, two: bool, pooling: str, max_tokens: int, place: Place) 
     model = load_model(folder, place)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         raise EncoderError(f"{folder} has no tokenizer that transformers can read; copy the whole "
                            "model folder, or name a text model") from error
     length = min(max_tokens, int(tokenizer.model_max_length), _positions(model.config))

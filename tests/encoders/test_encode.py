@@ -226,6 +226,22 @@ def test_mask_file_marks_missing_rows(raw: Path) -> None:
     np.save(raw / "audio_mask.npy", mask.astype(np.float32))
     with pytest.raises(DataError, match="one true or false"):
         read(raw)
+    np.save(raw / "audio_mask.npy", mask[:-1])
+    with pytest.raises(DataError, match="has 11 values but audio_feat"):
+        read(raw)
     np.save(raw / "audio_mask.npy", np.zeros(ITEMS, dtype=bool))
     with pytest.raises(DataError, match="no item that is left has audio"):
         read(raw)
+
+
+def test_masks_serve_layouts_by_row_number_too(tmp_path: Path) -> None:
+    folder = tmp_path / "gfmfr"
+    folder.mkdir()
+    rows = [f"{u},{(u + k) % ITEMS}" for u in range(USERS) for k in range(6)]
+    (folder / "inter.csv").write_text("userID,itemID\n" + "\n".join(rows) + "\n", "utf-8")
+    mask = np.arange(ITEMS) != 5
+    matrix = np.where(mask[:, None], 1.0, np.nan) * np.arange(1, ITEMS + 1)[:, None]
+    np.save(folder / "image_features.npy", matrix)
+    np.save(folder / "image_mask.npy", mask)
+    data = read(folder)
+    assert data.item_ids[~data.present["image"]].tolist() == ["5"]
