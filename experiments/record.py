@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score
 from experiments.config import RunConfig
 from experiments.files import finite
 from experiments.session import Session
-from privfedmm.baselines.simple import random_scores
+from privfedmm.baselines import simple
 from privfedmm.data import Dataset, pinned
 from privfedmm.evaluation import (
     EvalProtocol,
@@ -127,7 +127,7 @@ def cold_section(session: Session, data: Dataset) -> dict[str, Any] | None:
     if data.cold is None or data.cold_target is None:
         return None
     ranks, seed = session.best_ranks["test_cold"], session.config.seed
-    chance = cold_ranks(random_scores(data.num_items, seed), data.cold, data.cold_target)
+    chance = cold_ranks(simple.random_scores(data.num_items, seed), data.cold, data.cold_target)
     have = ranks > 0
     mean, low, high = paired_interval(
         gains(ranks[have], 50)[None], gains(chance[have], 50)[None], seed)
