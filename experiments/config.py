@@ -65,6 +65,8 @@ class RunConfig(Settings):
     series: str = ""  # names the curve over epsilon that the run is a point of
     max_users: Annotated[int, Field(ge=0)] = 0  # a random part of the users; 0: all
     cold_items: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of items held out of training
+    # Share of items that lose each modality, at random: to measure what absence costs.
+    drop_features: Annotated[float, Field(ge=0, lt=1)] = 0.0
     encoders: EncoderSettings = EncoderSettings()  # for a folder without feature files
     method: Method = "gfmfr"
     mode: Literal["default", "reference"] = "default"

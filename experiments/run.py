@@ -22,6 +22,7 @@ from privfedmm.data import (
     DataError,
     Dataset,
     Encoding,
+    drop_features,
     feature_cache,
     hold_out_items,
     load,
@@ -49,9 +50,11 @@ def load_data(config: RunConfig, report: Report = silent) -> Dataset:
         how = Encoding(config.encoders, feature_cache(), report)
         data = load(config.dataset, k_core=config.k_core, seed=config.split_seed,
                     max_users=config.max_users, encoding=how)
-        if not config.cold_items:
-            return data
-        return hold_out_items(data, config.cold_items, config.split_seed)
+        if config.drop_features:
+            data = drop_features(data, config.drop_features, config.split_seed)
+        if config.cold_items:
+            data = hold_out_items(data, config.cold_items, config.split_seed)
+        return data
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
 

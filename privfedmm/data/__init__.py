@@ -9,6 +9,7 @@ from privfedmm.data.cold import hold_out_items
 from privfedmm.data.encoded import Encoding, encode_raw, pinned, silent
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
+from privfedmm.data.missing import drop_features
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k, is_cached
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.prepare import content_hash, prepare, some_users
@@ -27,6 +28,7 @@ __all__ = [
     "Truth",
     "available",
     "default_cache",
+    "drop_features",
     "encode_raw",
     "feature_cache",
     "fetch_ml100k",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from privfedmm.baselines import baseline_metrics
-from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
+from privfedmm.data import DATA_SEED, DataError, Dataset, PlantedShape, drop_features, planted
 from privfedmm.evaluation import EvalProtocol, evaluate
 from privfedmm.features import Neighbours, joined, joined_present, principal, unit_rows
 from privfedmm.federation import Simulator, run_round
@@ -17,14 +17,6 @@ from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, FusionSettings
-
-
-def without(data: Dataset, rate: float, seed: int = 1) -> Dataset:
-    """The data with each modality of each item dropped at random; rows of nothing hold 0."""
-    rng = np.random.default_rng(seed)
-    present = {n: rng.random(data.num_items) >= rate for n in data.features}
-    features = {n: np.where(present[n][:, None], x, 0) for n, x in data.features.items()}
-    return replace(data, features=features, present=present)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +113,7 @@ def play(data: Dataset, rounds: int = 8) -> tuple[GFMFR, float]:
 @pytest.mark.parametrize("rate", [0.3, 0.7, 0.97])
 def test_training_and_baselines_stay_finite(data: Dataset, rate: float) -> None:
     """`evaluate` refuses NaN; at 97% whole users know nothing but items without features."""
-    sparse = without(data, rate)
+    sparse = drop_features(data, rate, 1)
     algorithm, accuracy = play(sparse)
     assert accuracy > 0
     assert algorithm.server.fusion is not None
@@ -135,3 +127,15 @@ def test_one_modality_of_another_kind_trains(data: Dataset) -> None:
     audio = replace(data, features={"audio": data.features["image"]},
                     present={"audio": np.arange(data.num_items) % 4 > 0})
     assert play(audio, 3)[1] > 0
+
+
+def test_dropping_is_seeded_and_as_frequent_as_asked(data: Dataset) -> None:
+    """80 items, two modalities: the count is binomial, 5 standard deviations wide."""
+    one, two = drop_features(data, 0.4, 3), drop_features(data, 0.4, 3)
+    assert one.sha256 == two.sha256 != data.sha256 != drop_features(data, 0.4, 4).sha256
+    for name, mask in one.present.items():
+        assert abs((~mask).sum() - 32) < 5 * (80 * 0.4 * 0.6) ** 0.5
+        assert not one.features[name][~mask].any()
+        assert (one.features[name][mask] == data.features[name][mask]).all()
+    with pytest.raises(DataError, match="no item would be left"):
+        drop_features(data, 0.9999, 0)
