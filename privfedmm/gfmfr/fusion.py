@@ -9,6 +9,7 @@ by a softmax of the mean softmax.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -220,8 +221,9 @@ class Fusion:
             return self.network()
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters and optimiser state, for a checkpoint."""
-        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        """Copies of parameters and optimiser state, for a checkpoint: training goes on in place."""
+        return copy.deepcopy(
+            {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""

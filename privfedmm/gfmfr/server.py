@@ -47,14 +47,15 @@ class Server:
     def with_cold(self, state: ServerState, table: Tensor, group: int) -> Tensor:
         """A group's item table [items, width] with fused rows for the items nobody has trained.
 
-        Before fusion, or without, a cold row is what features and smoothing made of it, and stays.
+        A cold row is the mean of the fused row and of what features and smoothing have made of the
+        item: two guesses from content that err apart. Before fusion, or without, the second alone.
         """
         cold = self._features.cold
         if cold is None or self.fusion is None or state.preference is None:
             return table
         rows = torch.from_numpy(cold)
         table = table.clone()
-        table[rows] = self.fusion.tables()[group][rows]
+        table[rows] = (table[rows] + self.fusion.tables()[group][rows]) / 2
         return table
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:

@@ -95,6 +95,16 @@ def test_cold_targets_do_not_move_the_fusion() -> None:
     assert torch.equal(one.fit(target)[0], two.fit(other)[0])
 
 
+def test_a_saved_fusion_does_not_go_on_training() -> None:
+    fusion = Fusion(FusionSettings(), 2, {}, 3, 4, seed=0)
+    target = torch.ones(2, 5, 4)
+    before, _ = fusion.fit(target)
+    saved = fusion.state_dict()
+    fusion.fit(-target)
+    fusion.load_state_dict(saved)
+    assert torch.equal(fusion.tables().expand_as(target), before)
+
+
 def play(data: Dataset, rounds: int = 8) -> tuple[GFMFR, float]:
     from experiments.config import resolve
     from experiments.session import Session
