@@ -73,7 +73,7 @@ class GroupSettings(Settings):
 
     grouping: Literal["private", "reference", "none"] = "private"
     groups: Annotated[int, Field(ge=1)] = 5
-    signal: Literal["profile", "user_vector"] = "profile"
+    signal: Literal["profile", "user_vector"] = "profile"  # without features: user_vector
     min_size: Annotated[int, Field(ge=1)] = 5
     settle_rounds: Annotated[int, Field(ge=1)] = 10  # rounds in which private centroids move
     start_round: Annotated[int, Field(ge=0)] = 5  # group tables and teacher are used from here

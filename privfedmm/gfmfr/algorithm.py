@@ -226,10 +226,9 @@ class GFMFR:
     def _signal(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
         if plan.centroids is None:
             return None
-        if self.settings.groups.signal == "user_vector":
+        if self.settings.groups.signal == "user_vector" or self._features.profile is None:
             user = clients.user[torch.from_numpy(ids)]
             return user / user.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        assert self._features.profile is not None
         return profile(self._train, ids, self._features.profile)
 
     def _uploads(

@@ -139,6 +139,11 @@ def test_one_modality_of_another_kind_trains(data: Dataset) -> None:
     assert play(audio, 3)[1] > 0
 
 
+def test_without_any_modality_groups_go_by_user_vectors(data: Dataset) -> None:
+    algorithm, accuracy = play(replace(data, features={}), 8)
+    assert accuracy > 0 and algorithm.signal_dim == AlgorithmSettings().model.dim
+
+
 def test_dropping_is_seeded_and_as_frequent_as_asked(data: Dataset) -> None:
     """80 items, two modalities: the count is binomial, 5 standard deviations wide."""
     one, two = drop_features(data, 0.4, 3), drop_features(data, 0.4, 3)
