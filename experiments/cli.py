@@ -18,6 +18,7 @@ from experiments.errors import PRIVACY_VIOLATION, UserError
 from experiments.interrupts import resumable
 from experiments.progress import RunProgress, summary
 from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
+from privfedmm.encoders import Report
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -38,8 +39,19 @@ SetOption = Annotated[
 ]
 
 
+AllowMissingOption = Annotated[
+    bool | None,
+    typer.Option("--allow-missing", help="Go on without texts and pictures that are not there "
+                 "or cannot be read; the record counts them."),
+]
+
+
 def _console() -> Console:
     return Console(stderr=True)
+
+
+def _reporter(console: Console) -> Report:
+    return lambda line: console.print(f"encode {line}", highlight=False, soft_wrap=True)
 
 
 def _overrides(pairs: list[str] | None) -> dict[str, Any]:
@@ -76,6 +88,12 @@ def run(
     group_statistics: Annotated[
         str | None, typer.Option(help="plain, masked or encrypted; default: as --aggregation.")
     ] = None,
+    cold_items: Annotated[
+        float | None, typer.Option(help="Share of items held out of training, judged apart.")
+    ] = None,
+    text_model: Annotated[str | None, typer.Option(help="For raw texts: see data encode.")] = None,
+    image_model: Annotated[str | None, typer.Option(help="For raw pictures: likewise.")] = None,
+    allow_missing: AllowMissingOption = None,
     dp_epsilon: Annotated[
         float | None, typer.Option(help="Budget of the whole run; inf: clip without noise.")
     ] = None,
@@ -105,6 +123,8 @@ def run(
         "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
+        "cold_items": cold_items, "encoders.text_model": text_model,
+        "encoders.image_model": image_model, "encoders.allow_missing": allow_missing,
         "label": label, "algorithm.modalities": _modalities(modalities), **_overrides(settings),
     }
     if resume is not None:
@@ -123,7 +143,8 @@ def run(
         )
         with RunProgress(console, resolved.rounds) as progress:
             record = resumable(
-                lambda: runs.start(resolved, folder, progress, progress.announce), folder)
+                lambda: runs.start(
+                    resolved, folder, progress, progress.announce, _reporter(console)), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:
@@ -255,6 +276,61 @@ def _share(text: str) -> float:
     if not 0 <= share < 0.45:
         raise UserError(f"--dropouts: {share:g} must be at least 0 and below 0.45")
     return share
+
+
+@data_app.command("encode")
+def data_encode(
+    folder: Annotated[Path, typer.Argument(help="Folder with items.csv and images/ or a zip.")],
+    text_model: Annotated[
+        str | None, typer.Option(help="minilm, hashing, none, a model folder or a hub name.")
+    ] = None,
+    image_model: Annotated[
+        str | None,
+        typer.Option(help="efficientnet-lite0, histogram, none, a model folder or a hub name."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Items a batch.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
+    allow_missing: AllowMissingOption = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a hub name that is not on this machine.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+    json_: JsonOption = False,
+) -> None:
+    """Encode texts and pictures into the feature cache, where a run finds them."""
+    from experiments.encode import encode_folder
+    from experiments.record import set_threads
+
+    set_threads(threads)
+    given = {"text_model": text_model, "image_model": image_model, "batch_size": batch_size,
+             "device": device, "allow_missing": allow_missing}
+    result = encode_folder(folder, given, download, _reporter(_console()))
+    if json_:
+        print(json.dumps(result))
+    else:
+        for key, value in result.items():
+            print(f"{key:12} {value}")
+
+
+@app.command()
+def recommend(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    user: Annotated[str, typer.Option(help="A user id of the data.")],
+    top: Annotated[int, typer.Option(help="How many items.")] = 10,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="What each score is the sum of, by modality.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Titles with scores for a user, from a run's best model."""
+    from experiments.recommend import recommend as find
+    from experiments.recommend import table
+
+    result = find(folder, user, top, explain)
+    if json_:
+        print(json.dumps(result))
+    else:
+        Console().print(table(result), highlight=False)
 
 
 @app.command()
