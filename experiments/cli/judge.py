@@ -1,0 +1,134 @@
+"""`privfedmm compare`, `audit`, `sweep` and `report`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments.cli.common import (
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    errors,
+    overrides,
+)
+from experiments.config import resolve
+from experiments.errors import PRIVACY_VIOLATION, UserError
+
+
+def compare(
+    config: ConfigOption = None,
+    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
+    dp_epsilon: Annotated[float | None, typer.Option(help="Budget, as for run.")] = None,
+    modes: Annotated[
+        str, typer.Option(help="Ways of summing, with commas.")] = "plain,masked,encrypted",
+    dropouts: Annotated[
+        str, typer.Option(help="Shares of clients that vanish, with commas.")] = "0,0.1,0.3",
+    settings: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default under runs/.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """The same run under several ways of summing: metrics, bytes, seconds, dropouts, leaks."""
+    from experiments.compare import compare as comparison
+    from experiments.compare import markdown as section
+
+    console = errors()
+    flags: dict[str, Any] = {
+        "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
+        "dp.epsilon": dp_epsilon, "baselines": [], **overrides(settings),
+    }
+    resolved = resolve(config, flags)
+    folder = out or Path("runs") / (
+        f"compare-{Path(resolved.dataset).name}-seed{resolved.seed}-"
+        f"{time.strftime('%Y%m%d-%H%M%S')}")
+    shares = [share(text) for text in dropouts.split(",") if text]
+    result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
+                        lambda text: console.print(text, highlight=False))
+    if json_:
+        print(json.dumps({**result, "folder": str(folder)}))
+    else:
+        print(section(result))
+
+
+def share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError as error:
+        raise UserError(f"--dropouts: {text!r} is not a number; write 0,0.1,0.3") from error
+    if not 0 <= share < 0.45:
+        raise UserError(f"--dropouts: {share:g} must be at least 0 and below 0.45")
+    return share
+
+
+def audit(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Without the slow accountants for sampled rounds.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Check a run's budget: hash chain, record and config against it, independent prices."""
+    from experiments.audit import audit_run, tables
+
+    result = audit_run(folder, quick)
+    if json_:
+        print(json.dumps(result))
+    else:
+        for table in tables(result):
+            errors().print(table, highlight=False)
+    if result["faults"]:
+        raise UserError("audit: " + "; ".join(result["faults"]), PRIVACY_VIOLATION)
+
+
+def sweep(
+    file: Annotated[Path, typer.Argument(help="TOML with [base], [[variants]] and seeds.")],
+    out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
+    dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+) -> None:
+    """Run every variant at every epsilon with every seed; what is finished is not run again."""
+    from experiments.sweep import run_sweep
+
+    console = errors()
+    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
+              processes)
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.")],
+    out: Annotated[Path | None, typer.Option(help="Markdown file; default: print.")] = None,
+    against: Annotated[
+        str, typer.Option(help="Label, or curve over epsilon, that the others are compared with.")
+    ] = "",
+    title: Annotated[str, typer.Option()] = "Results",
+    html: Annotated[
+        Path | None, typer.Option(help="Self-contained page with curves, costs and sources.")
+    ] = None,
+    scaling: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folders of runs of other sizes, for the figure over users (--html)."),
+    ] = None,
+) -> None:
+    """Tables and curves from run records: means over seeds, baselines, paired intervals."""
+    from experiments.report import markdown
+
+    if html is not None:
+        from experiments.report_html import page
+
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(page(folders, against, title, scaling or []), encoding="utf-8")
+    if out is None and html is not None:
+        return
+    text = markdown(folders, against, title)
+    if out is None:
+        print(text)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
