@@ -115,6 +115,9 @@ def report(
         list[Path] | None,
         typer.Option(help="Folders of runs of other sizes, for the figure over users (--html)."),
     ] = None,
+    gallery: Annotated[
+        int, typer.Option(min=0, help="Users whose items are shown, with pictures (--html).")
+    ] = 0,
 ) -> None:
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
     from experiments.report import markdown
@@ -123,7 +126,7 @@ def report(
         from experiments.report_html import page
 
         html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(folders, against, title, scaling or []), encoding="utf-8")
+        html.write_text(page(folders, against, title, scaling or [], gallery), encoding="utf-8")
     if out is None and html is not None:
         return
     text = markdown(folders, against, title)

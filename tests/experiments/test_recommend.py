@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from experiments import run as runs
@@ -17,6 +18,7 @@ from experiments.config import resolve
 from experiments.encode import encode_folder
 from experiments.errors import UserError
 from experiments.recommend import recommend
+from experiments.report_html import page
 from experiments.session import Session
 from privfedmm.data import load
 
@@ -116,3 +118,27 @@ def test_raw_folder_runs_and_encode_goes_ahead(
         "item_id,title\n" + "\n".join(items).replace("Title 5", "Other") + "\n", "utf-8")
     with pytest.raises(UserError, match="have changed since the run"):
         recommend(tmp_path / "run", "u1", 3, explain=False)
+
+
+def test_a_gallery_shows_the_runs_own_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVFEDMM_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "shop"
+    (folder / "images").mkdir(parents=True)
+    rows = [f"u{u},i{(u + k) % 12},{k}" for u in range(10) for k in range(6)]
+    (folder / "interactions.csv").write_text(
+        "user_id,item_id,timestamp\n" + "\n".join(rows) + "\n", "utf-8")
+    (folder / "items.csv").write_text(
+        "item_id,title\n" + "\n".join(f"i{i},<b>{i}" for i in range(12)) + "\n", "utf-8")
+    for item in range(12):
+        Image.new("RGB", (300, 200), (20 * item, 90, 200)).save(folder / "images" / f"i{item}.jpg")
+    flags = {"dataset": str(folder), "k_core": 0, "rounds": 2, "encoders.text_model": "hashing",
+             "encoders.image_model": "histogram", "baselines": ["random"]}
+    runs.start(resolve(None, flags), tmp_path / "run", lambda row: None)
+    html = page([tmp_path / "run"], "", "Shop", [], 2)
+    # Two users, each with four training items and eight recommended ones of what is left.
+    assert html.count("class=card") == html.count("data:image/jpeg;base64,") == 2 * (4 + 8)
+    assert "&lt;b&gt;" in html and "<b>" not in html
+    assert "no privacy claim covers it" in html
+    assert "class=shelf" not in page([tmp_path / "run"], "", "Shop", [])
