@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from experiments.errors import UserError
+from privfedmm.encoders import EncoderSettings
 from privfedmm.settings import (
     PRIVATE_ROUNDS,
     AlgorithmSettings,
@@ -87,6 +88,10 @@ class RunConfig(Settings):
     label: str = ""  # names the run in tables
     series: str = ""  # names the curve over epsilon that the run is a point of
     max_users: Annotated[int, Field(ge=0)] = 0  # a random part of the users; 0: all
+    cold_items: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of items held out of training
+    # Share of items that lose each modality, at random: to measure what absence costs.
+    drop_features: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    encoders: EncoderSettings = EncoderSettings()  # for a folder without feature files
     method: Method = "gfmfr"
     mode: Literal["default", "reference"] = "default"
     rounds: Annotated[int, Field(ge=1)] = 50

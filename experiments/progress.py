@@ -71,6 +71,15 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     for name, line in record["baselines"].items():
         table.add_row(name, *(f"{line['test'][k]:.4f}" for k in KEYS))
     console.print(table)
+    if record["cold_items"]:
+        cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
+        console.print(
+            f"{record['cold_items']['items']} cold items, ranked among themselves: ndcg@50 "
+            f"{cold['ndcg@50']:.4f}, above random by {gain['mean']:.4f} "
+            f"[{gain['low']:.4f}, {gain['high']:.4f}]", highlight=False)
+    if data["missing"]:
+        lacks = ", ".join(f"{name} {count}" for name, count in data["missing"].items())
+        console.print(f"items that lack a modality: {lacks}", highlight=False)
     groups = record["groups"]
     if groups:
         text = f"groups: sizes {groups['sizes']}"

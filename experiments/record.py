@@ -17,8 +17,15 @@ from sklearn.metrics import adjusted_rand_score
 from experiments.config import RunConfig
 from experiments.files import finite
 from experiments.session import Session
-from privfedmm.data import Dataset
-from privfedmm.evaluation import EvalProtocol, metrics_from_ranks
+from privfedmm.baselines import simple
+from privfedmm.data import Dataset, pinned
+from privfedmm.evaluation import (
+    EvalProtocol,
+    cold_ranks,
+    gains,
+    metrics_from_ranks,
+    paired_interval,
+)
 from privfedmm.gfmfr.algorithm import GFMFR
 
 _PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
@@ -39,6 +46,8 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
         "sha256": data.sha256,
         "modalities": {n: int(x.shape[1]) for n, x in sorted(data.features.items())},
         "feature_notes": data.feature_notes,
+        "feature_sha256": pinned(data.features),
+        "missing": data.missing,
         "k_core": data.protocol.k_core,
     }
 
@@ -119,6 +128,25 @@ def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
     return out
 
 
+def cold_section(session: Session, data: Dataset) -> dict[str, Any] | None:
+    """How cold items were ranked, and by how much better than at random. None without any."""
+    if data.cold is None or data.cold_target is None:
+        return None
+    ranks, seed = session.best_ranks["test_cold"], session.config.seed
+    chance = cold_ranks(simple.random_scores(data.num_items, seed), data.cold, data.cold_target)
+    have = ranks > 0
+    mean, low, high = paired_interval(
+        gains(ranks[have], 50)[None], gains(chance[have], 50)[None], seed)
+    return {
+        "items": int(data.cold.sum()),
+        "users_with_target": int(have.sum()),
+        "candidates": "all cold items",
+        "target": "the user's cold test item, else validation, else a random cold training item",
+        "ndcg@50_above_random": {"mean": mean, "low": low, "high": high,
+                                 "interval": "95%, bootstrap over users"},
+    }
+
+
 def environment_section(config: RunConfig) -> dict[str, Any]:
     """Versions and machine, as far as they can change a number."""
     return {
@@ -170,6 +198,7 @@ def build(
             **{name: metrics_from_ranks(r) for name, r in session.best_ranks.items()}, **fresh,
         },
         "baselines": baselines,
+        "cold_items": cold_section(session, data),
         "groups": groups_section(session, data),
         "privacy": privacy_section(session),
         "costs": {

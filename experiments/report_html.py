@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.gallery import gallery
 from experiments.report import (
     FOOTNOTE,
     KEYS,
@@ -31,13 +32,19 @@ table{border-collapse:collapse;font-size:.82rem;margin:.6rem 0;display:block;ove
 td,th{border-bottom:1px solid #d5dae0;padding:.25rem .6rem;text-align:left;white-space:nowrap}
 th{background:#f3f5f7}figure{margin:1rem 0}figcaption{font-size:.85rem;color:#4a525c}
 svg{max-width:100%;height:auto}small{color:#4a525c}
+.shelf{display:flex;gap:.6rem;overflow-x:auto}.card{margin:0;width:7rem;font-size:.75rem}
 """
 # Colours that remain apart for the colour-blind (Okabe and Ito).
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
-def page(folders: list[Path], against: str, title: str, scaling: list[Path]) -> str:
-    """HTML with inline SVG, nothing loaded from anywhere. Raises UserError as the table does."""
+def page(
+    folders: list[Path], against: str, title: str, scaling: list[Path], gallery_users: int = 0
+) -> str:
+    """HTML with inline SVG, nothing loaded from anywhere. Raises UserError as the table does.
+
+    gallery_users: how many users' items are shown, from the first run; 0: none.
+    """
     runs = Runs.read(folders)
     runs.check(against)
     parts = [f"<h1>{html.escape(title)}</h1>"]
@@ -58,6 +65,9 @@ def page(folders: list[Path], against: str, title: str, scaling: list[Path]) -> 
         parts += ["<h2>Accuracy against rounds</h2>", _figure(
             by_round, "Validation NDCG@50 by round, mean over seeds, of runs that were judged "
             "more than once. Private runs are judged after their last round alone.")]
+    if gallery_users:
+        first = next(iter(find_runs(folders).values()))
+        parts.append(gallery(first[min(first)], gallery_users))
     parts += ["<h2>Costs</h2>", _costs(runs), "<h2>Runs behind the figures</h2>", _sources(runs)]
     parts += [f"<pre>{html.escape(text)}</pre>" for text in sections(folders)]
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>"

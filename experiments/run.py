@@ -18,8 +18,24 @@ from experiments.protection import overspent
 from experiments.session import Session
 from privacy import BudgetError, RoundAborted, UploadError
 from privfedmm.baselines import baseline_metrics
-from privfedmm.data import DataError, Dataset, load
-from privfedmm.evaluation import EvalProtocol, ScoreError, evaluate
+from privfedmm.data import (
+    DataError,
+    Dataset,
+    Encoding,
+    drop_features,
+    feature_cache,
+    hold_out_items,
+    load,
+    silent,
+)
+from privfedmm.encoders import Report
+from privfedmm.evaluation import (
+    EvalProtocol,
+    ScoreError,
+    cold_ranks,
+    evaluate,
+    metrics_from_ranks,
+)
 from privfedmm.federation import Simulator, run_round
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
@@ -28,27 +44,34 @@ Listener = Callable[[dict[str, Any]], None]
 Announce = Callable[[list[str]], None]
 
 
-def load_data(config: RunConfig) -> Dataset:
-    """The data of a config. Raises UserError for faults in it."""
+def load_data(config: RunConfig, report: Report = silent) -> Dataset:
+    """The data of a config, encoded where it is raw. Raises UserError for faults in it."""
     try:
-        return load(config.dataset, k_core=config.k_core, seed=config.split_seed,
-                    max_users=config.max_users)
+        how = Encoding(config.encoders, feature_cache(), report)
+        data = load(config.dataset, k_core=config.k_core, seed=config.split_seed,
+                    max_users=config.max_users, encoding=how)
+        if config.drop_features:
+            data = drop_features(data, config.drop_features, config.split_seed)
+        if config.cold_items:
+            data = hold_out_items(data, config.cold_items, config.split_seed)
+        return data
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
 
 
 def start(
-    config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None
+    config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
+    report: Report = silent,
 ) -> dict[str, Any]:
     """A new run in folder `out`, which must be absent or empty; its record.
 
-    announce: told what the run promises, before its first round.
+    announce: told what the run promises, before its first round. report: told of encoding.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
                         f"that run with --resume {out}")
     records.set_threads(config.threads)
-    data = load_data(config)
+    data = load_data(config, report)
     session = Session.start(config, data, out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, to_toml(config))
@@ -150,9 +173,11 @@ def _judge(
 
     targets = {"validation": data.validation, "test": data.test}
     result = evaluate(score, data.train, targets, protocol)
-    validation = result.metrics["validation"]
+    validation = metrics_from_ranks(result.ranks["validation"])
     if session.best.better(validation["ndcg@50"], number):
-        session.best_ranks = result.ranks
+        session.best_ranks = dict(result.ranks)
+        if data.cold is not None and data.cold_target is not None:
+            session.best_ranks["test_cold"] = cold_ranks(score, data.cold, data.cold_target)
         session.best_model = session.algorithm.to_saved(session.state, session.clients)
     return {"validation": validation, "best": session.best.round == number}
 

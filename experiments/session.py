@@ -50,7 +50,8 @@ def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) 
             noise = planned.noise_stddev(config.dp, data.num_users) if config.dp else 0.0
             statistics = config.statistics.model_copy(update={"groups": planned.groups})
             method = GroupStatistics(
-                statistics, data.train, PublicItems(chosen, data.num_items, statistics),
+                statistics, data.train,
+                PublicItems(chosen, data.num_items, statistics, data.present),
                 config.seed, noise, data.train_age)
             if config.rounds < method.rounds:
                 raise UserError(f"rounds: method {config.method} makes its releases in "
@@ -62,8 +63,9 @@ def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) 
                 config.rounds, config.seed, device,
                 rank=config.dp.subspace_rank if config.dp and chosen else 0)
         return GFMFR(
-            settings, data.train, FeatureViews(chosen, data.num_items, settings), config.rounds,
-            config.seed, federated=config.method != "local",
+            settings, data.train,
+            FeatureViews(chosen, data.num_items, settings, data.present, data.cold),
+            config.rounds, config.seed, federated=config.method != "local",
         )
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -85,6 +85,28 @@ def evaluate(
     return Evaluation(ranks)
 
 
+def cold_ranks(
+    score: Scorer, cold: np.ndarray, target: np.ndarray, block: int = 512
+) -> np.ndarray:
+    """Rank of each user's cold target among the cold items [items] bool: [users], 0 without one.
+
+    Among cold items alone: against warm ones, whether a model knows that items are new would
+    decide, not whether it knows which of them. Ties count against the target.
+    Raises ScoreError for NaN or infinite scores.
+    """
+    ranks = np.zeros(len(target), dtype=np.int32)
+    for start in range(0, len(target), block):
+        users = np.arange(start, min(start + block, len(target)))
+        scores = np.asarray(score(users), dtype=np.float32)[:, cold]
+        if not np.isfinite(scores).all():
+            raise ScoreError("the model gave a cold item a score that is NaN or infinite; "
+                             "training has diverged: lower the learning rates")
+        place = np.maximum(np.cumsum(cold)[np.maximum(target[users], 0)] - 1, 0)
+        own = scores[np.arange(len(users)), place][:, None]
+        ranks[users] = np.where(target[users] >= 0, (scores >= own).sum(1), 0)
+    return ranks
+
+
 def _full_ranks(
     scores: np.ndarray, users: np.ndarray, train: Rows, targets: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:

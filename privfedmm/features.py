@@ -28,25 +28,71 @@ def select(
     return {name: features[name] for name in modalities}
 
 
-def unit_rows(matrix: np.ndarray) -> np.ndarray:
-    """Centred over items, then every row scaled to norm 1 (rows without signal stay 0)."""
-    centred = matrix - matrix.mean(0)
+Present = Mapping[str, np.ndarray]  # modality -> [items] bool; absent name: every item has it
+
+
+def _centred(matrix: np.ndarray, present: np.ndarray | None) -> np.ndarray:
+    """Minus the mean over the items that have the modality; the others' rows are 0, the mean.
+
+    present: [items] or [items, F] bool, or None where nothing is missing.
+    """
+    if present is None:
+        return matrix - matrix.mean(0)
+    here = present if present.ndim == 2 else present[:, None]
+    mean = np.where(here, matrix, 0).sum(0) / np.maximum(here.sum(0), 1)
+    return np.asarray(np.where(here, matrix - mean, 0), dtype=matrix.dtype)
+
+
+def with_masks(
+    features: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Features, and beside each modality that some items lack the mask of those that have it."""
+    return {**features, **{f"{name} present": mask for name, mask in present.items()}}
+
+
+def unit_rows(matrix: np.ndarray, present: np.ndarray | None = None) -> np.ndarray:
+    """Centred over items, then every row scaled to norm 1 (rows without signal stay 0).
+
+    present [items]: rows that are missing count in no mean and are 0: like nothing, unlike nothing.
+    """
+    centred = _centred(matrix, present)
     norm = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.where(norm > 1e-9, norm, 1.0), dtype=np.float32)
 
 
-def joined(features: Mapping[str, np.ndarray], image_weight: float) -> np.ndarray:
+def joined(
+    features: Mapping[str, np.ndarray], image_weight: float, present: Present | None = None
+) -> np.ndarray:
     """All modalities side by side [items, sum F]; image columns weigh `image_weight`."""
     parts = [
-        unit_rows(matrix) * (image_weight if name == "image" else 1.0)
+        unit_rows(matrix, (present or {}).get(name)) * (image_weight if name == "image" else 1.0)
         for name, matrix in sorted(features.items())
     ]
     return np.concatenate(parts, axis=1)
 
 
-def principal(matrix: np.ndarray, rank: int) -> np.ndarray:
-    """The first `rank` principal components [items, rank] float32, signs fixed."""
-    centred = (matrix - matrix.mean(0)).astype(np.float64)
+def joined_present(
+    features: Mapping[str, np.ndarray], present: Present | None
+) -> np.ndarray | None:
+    """Which values of `joined` are there: [items, sum F] bool; None where nothing is missing."""
+    if not any(name in features for name in present or {}):
+        return None
+    assert present is not None
+    parts = [
+        np.broadcast_to(present.get(name, np.ones(len(matrix), dtype=bool))[:, None], matrix.shape)
+        for name, matrix in sorted(features.items())
+    ]
+    return np.concatenate(parts, axis=1)
+
+
+def principal(
+    matrix: np.ndarray, rank: int, present: np.ndarray | None = None
+) -> np.ndarray:
+    """The first `rank` principal components [items, rank] float32, signs fixed.
+
+    present: [items] or [items, F] bool; what is missing counts as the mean of what is there.
+    """
+    centred = _centred(matrix, present).astype(np.float64)
     # Through the smaller Gram matrix: items are few, features can be many, or the other way round.
     if centred.shape[0] <= centred.shape[1]:
         values, vectors = np.linalg.eigh(centred @ centred.T)
@@ -56,27 +102,39 @@ def principal(matrix: np.ndarray, rank: int) -> np.ndarray:
         values, vectors = np.linalg.eigh(centred.T @ centred)
         order = np.argsort(values)[::-1][:rank]
         components = centred @ vectors[:, order]
+    if present is not None:
+        # Rounding must not give a direction to an item that has nothing.
+        components[~present.reshape(len(matrix), -1).any(1)] = 0
     largest = np.abs(components).argmax(0)
     signs = np.sign(components[largest, np.arange(components.shape[1])])
     return np.asarray(components * np.where(signs == 0, 1, signs), dtype=np.float32)
 
 
 class Neighbours:
-    """For each item its nearest others: index [items, count] and weights that sum to 1."""
+    """For each item its nearest others: index [items, count] and weights that sum to 1.
+
+    An item whose row is 0 has no features: it is nobody's neighbour, and its own weights are 0.
+    """
 
     def __init__(self, matrix: np.ndarray, count: int, temperature: float) -> None:
         norm = np.linalg.norm(matrix, axis=1, keepdims=True)
         unit = torch.from_numpy((matrix / np.where(norm > 1e-9, norm, 1.0)).astype(np.float32))
         items = len(unit)
+        absent = torch.from_numpy(norm[:, 0] <= 1e-9)
         index, weight = [], []
         for start in range(0, items, 1024):
             block = unit[start : start + 1024] @ unit.T
             # An item is not its own neighbour.
             block[torch.arange(len(block)), start + torch.arange(len(block))] = -torch.inf
+            if bool(absent.any()):
+                block[:, absent] = -torch.inf
             best, where = block.topk(min(count, items - 1), dim=1)
             index.append(where)
             weight.append(torch.softmax(best / temperature, dim=1))
         self.index, self.weight = torch.cat(index), torch.cat(weight)
+        if bool(absent.any()):
+            self.weight[absent] = 0
+            self.weight = torch.nan_to_num(self.weight)  # where no other item has features
 
     def mean(self, table: Tensor) -> Tensor:
         """Weighted mean of each item's neighbours' rows: table [items, width] -> the same."""

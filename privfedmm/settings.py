@@ -73,9 +73,9 @@ class GroupSettings(Settings):
 
     grouping: Literal["private", "reference", "none"] = "private"
     groups: Annotated[int, Field(ge=1)] = 5
-    signal: Literal["profile", "user_vector"] = "profile"
     geometry: Literal["angle", "distance"] = "angle"  # of signals and centroids
     min_size: Annotated[int, Field(ge=1)] = 5  # beyond what the noise on a count may bring
+    signal: Literal["profile", "user_vector"] = "profile"  # without features: user_vector
     settle_rounds: Annotated[int, Field(ge=1)] = 10  # rounds in which private centroids move
     start_round: Annotated[int, Field(ge=0)] = 5  # group tables and teacher are used from here
     adapter: NonNegative = 0.5  # step of a group's own item table, relative to the shared one

@@ -9,7 +9,7 @@ import numpy as np
 from privfedmm.baselines.matrix import matrix
 from privfedmm.data.types import Rows
 from privfedmm.evaluation import Scorer
-from privfedmm.features import unit_rows
+from privfedmm.features import Present, unit_rows
 from privfedmm.streams import uniform
 
 
@@ -37,12 +37,15 @@ def popularity(train: Rows, num_items: int) -> Scorer:
     return score
 
 
-def public_features(train: Rows, features: Mapping[str, np.ndarray]) -> Scorer:
+def public_features(
+    train: Rows, features: Mapping[str, np.ndarray], present: Present | None = None
+) -> Scorer:
     """Cosine of an item with the mean of the user's items, standardised a user, mean over
-    modalities. Everything happens on the device. Raises ValueError without features."""
+    modalities. Everything happens on the device. present: as in privfedmm.features. Raises
+    ValueError without features."""
     if not features:
         raise ValueError("public_features needs at least one modality")
-    unit = {name: unit_rows(matrix) for name, matrix in features.items()}
+    unit = {n: unit_rows(matrix, (present or {}).get(n)) for n, matrix in features.items()}
 
     def score(users: np.ndarray) -> np.ndarray:
         return np.asarray(
@@ -54,7 +57,11 @@ def public_features(train: Rows, features: Mapping[str, np.ndarray]) -> Scorer:
 
 
 def popularity_profile(
-    train: Rows, num_items: int, features: Mapping[str, np.ndarray], weight: float
+    train: Rows,
+    num_items: int,
+    features: Mapping[str, np.ndarray],
+    weight: float,
+    present: Present | None = None,
 ) -> Scorer:
     """log(1 + count) + weight x the profile score: popularity tilted on the device.
 
@@ -62,7 +69,7 @@ def popularity_profile(
     """
     log_counts = np.log1p(item_counts(train, num_items))
     profile = public_features(
-        train, {"text": features["text"]} if "text" in features else features
+        train, {"text": features["text"]} if "text" in features else features, present
     )
 
     def score(users: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials
 from privfedmm.baselines.simple import (
     popularity,
@@ -13,7 +15,13 @@ from privfedmm.baselines.simple import (
     random_scores,
 )
 from privfedmm.data.types import Dataset
-from privfedmm.evaluation import TARGETS, EvalProtocol, Scorer, evaluate
+from privfedmm.evaluation import (
+    EvalProtocol,
+    Scorer,
+    cold_ranks,
+    evaluate,
+    metrics_from_ranks,
+)
 
 Candidates = Callable[[Dataset, int], Iterable[tuple[str, Scorer]]]
 _PROFILE_WEIGHTS = (0.1, 0.3, 1.0)
@@ -31,7 +39,7 @@ class Baseline:
 def _modality(*names: str) -> Candidates:
     def candidates(data: Dataset, seed: int) -> Iterable[tuple[str, Scorer]]:
         chosen = {n: x for n, x in data.features.items() if not names or n in names}
-        yield "", public_features(data.train, chosen)
+        yield "", public_features(data.train, chosen, data.present)
 
     return candidates
 
@@ -48,7 +56,8 @@ BASELINES: dict[str, Baseline] = {
     "public_image": Baseline(_modality("image"), "nothing leaves the device", True),
     "popularity_profile": Baseline(
         lambda d, seed: (
-            (f"weight {w}", popularity_profile(d.train, d.num_items, d.features, w))
+            (f"weight {w}", popularity_profile(
+                d.train, d.num_items, d.features, w, d.present))
             for w in _PROFILE_WEIGHTS
         ),
         "item counts in the clear", True,
@@ -88,12 +97,21 @@ def baseline_metrics(
         if baseline.needs_features and (not data.features or lacks):
             continue
         tried = [
-            (setting, evaluate(score, data.train, targets, protocol).metrics)
+            (setting, _judged(score, data, targets, protocol))
             for setting, score in baseline.candidates(data, seed)
         ]
         setting, metrics = max(tried, key=lambda pair: pair[1]["validation"]["ndcg@50"])
-        out[name] = {t: metrics[t] for t in TARGETS}
+        out[name] = dict(metrics)
         out[name]["server_sees"] = baseline.sees
         if setting:
             out[name]["chosen_on_validation"] = setting
     return out
+
+
+def _judged(
+    score: Scorer, data: Dataset, targets: dict[str, np.ndarray], protocol: EvalProtocol
+) -> dict[str, dict[str, float]]:
+    metrics = evaluate(score, data.train, targets, protocol).metrics
+    if data.cold is not None and data.cold_target is not None:
+        metrics["test_cold"] = metrics_from_ranks(cold_ranks(score, data.cold, data.cold_target))
+    return metrics

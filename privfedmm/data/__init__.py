@@ -5,28 +5,39 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from privfedmm.data.cold import hold_out_items
+from privfedmm.data.encoded import Encoding, encode_raw, pinned, silent
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
+from privfedmm.data.missing import drop_features
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k, is_cached
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.prepare import content_hash, prepare, some_users
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
+from privfedmm.encoders import EncoderSettings
 
 __all__ = [
     "DATA_SEED",
     "LICENCE_TERMS",
     "DataError",
     "Dataset",
+    "Encoding",
     "PlantedShape",
     "Protocol",
     "Rows",
     "Truth",
     "available",
     "default_cache",
+    "drop_features",
+    "encode_raw",
+    "feature_cache",
     "fetch_ml100k",
+    "hold_out_items",
     "load",
+    "pinned",
     "planted",
     "planted_images",
+    "silent",
 ]
 
 _TEXT_RANK = 64
@@ -41,10 +52,24 @@ def available() -> dict[str, str]:
     }
 
 
+def feature_cache(cache: Path | None = None) -> Path:
+    """Where encoded features are kept."""
+    return (cache or default_cache()) / "features"
+
+
 def load(
-    source: str, *, k_core: int, seed: int, cache: Path | None = None, max_users: int = 0
+    source: str,
+    *,
+    k_core: int,
+    seed: int,
+    cache: Path | None = None,
+    max_users: int = 0,
+    encoding: Encoding | None = None,
 ) -> Dataset:
     """A data set by name or folder; seed serves only splits that the data leaves open.
+
+    A folder with texts or pictures but no feature file is encoded first, by default settings where
+    `encoding` says nothing else.
 
     max_users: keep a random part of the users of a folder, drawn before the k-core filter; 0: all.
     Raises DataError with a sentence that says what is wrong and what to do.
@@ -62,7 +87,8 @@ def load(
         if max_users:
             raise DataError("max_users: not for ml-100k, whose users are few; use a folder")
         return _ml100k((cache or default_cache()) / "ml-100k", k_core, seed)
-    raw = read_folder(Path(source))
+    how = encoding or Encoding(EncoderSettings(), feature_cache(cache))
+    raw = encode_raw(read_folder(Path(source)), how)
     return prepare(some_users(raw, max_users, seed) if max_users else raw, k_core, seed)
 
 

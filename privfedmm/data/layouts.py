@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from privfedmm.data.raw import Raw, feature_matrix, interactions, item_table, read_table
+from privfedmm.data.raw import (
+    Raw,
+    feature_matrix,
+    interactions,
+    item_table,
+    presence,
+    read_table,
+)
 from privfedmm.data.types import DataError
 
 _OURS = ("interactions.csv", "interactions.csv.gz")
@@ -52,7 +59,8 @@ def _ours(folder: Path) -> Raw:
     items_path = folder / "items.csv"
     feature_files = sorted(folder.glob("*_feat.npy"))
     if items_path.exists():
-        items = item_table(items_path, ",", "item_id")
+        # Where texts are to be encoded, a fault in one of them is that item's alone.
+        items = item_table(items_path, ",", "item_id", lenient=not feature_files)
     elif feature_files:
         raise DataError(f"{folder.name} has {feature_files[0].name} but no items.csv, which says "
                         "whose row is whose; add items.csv with a column item_id")
@@ -64,11 +72,17 @@ def _ours(folder: Path) -> Raw:
         raise DataError(f"{path.name} line {row['line']}: item {row['item']} is not in items.csv; "
                         "add it there or delete the line")
     ids = items.index.to_numpy().astype(str)
+    masks = {f: presence(f) for f in feature_files}
     features = {
-        f.name.removesuffix("_feat.npy"): (ids, feature_matrix(f, len(items)))
-        for f in feature_files
+        f.name.removesuffix("_feat.npy"): (ids, feature_matrix(f, len(items), mask))
+        for f, mask in masks.items()
     }
     raw = Raw(folder.name, path.name, frame, items, features)
+    raw.present = {
+        f.name.removesuffix("_feat.npy"): mask for f, mask in masks.items() if mask is not None}
+    if items_path.exists():
+        places = (folder / "images", folder / "images.zip")
+        raw.pictures = next((place for place in places if place.exists()), None)
     last = folder / "last_interaction.csv"
     if last.exists():
         raw.given_test = _last_interactions(last, frame, items.index, items_path.exists())
@@ -137,8 +151,12 @@ def _by_row_number(
     frame = interactions(table, path, columns, _SPLITS)
     ids = frame["item"].unique()
     features: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    present: dict[str, np.ndarray] = {}
     for file in sorted(folder.glob(f"*{suffix}")):
-        matrix = feature_matrix(file, None)
+        mask = presence(file)
+        matrix = feature_matrix(file, None, mask)
+        if mask is not None:
+            present[file.name.removesuffix(suffix)] = mask
         for other, (names, _) in features.items():
             if len(names) != len(matrix):
                 raise DataError(f"{file.name} has {len(matrix)} rows but {other}{suffix} has "
@@ -151,7 +169,7 @@ def _by_row_number(
                             f"{file.name}, which has {len(matrix)} rows; item ids must be row "
                             "numbers from 0")
         features[file.name.removesuffix(suffix)] = (names, matrix)
-    return Raw(name, path.name, frame, pd.DataFrame(index=pd.Index(ids)), features)
+    return Raw(name, path.name, frame, pd.DataFrame(index=pd.Index(ids)), features, present)
 
 
 def _mmrec(folder: Path) -> Raw:

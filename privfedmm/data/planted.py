@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from privfedmm.data.extract import IMAGE_NOTE, TEXT_NOTE, image_features, text_features
+from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.planted_render import IMAGE_TOPICS, TEXT_TOPICS, draw_images, write_texts
 from privfedmm.data.prepare import TIES, content_hash
 from privfedmm.data.types import Dataset, Protocol, Rows, Truth
+from privfedmm.encoders.plain import IMAGE_NOTE, image_features
 
 DATA_SEED = 20250919
 TEXT_RANK = 32

@@ -81,10 +81,16 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         target = np.full(len(users), -1, dtype=np.int64)
         target[part["u"].to_numpy()] = part["i"].to_numpy()
         held[name] = target
-    features = {}
+    features, present = {}, {}
     for modality, (ids, matrix) in raw.features.items():
-        place = pd.Series(np.arange(len(ids)), index=ids)
-        features[modality] = matrix[place.loc[items].to_numpy()]
+        place = pd.Series(np.arange(len(ids)), index=ids).loc[items].to_numpy()
+        features[modality] = matrix[place]
+        mask = raw.present.get(modality, np.ones(len(ids), dtype=bool))[place]
+        if not mask.any():
+            raise DataError(f"{raw.source}: no item that is left has {modality}; give some, or "
+                            "take the modality away")
+        if not mask.all():
+            present[modality] = mask
     return Dataset(
         name=raw.name,
         user_ids=users,
@@ -96,7 +102,9 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         items=raw.items.loc[items].reset_index(names="item_id"),
         truth=None,
         protocol=Protocol(k, split, TIES, " ".join([note, *raw.notes]).strip()),
-        sha256=content_hash(users, items, rows, held, features),
+        sha256=content_hash(users, items, rows, held, features, present),
+        feature_notes=dict(raw.feature_notes),
+        present=present,
         train_age=age,
     )
 
@@ -107,14 +115,18 @@ def content_hash(
     train: Rows,
     held: dict[str, np.ndarray],
     features: dict[str, np.ndarray],
+    present: dict[str, np.ndarray] | None = None,
 ) -> str:
-    """SHA-256 over ids, split and features: two equal hashes are the same experiment's data."""
+    """SHA-256 over ids, split, features and what is missing: two equal hashes are the same
+    experiment's data."""
     digest = hashlib.sha256()
     digest.update("\n".join([*users.tolist(), "", *items.tolist()]).encode())
     for array in (train.indptr, train.indices, held["validation"], held["test"]):
         digest.update(np.ascontiguousarray(array).tobytes())
     for name in sorted(features):
         digest.update(name.encode() + np.ascontiguousarray(features[name]).tobytes())
+    for name, mask in sorted((present or {}).items()):
+        digest.update(b"present " + name.encode() + np.ascontiguousarray(mask).tobytes())
     return digest.hexdigest()
 
 

@@ -20,8 +20,9 @@ class Raw:
 
     frame: columns user, item (str), line (int, as in the file), time (number or absent), split
     (train, validation, test or absent), in file order. items: metadata indexed by item id (str).
-    features: modality -> (item ids in row order, matrix). given_test: user -> item where the
-    layout names it.
+    features: modality -> (item ids in row order, matrix). present: modality -> bool for the same
+    rows, only where some are missing. pictures: the folder or zip of them.
+    given_test: user -> item where the layout names it.
     """
 
     name: str
@@ -29,20 +30,25 @@ class Raw:
     frame: pd.DataFrame
     items: pd.DataFrame
     features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    present: dict[str, np.ndarray] = field(default_factory=dict)
+    feature_notes: dict[str, str] = field(default_factory=dict)
+    pictures: Path | None = None
     given_test: pd.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def read_table(path: Path, separator: str) -> pd.DataFrame:
+def read_table(path: Path, separator: str, lenient: bool = False) -> pd.DataFrame:
     """A text table, every value a string, without blank lines; the row labelled n is line n + 2.
 
+    lenient: bytes that are not UTF-8 become lone surrogates, for the caller to find.
     Raises DataError where the file cannot be read as one.
     """
     # In tab-separated files a quotation mark is a letter like any other.
     quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
     try:
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False,
-                            quoting=quoting, skip_blank_lines=False)
+                            quoting=quoting, skip_blank_lines=False,
+                            encoding_errors="surrogateescape" if lenient else "strict")
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} line {_undecodable_line(path)} is not UTF-8 text; "
                         "save the file as UTF-8 and try again") from error
@@ -125,9 +131,9 @@ def _refuse(frame: pd.DataFrame, bad: pd.Series, path: Path, what: str, fix: str
         raise DataError(f"{path.name} line {line} holds {what}; {fix}")
 
 
-def item_table(path: Path, separator: str, key: str) -> pd.DataFrame:
+def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> pd.DataFrame:
     """Item metadata indexed by id. Raises DataError for a missing key column or a repeated id."""
-    table = read_table(path, separator)
+    table = read_table(path, separator, lenient)
     if key not in table.columns:
         raise DataError(f"{path.name} has no column {key!r}; its columns are "
                         f"{', '.join(table.columns)}")
@@ -145,9 +151,34 @@ def item_table(path: Path, separator: str, key: str) -> pd.DataFrame:
     return table.set_index(key)
 
 
-def feature_matrix(path: Path, rows: int | None) -> np.ndarray:
+def presence(path: Path) -> np.ndarray | None:
+    """MODALITY_mask.npy beside a feature file: [rows] bool, which items have the modality.
+
+    None without such a file. Raises DataError for another shape or kind.
+    """
+    path = _mask_file(path)
+    if not path.exists():
+        return None
+    try:
+        mask = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path.name} is not a .npy array: {error}") from error
+    if mask.dtype != np.bool_ or mask.ndim != 1:
+        raise DataError(f"{path.name} must hold one true or false (bool) an item; "
+                        f"it has shape {mask.shape} and type {mask.dtype}")
+    return np.asarray(mask)
+
+
+def _mask_file(path: Path) -> Path:
+    return path.with_name(path.name.rpartition("_")[0] + "_mask.npy")
+
+
+def feature_matrix(
+    path: Path, rows: int | None, present: np.ndarray | None = None
+) -> np.ndarray:
     """A [rows, F] float32 matrix from a .npy file; rows None: any number.
 
+    present [rows]: rows that it marks as missing may hold anything and become 0.
     Raises DataError for another shape or kind, too few or many rows, NaN or infinity (with row).
     """
     try:
@@ -160,11 +191,17 @@ def feature_matrix(path: Path, rows: int | None) -> np.ndarray:
     if rows is not None and len(matrix) != rows:
         raise DataError(f"{path.name} has {len(matrix)} rows but there are {rows} items; "
                         "give one row an item, in the order of the item table")
+    if present is not None and len(present) != len(matrix):
+        raise DataError(f"{_mask_file(path).name} has {len(present)} values but {path.name} has "
+                        f"{len(matrix)} rows; give one value a row")
     with np.errstate(over="ignore"):
         single = matrix.astype(np.float32)
+    if present is not None:
+        single[~present] = 0
     bad = ~np.isfinite(single).all(axis=1)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(f"{path.name} row {row} (counted from 0) holds NaN, infinity or a number "
-                        "too large for 32 bits; replace it or drop the item")
+                        "too large for 32 bits; replace it, drop the item, or mark it missing in "
+                        f"{_mask_file(path).name}")
     return single

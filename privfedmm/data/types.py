@@ -86,6 +86,12 @@ class Dataset:
     protocol: Protocol
     sha256: str
     feature_notes: dict[str, str] = field(default_factory=dict)
+    # Modality -> [items] bool, only where some items lack it; their feature rows are 0 and stand
+    # for nothing.
+    present: dict[str, np.ndarray] = field(default_factory=dict)
+    # [items] bool: held out of training altogether; cold_target [users], an item of them or -1.
+    cold: np.ndarray | None = None
+    cold_target: np.ndarray | None = None
     # Of each training interaction, in the order of train.indices: how many later ones its user
     # has. None where the data has no times.
     train_age: np.ndarray | None = None
@@ -99,6 +105,15 @@ class Dataset:
     def num_items(self) -> int:
         """Number of items."""
         return len(self.item_ids)
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Modality -> items that lack it; `every` counts items that lack all. Empty: none do."""
+        if not self.present:
+            return {}
+        out = {name: int((~mask).sum()) for name, mask in sorted(self.present.items())}
+        masks = [self.present.get(n, np.ones(self.num_items, dtype=bool)) for n in self.features]
+        return {**out, "every": int((~np.any(masks, axis=0)).sum())}
 
     @property
     def num_interactions(self) -> int:

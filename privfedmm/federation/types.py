@@ -95,6 +95,10 @@ class Algorithm(Protocol):
         """Scores of every item on the devices of clients ids [m]: [m, items]."""
         ...
 
+    def explain(self, state: Any, clients: Any, ids: np.ndarray) -> Mapping[str, Tensor]:
+        """Named parts that add up to `scores`, each [m, items]; a modality's part where defined."""
+        ...
+
     def to_saved(self, state: Any, clients: Any) -> dict[str, Any]:
         """State, clients and whatever else a later round needs, as tensors and plain values."""
         ...

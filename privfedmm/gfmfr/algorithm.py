@@ -17,6 +17,7 @@ from privfedmm.data.types import Rows
 from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
+from privfedmm.gfmfr.explain import score_parts, unit
 from privfedmm.gfmfr.form import UploadForm
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
@@ -25,6 +26,7 @@ from privfedmm.gfmfr.state import (
     Plan,
     ServerState,
     average,
+    initial_items,
     keep_private_rows,
     private_rows,
 )
@@ -58,8 +60,10 @@ class GFMFR:
         self._rounds = rounds
         self._seed = seed
         self._federated = federated
+        self._warm = samples.warm_items(train_rows, features.cold)
+        trained = self._items if self._warm is None else len(self._warm.items)
         self._counts = samples.sample_counts(
-            train_rows, self._items, settings.local.negatives_per_positive
+            train_rows, trained, settings.local.negatives_per_positive
         )
         self.signal_dim = self._signal_dim()
         network = sum(v.numel() for v in self.backbone.initial_network(seed).values())
@@ -107,7 +111,7 @@ class GFMFR:
         adapters = None
         if private and s.groups.adapter:
             adapters = torch.zeros(s.groups.groups, self._items, self.backbone.width)
-        items = self._initial_items()
+        items = initial_items(s.model, self._features, self.backbone.width, self._seed)
         tables = [items] if adapters is None else [items, *adapters]
         return ServerState(
             round=0,
@@ -163,7 +167,7 @@ class GFMFR:
         """Train clients ids [m] in place; what they upload, and their training losses [m]."""
         s = self.settings
         drawn = samples.draw_samples(
-            self._train, ids, self._items, s.local, self._seed, plan.round
+            self._train, ids, self._items, s.local, self._seed, plan.round, self._warm
         )
         who = torch.from_numpy(ids)
         signal = self._signal(plan, ids, clients)
@@ -216,10 +220,9 @@ class GFMFR:
     def _signal(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
         if plan.centroids is None:
             return None
-        if self.settings.groups.signal == "user_vector":
+        if self.settings.groups.signal == "user_vector" or self._features.profile is None:
             user = clients.user[torch.from_numpy(ids)]
             return user / user.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        assert self._features.profile is not None
         return profile(self._train, ids, self._features.profile)
 
     # On the server --------------------------------------------------------------------------
@@ -263,6 +266,7 @@ class GFMFR:
             table = state.average_tables[0] if state.adapters is None else (
                 state.average_tables[0] + state.average_tables[1 + g]
             )
+            table = self.server.with_cold(state, table, g)
             user = clients.user_average[who[member]]
             networks = as_networks(state.network, len(user))
             if clients.private is not None and clients.private.dim() == 3:
@@ -271,15 +275,18 @@ class GFMFR:
             else:
                 out[member] = self.backbone.scores(user, table, networks)
         if self.settings.model.profile_weight and self._features.profile is not None:
-            out += self.settings.model.profile_weight * self._profile_scores(ids)
+            # Standardised cosine of every item with each client's profile.
+            cosine = profile_cosine(self._train, ids, unit(self._features.profile))
+            out += self.settings.model.profile_weight * cosine
         return out
 
-    def _profile_scores(self, ids: np.ndarray) -> Tensor:
-        """Standardised cosine of every item with each client's profile: [m, items]."""
-        features = self._features.profile
-        assert features is not None
-        unit = features / features.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        return profile_cosine(self._train, ids, unit)
+    def explain(
+        self, state: ServerState, clients: Clients, ids: np.ndarray
+    ) -> dict[str, Tensor]:
+        """What adds up to `scores`: each modality's part by the device's profile, and the rest."""
+        return score_parts(
+            self.scores(state, clients, ids), self._train, ids, self._features,
+            self.settings.model.profile_weight)
 
     # Helpers --------------------------------------------------------------------------------
 
@@ -287,13 +294,3 @@ class GFMFR:
         if self.settings.groups.signal == "user_vector" or self._features.profile is None:
             return self.settings.model.dim
         return int(self._features.profile.shape[1])
-
-    def _initial_items(self) -> Tensor:
-        s, dim = self.settings.model, self.settings.model.dim
-        rows = normal(self._seed, "items", 0, np.arange(self._items), dim) * s.item_init_std
-        table = torch.zeros(self._items, self.backbone.width)
-        table[:, :dim] = torch.from_numpy(rows)
-        if s.item_init == "features" and self._features.joined is not None:
-            start = self._features.principal(dim)
-            table[:, : start.shape[1]] = start * (s.item_init_std / float(start.std()))
-        return table

@@ -9,7 +9,8 @@ by a softmax of the mean softmax.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
@@ -98,17 +99,31 @@ class AttentionFusion(nn.Module):
 
 
 class FusionMaps(nn.Module):
-    """The linear maps and the module: inputs [groups, items or 1, F] -> [groups, items, dim]."""
+    """The linear maps and the module: inputs [groups, items or 1, F] -> [groups, items, dim].
 
-    def __init__(self, module: str, sizes: Mapping[str, int], dim: int) -> None:
+    masked: the inputs that some items lack. For those items a learnt vector of the input, at first
+    0, stands in place of the linear map, so that a row of nothing is not taken for a picture.
+    """
+
+    def __init__(
+        self, module: str, sizes: Mapping[str, int], dim: int, masked: Collection[str] = ()
+    ) -> None:
         super().__init__()
         names = list(sizes)
         for name, size in sizes.items():
             self.add_module(f"{name}_affine", nn.Linear(size, dim))
+        for name in masked:
+            self.register_parameter(f"{name}_absent", nn.Parameter(torch.zeros(dim)))
         self.fusion = _module(module, names, dim)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def forward(
+        self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """present: input name -> [items] bool for the masked inputs."""
         mapped = {n: self.get_submodule(f"{n}_affine")(x) for n, x in inputs.items()}
+        for name, mask in (present or {}).items():
+            absent = self.get_parameter(f"{name}_absent")
+            mapped[name] = torch.where(mask[:, None], mapped[name], absent)
         shapes = torch.broadcast_shapes(*(x.shape for x in mapped.values()))
         return self.fusion({n: x.expand(shapes) for n, x in mapped.items()})
 
@@ -127,27 +142,39 @@ def _module(module: str, names: list[str], dim: int) -> nn.Module:
 class FusionNetwork(nn.Module):
     """One learnt vector a group beside the public item features.
 
-    features: modality -> [items, F]. The features stay outside the parameters.
+    features: modality -> [items, F]. The features stay outside the parameters. present: modality
+    -> [items] bool for those that some items lack.
     """
 
     def __init__(
-        self, module: str, groups: int, features: Mapping[str, Tensor], group_dim: int, dim: int
+        self,
+        module: str,
+        groups: int,
+        features: Mapping[str, Tensor],
+        group_dim: int,
+        dim: int,
+        present: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.embedding_group = nn.Embedding(groups, group_dim)
         sizes = {"id": group_dim}
         sizes.update({_SHORT.get(n, n): int(x.shape[1]) for n, x in features.items()})
-        self.fusion = FusionMaps(module, sizes, dim)
+        self._present = {_SHORT.get(n, n): mask for n, mask in (present or {}).items()}
+        self.fusion = FusionMaps(module, sizes, dim, self._present)
         self._features = {_SHORT.get(n, n): x[None] for n, x in features.items()}
 
     def forward(self) -> Tensor:
         """The fused table of every group, [groups, items, dim] ([groups, 1, dim] if no feature)."""
         inputs = {"id": self.embedding_group.weight[:, None, :], **self._features}
-        return self.fusion(inputs)
+        return self.fusion(inputs, self._present)
 
 
 class Fusion:
-    """The fusion network with its optimiser: trained a few epochs a round, warm from the last."""
+    """The fusion network with its optimiser: trained a few epochs a round, warm from the last.
+
+    present: as for the network. cold [items] bool: items whose target rows say nothing, for no
+    client has trained them; they are fused, and take no part in the loss.
+    """
 
     def __init__(
         self,
@@ -157,10 +184,14 @@ class Fusion:
         group_dim: int,
         dim: int,
         seed: int,
+        present: Mapping[str, Tensor] | None = None,
+        cold: Tensor | None = None,
     ) -> None:
+        self._warm = None if cold is None else ~cold
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.network = FusionNetwork(settings.module, groups, features, group_dim, dim)
+            self.network = FusionNetwork(
+                settings.module, groups, features, group_dim, dim, present)
         self._epochs = settings.epochs
         kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.SGD
         self.optimiser = kind(
@@ -175,15 +206,24 @@ class Fusion:
         loss = torch.zeros(())
         for _ in range(self._epochs):
             self.optimiser.zero_grad()
-            loss = functional.mse_loss(self.network().expand_as(target), target)
+            fused, wanted = self.network().expand_as(target), target
+            if self._warm is not None:
+                fused, wanted = fused[:, self._warm], target[:, self._warm]
+            loss = functional.mse_loss(fused, wanted)
             loss.backward()
             self.optimiser.step()
         with torch.no_grad():
             return self.network().expand_as(target).clone(), float(loss.detach())
 
+    def tables(self) -> Tensor:
+        """The fused tables as they are now, [groups, items, dim], without gradient."""
+        with torch.no_grad():
+            return self.network()
+
     def state_dict(self) -> dict[str, Any]:
-        """Parameters and optimiser state, for a checkpoint."""
-        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+        """Copies of parameters and optimiser state, for a checkpoint: training goes on in place."""
+        return copy.deepcopy(
+            {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""

@@ -39,13 +39,24 @@ def initial_centroids(
     signals: Tensor | None, groups: int, dim: int, seed: int, angular: bool = True
 ) -> Centroids:
     """Centres from public item features [items, D] by k-means, or random directions without."""
-    if signals is not None and len(signals) >= groups:
+    if signals is not None:
+        # Items without features are no kind of item; a centre among them would draw users.
+        signals = signals[(signals != 0).any(1)]
+    if signals is not None and _distinct(signals) >= groups:
         fitted = KMeans(groups, n_init=4, random_state=seed % 2**32).fit(signals.numpy())
         centres = torch.from_numpy(fitted.cluster_centers_.astype(np.float32))
     else:
         drawn = normal(seed, "centroids", 0, np.arange(groups), dim)
         centres = torch.from_numpy(drawn)
     return Centroids(_unit(centres) if angular else centres, torch.zeros(dim), angular)
+
+
+def _distinct(signals: Tensor) -> int:
+    """Rows that differ by more than rounding."""
+    if not signals.numel():
+        return 0
+    steps = signals / signals.abs().max().clamp(min=1e-9) * 1e5
+    return len(torch.unique(steps.round(), dim=0))
 
 
 def assign(signals: Tensor, centroids: Centroids) -> Tensor:

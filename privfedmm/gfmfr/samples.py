@@ -35,6 +35,24 @@ class Samples:
     positive: Tensor
 
 
+@dataclass(frozen=True)
+class Warm:
+    """The items that training may draw from, where some are cold: items [w] their indices, and
+    rows the positives counted among them alone."""
+
+    items: np.ndarray
+    rows: Rows
+
+
+def warm_items(train: Rows, cold: np.ndarray | None) -> Warm | None:
+    """The items that are not cold [items] bool; None where none is. `train` holds no cold item."""
+    if cold is None:
+        return None
+    place = np.cumsum(~cold) - 1
+    rows = Rows(train.indptr, place[train.indices].astype(np.int32))
+    return Warm(np.flatnonzero(~cold), rows)
+
+
 def sample_counts(train: Rows, num_items: int, per_positive: int) -> np.ndarray:
     """Samples of each client: positives and as many negatives as asked for and there are [n]."""
     positives = train.counts
@@ -62,9 +80,20 @@ def blocks(ids: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def draw_samples(
-    train: Rows, ids: np.ndarray, num_items: int, settings: LocalSettings, seed: int, round_: int
+    train: Rows,
+    ids: np.ndarray,
+    num_items: int,
+    settings: LocalSettings,
+    seed: int,
+    round_: int,
+    warm: Warm | None = None,
 ) -> Samples:
-    """The samples of clients ids [m] in a round; shuffled where training goes in batches."""
+    """The samples of clients ids [m] in a round; shuffled where training goes in batches.
+
+    warm: negatives come from these items only.
+    """
+    if warm is not None:
+        num_items = len(warm.items)
     positives = train.counts[ids]
     total = sample_counts(train, num_items, settings.negatives_per_positive)[ids]
     length = int(padded_length(total).max())
@@ -84,7 +113,10 @@ def draw_samples(
         width = int((total - positives).max(initial=0))
         drawn = draw_below(seed, "negatives", round_, ids, free, width)
         order = drawn[row, order]
-    items[row, place] = _complement(train, ids, num_items, row, order)
+    if warm is None:
+        items[row, place] = _complement(train, ids, num_items, row, order)
+    else:
+        items[row, place] = warm.items[_complement(warm.rows, ids, num_items, row, order)]
 
     labels = is_positive.astype(np.float32)
     if settings.batch_size and settings.batch_size < length:

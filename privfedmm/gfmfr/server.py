@@ -41,8 +41,24 @@ class Server:
             if not settings.fusion.feature_rank and inputs:
                 group_dim = int(next(iter(inputs.values())).shape[1])
             self.fusion = Fusion(
-                settings.fusion, settings.groups.groups, inputs, group_dim, backbone.width, seed
+                settings.fusion, settings.groups.groups, inputs, group_dim, backbone.width, seed,
+                features.fusion_present(),
+                None if features.cold is None else torch.from_numpy(features.cold),
             )
+
+    def with_cold(self, state: ServerState, table: Tensor, group: int) -> Tensor:
+        """A group's item table [items, width] with fused rows for the items nobody has trained.
+
+        A cold row is the mean of the fused row and of what features and smoothing have made of the
+        item: two guesses from content that err apart. Before fusion, or without, the second alone.
+        """
+        cold = self._features.cold
+        if cold is None or self.fusion is None or state.preference is None:
+            return table
+        rows = torch.from_numpy(cold)
+        table = table.clone()
+        table[rows] = (table[rows] + self.fusion.tables()[group][rows]) / 2
+        return table
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
         """The next state."""

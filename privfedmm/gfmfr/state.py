@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from privfedmm.gfmfr.grouping import Centroids
+from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.settings import ModelSettings
+from privfedmm.streams import normal
 
 
 @dataclass
@@ -95,6 +98,21 @@ class Clients:
     def state_dict(self) -> dict[str, object]:
         """All fields, for a checkpoint."""
         return dict(vars(self))
+
+
+def initial_items(
+    settings: ModelSettings, features: FeatureViews, width: int, seed: int
+) -> Tensor:
+    """The item table before round 0 [items, width]: random, or from public features."""
+    s, dim = settings, settings.dim
+    rows = normal(seed, "items", 0, np.arange(features.num_items), dim) * s.item_init_std
+    table = torch.zeros(features.num_items, width)
+    table[:, :dim] = torch.from_numpy(rows)
+    if s.item_init == "features" and features.joined is not None:
+        start = features.principal(dim)
+        if spread := float(start.std()):  # 0 where no two items have features that differ
+            table[:, : start.shape[1]] = start * (s.item_init_std / spread)
+    return table
 
 
 def average(old: Tensor, new: Tensor, keep: float, round_: int) -> Tensor:

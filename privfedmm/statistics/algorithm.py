@@ -222,10 +222,18 @@ class GroupStatistics:
     def _cosine(self, ids: np.ndarray, weights: Tensor | None) -> Tensor:
         """Weighted sum over modalities of the cosine with the user's mean item, standardised."""
         total = torch.zeros(len(ids), self._items)
-        for name, unit in self._public.modalities.items():
-            weight = self.settings.text_cosine if name == "text" else self.settings.other_cosine
-            total += weight * profile_cosine(self._train, ids, unit, weights)
+        for part in self._cosines(ids, weights).values():
+            total += part
         return total
+
+    def _cosines(self, ids: np.ndarray, weights: Tensor | None) -> dict[str, Tensor]:
+        """The weighted terms of that sum, by modality."""
+        s = self.settings
+        return {
+            name: (s.text_cosine if name == "text" else s.other_cosine)
+            * profile_cosine(self._train, ids, unit, weights)
+            for name, unit in self._public.modalities.items()
+        }
 
     def scores(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
@@ -238,6 +246,29 @@ class GroupStatistics:
             group = clients.group[torch.from_numpy(block)]
             out.append(logits + state.correction[group])
         return torch.cat(out)
+
+    def explain(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
+    ) -> dict[str, Tensor]:
+        """What adds up to `scores`: popularity, each modality's part, the group's correction."""
+        who, names = torch.from_numpy(ids), list(self._public.modalities)
+        out = {"popularity": self._offset(state).expand(len(ids), -1)}
+        taste = {name: torch.zeros(len(ids), self._items) for name in names}
+        if self.settings.personal == "tilt":
+            if state.round == 1:
+                self._personal(state, clients, ids, fit=True)
+            start = 0
+            for name, width in self._public.widths.items():
+                part = slice(start, start + width)
+                taste[name] += clients.taste[who][:, part] @ self._public.tilt_features[:, part].T
+                start = part.stop
+            if self._recency is not None:
+                for name, part_ in self._cosines(ids, self._recency).items():
+                    taste[name] += self.settings.recent_weight * part_
+        elif self.settings.personal == "cosine":
+            taste = self._cosines(ids, None)
+        out |= {f"{name} taste": part for name, part in taste.items()}
+        return {**out, "group": state.correction[clients.group[who]]}
 
     # On the server --------------------------------------------------------------------------
 

@@ -7,30 +7,46 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from privfedmm.features import joined, principal, unit_rows
+from privfedmm.features import (
+    Present,
+    joined,
+    joined_present,
+    principal,
+    unit_rows,
+    with_masks,
+)
 from privfedmm.statistics.settings import StatisticsSettings
 
 
 class PublicItems:
-    """raw: features as given. modalities: name -> unit rows [items, F]. tilt_features [items, r]:
+    """raw: features, masks. modalities: name -> unit rows [items, F]. tilt_features [items, r]:
     leading components of every modality side by side, centred. fusion_features [items, q]:
     components of all modalities together, rows of mean squared length 1. Both [items, 0] without
-    features."""
+    features. widths: how many columns of tilt_features each modality has. present: modality ->
+    [items] bool, where some items lack it."""
 
     def __init__(
-        self, features: Mapping[str, np.ndarray], num_items: int, settings: StatisticsSettings
+        self,
+        features: Mapping[str, np.ndarray],
+        num_items: int,
+        settings: StatisticsSettings,
+        present: Present | None = None,
     ) -> None:
         self.num_items = num_items
-        self.raw = dict(features)
-        self.modalities = {n: torch.from_numpy(unit_rows(x)) for n, x in sorted(features.items())}
+        masks = {n: m for n, m in (present or {}).items() if n in features}
+        self.raw = with_masks(features, masks)
+        self.modalities = {
+            n: torch.from_numpy(unit_rows(x, masks.get(n))) for n, x in sorted(features.items())}
         parts = [
-            principal(unit.numpy(), settings.feature_rank)
+            principal(unit.numpy(), settings.feature_rank, masks.get(name))
             * (settings.image_weight if name == "image" else 1.0)
             for name, unit in self.modalities.items()
         ]
+        self.widths = {n: p.shape[1] for n, p in zip(self.modalities, parts, strict=True)}
         self.tilt_features = self.fusion_features = torch.zeros(num_items, 0)
         if parts:
             self.tilt_features = torch.from_numpy(np.concatenate(parts, axis=1))
-            rows = principal(joined(features, settings.image_weight), settings.fusion_rank)
+            rows = principal(joined(features, settings.image_weight, masks), settings.fusion_rank,
+                             joined_present(features, masks))
             self.fusion_features = torch.from_numpy(rows / np.sqrt((rows**2).sum(1).mean()))
 

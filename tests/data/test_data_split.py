@@ -26,9 +26,9 @@ from privfedmm.data import (
     planted,
     planted_images,
 )
-from privfedmm.data.extract import image_features
 from privfedmm.data.prepare import k_core, prepare
 from privfedmm.data.raw import Raw
+from privfedmm.encoders.plain import image_features
 from privfedmm.evaluation import EvalProtocol
 from privfedmm.features import joined
 from privfedmm.profiles import profile

@@ -160,8 +160,7 @@ def test_what_cannot_be_attacked_says_why() -> None:
 
 
 def test_the_reference_hands_uploads_over_and_can_hide_nothing() -> None:
-    run = resolve(None, {"mode": "reference", "dataset": f"planted:{USERS}", "rounds": 2,
-                         "algorithm.model.dim": 8})
+    run = resolve(None, {"mode": "reference", "dataset": f"planted:{USERS}", "rounds": 2})
     plain = attack_mode(run, data(), "plain", Scale(users=0, watched=20, trials=8), 1)
     cells = {cell["attack"]: cell for cell in plain["cells"]}
     assert cells[SIGNED]["f1"][0] > 0.95 and DIFFERENCE not in cells, "nothing is summed"

@@ -107,6 +107,17 @@ def test_the_flagship_configuration_runs(tmp_path: Path) -> None:
             "encryption_key_holder"} <= seconds.keys()
 
 
+def test_more_groups_than_clients_and_groups_of_one(tmp_path: Path) -> None:
+    """20 groups for 12 clients, most empty or of one: the run ends, with finite figures."""
+    done = cli("run", "--dataset", "planted:12", "--k-core", "0", "--rounds", "7", "--aggregation",
+               "masked", "--group-statistics", "encrypted", "--set", "algorithm.groups.groups=20",
+               *BARE, "--json", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert sum(record["groups"]["sizes"]) == 12 and max(record["groups"]["sizes"]) < 5
+    assert all(np.isfinite(value) for value in record["metrics"]["test"].values())
+
+
 def test_too_many_dropouts_abort_are_charged_and_can_be_resumed(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ("--aggregation", "masked", "--trust", "distributed", "--dp-epsilon", "2.0",

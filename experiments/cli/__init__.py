@@ -1,0 +1,42 @@
+"""The command line. The only package that reads arguments."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from experiments.cli import bench, data, judge
+from experiments.cli.run import run
+from experiments.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Privacy-hardened federated multimodal recommendation.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
+bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
+app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
+
+_APP: tuple[Callable[..., None], ...] = (
+    run, data.recommend, judge.compare, judge.audit, judge.sweep, judge.report)
+_DATA: dict[str, Callable[..., None]] = {
+    "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
+_BENCH: dict[str, Callable[..., None]] = {
+    "round": bench.bench_round, "secagg": bench.bench_secagg, "encrypted": bench.bench_encrypted}
+for command in _APP:
+    app.command()(command)
+for group, commands in ((data_app, _DATA), (bench_app, _BENCH)):
+    for name, command in commands.items():
+        group.command(name)(command)
+
+
+def main() -> None:
+    """Entry point: errors of the user are one sentence on standard error and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        print(f"privfedmm: {error}", file=sys.stderr)
+        sys.exit(error.code)

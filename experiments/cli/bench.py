@@ -1,0 +1,52 @@
+"""`privfedmm bench ...`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from experiments.cli.common import (
+    JsonOption,
+    show,
+)
+
+
+def bench_round(
+    dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
+    backbone: Annotated[str, typer.Option(help="mf or fedrap.")] = "mf",
+    epochs: Annotated[int, typer.Option(help="Local epochs.")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Time a vectorised round against a loop over clients with torch modules and autograd."""
+    from experiments.benchmarks.round import bench
+
+    show(bench(dataset, backbone, epochs, seed), json_)
+
+
+def bench_secagg(
+    dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
+    clients: Annotated[
+        str, typer.Option(help="Sizes of the table, with commas.")] = "100,943,5000",
+    dims: Annotated[int, typer.Option(help="Values of a vector in the table.")] = 5000,
+    seed: Annotated[int, typer.Option()] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Time masked rounds against plain ones, and the protocol alone over sizes and dropouts."""
+    from experiments.benchmarks.secagg import bench
+
+    show(bench(dataset, [int(n) for n in clients.split(",")], dims, seed), json_)
+
+
+def bench_encrypted(
+    clients: Annotated[str, typer.Option(help="Sizes, with commas.")] = "943,5000",
+    groups: Annotated[int, typer.Option(min=1)] = 5,
+    rank: Annotated[int, typer.Option(min=1, help="Public components of a group's table.")] = 32,
+    dim: Annotated[int, typer.Option(min=1, help="Width of a table.")] = 32,
+    json_: JsonOption = False,
+) -> None:
+    """Time encryption, addition and decryption of group statistics."""
+    from experiments.benchmarks.encrypted import bench
+
+    show(bench([int(n) for n in clients.split(",")], groups, rank, dim), json_)

@@ -1,0 +1,89 @@
+"""`privfedmm data ...` and `privfedmm recommend`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from experiments.cli.common import (
+    AllowMissingOption,
+    JsonOption,
+    errors,
+    reporter,
+)
+from experiments.errors import UserError
+from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
+
+
+def data_list() -> None:
+    """Known data sets."""
+    for name, what in available().items():
+        print(f"{name:10} {what}")
+
+
+def data_get(name: Annotated[str, typer.Argument(help="ml-100k")]) -> None:
+    """Fetch a data set into the cache and print its licence terms."""
+    if name != "ml-100k":
+        raise UserError(f"data get: {name!r} cannot be fetched; known is ml-100k")
+    try:
+        folder = fetch_ml100k(default_cache())
+    except DataError as error:
+        raise UserError(f"data get: {error}") from error
+    print(f"ml-100k is in {folder}\n\n{LICENCE_TERMS}")
+
+
+def data_encode(
+    folder: Annotated[Path, typer.Argument(help="Folder with items.csv and images/ or a zip.")],
+    text_model: Annotated[
+        str | None, typer.Option(help="minilm, hashing, none, a model folder or a hub name.")
+    ] = None,
+    image_model: Annotated[
+        str | None,
+        typer.Option(help="efficientnet-lite0, histogram, none, a model folder or a hub name."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Items a batch.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
+    allow_missing: AllowMissingOption = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch a hub name that is not on this machine.")
+    ] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch.")] = 1,
+    json_: JsonOption = False,
+) -> None:
+    """Encode texts and pictures into the feature cache, where a run finds them."""
+    from experiments.encode import encode_folder
+    from experiments.record import set_threads
+
+    set_threads(threads)
+    given = {"text_model": text_model, "image_model": image_model, "batch_size": batch_size,
+             "device": device, "allow_missing": allow_missing}
+    result = encode_folder(folder, given, download, reporter(errors()))
+    if json_:
+        print(json.dumps(result))
+    else:
+        for key, value in result.items():
+            print(f"{key:12} {value}")
+
+
+def recommend(
+    folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    user: Annotated[str, typer.Option(help="A user id of the data.")],
+    top: Annotated[int, typer.Option(help="How many items.")] = 10,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="What each score is the sum of, by modality.")
+    ] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Titles with scores for a user, from a run's best model."""
+    from experiments.recommend import recommend as find
+    from experiments.recommend import table
+
+    result = find(folder, user, top, explain)
+    if json_:
+        print(json.dumps(result))
+    else:
+        Console().print(table(result), highlight=False)

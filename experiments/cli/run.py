@@ -1,0 +1,115 @@
+"""`privfedmm run`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from experiments import run as runs
+from experiments.cli.common import (
+    AllowMissingOption,
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    errors,
+    overrides,
+    reporter,
+)
+from experiments.config import resolve
+from experiments.errors import UserError
+from experiments.interrupts import resumable
+from experiments.progress import RunProgress, summary
+
+
+def run(
+    config: ConfigOption = None,
+    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help="gfmfr, backbone, local, group_statistics (default with --dp-epsilon), "
+                     "taste, popularity or popularity_profile."),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="mf or fedrap.")] = None,
+    mode: Annotated[str | None, typer.Option(help="default or reference.")] = None,
+    modalities: Annotated[
+        str | None, typer.Option(help="all, none, or names with commas: text,image.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
+    k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="plain or masked.")] = None,
+    group_statistics: Annotated[
+        str | None, typer.Option(help="plain, masked or encrypted; default: as --aggregation.")
+    ] = None,
+    cold_items: Annotated[
+        float | None, typer.Option(help="Share of items held out of training, judged apart.")
+    ] = None,
+    text_model: Annotated[str | None, typer.Option(help="For raw texts: see data encode.")] = None,
+    image_model: Annotated[str | None, typer.Option(help="For raw pictures: likewise.")] = None,
+    allow_missing: AllowMissingOption = None,
+    dp_epsilon: Annotated[
+        float | None, typer.Option(help="Budget of the whole run; inf: clip without noise.")
+    ] = None,
+    dp_delta: Annotated[
+        float | None, typer.Option(help="Default min(1e-5, users^-1.1); below 1 / users.")
+    ] = None,
+    trust: Annotated[str | None, typer.Option(help="central, local or distributed.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="What is protected: user, or a single interaction.")
+    ] = None,
+    sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
+    sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="csprng, or simulation: repeatable, protects nobody.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Name of the run in tables.")] = None,
+    settings: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Train, evaluate and leave a record."""
+    console = errors()
+    flags: dict[str, Any] = {
+        "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
+        "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "group_statistics": group_statistics,
+        "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
+        "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
+        "cold_items": cold_items, "encoders.text_model": text_model,
+        "encoders.image_model": image_model, "encoders.allow_missing": allow_missing,
+        "label": label, "algorithm.modalities": _modalities(modalities), **overrides(settings),
+    }
+    if resume is not None:
+        given = [name for name, value in flags.items() if value is not None]
+        if given or config or out:
+            raise UserError("--resume takes the settings of the run it continues; "
+                            "give no other option with it")
+        folder, rounds_ = resume, runs.rounds_of(resume)
+        with RunProgress(console, rounds_) as progress:
+            record = resumable(lambda: runs.resume(folder, progress), folder)
+    else:
+        resolved = resolve(config, flags)
+        folder = out or Path("runs") / (
+            f"{Path(resolved.dataset).name}-{resolved.method}-seed{resolved.seed}-"
+            f"{time.strftime('%Y%m%d-%H%M%S')}"
+        )
+        with RunProgress(console, resolved.rounds) as progress:
+            record = resumable(
+                lambda: runs.start(
+                    resolved, folder, progress, progress.announce, reporter(console)), folder)
+    if json_:
+        print(json.dumps({**record, "folder": str(folder)}))
+    else:
+        summary(console, record, str(folder))
+
+
+def _modalities(text: str | None) -> object:
+    if text in (None, "all", "none"):
+        return text
+    assert text is not None
+    return [name.strip() for name in text.split(",")]

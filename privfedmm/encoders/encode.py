@@ -1,0 +1,139 @@
+"""All items of one modality through one encoder: cache, batches, progress, items that fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privfedmm.encoders.cache import FeatureCache
+from privfedmm.encoders.protocol import ContentError, Encode, Encoder, EncoderError
+
+_SHARD = 256
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an item brings: key of its bytes (None: it has nothing), size, and how to read it.
+
+    read may raise ContentError. missing: why there is nothing, in a sentence naming the item.
+    """
+
+    key: str | None
+    size: int
+    read: Callable[[], Any]
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """rows [items, F] float32, 0 where present [items] is False; faults: item's place -> why;
+    encoded: how many contents were not in the cache."""
+
+    rows: np.ndarray
+    present: np.ndarray
+    faults: dict[int, str]
+    encoded: int
+
+
+def encode_all(
+    encoder: Encoder,
+    contents: Sequence[Content],
+    cache: Path,
+    batch_size: int,
+    allow_missing: bool,
+    report: Report,
+) -> Encoded:
+    """One row for each content. Equal contents are encoded once; cached ones not at all.
+
+    Raises ContentError for the first item without readable content unless allow_missing, and
+    EncoderError where no item has any.
+    """
+    kept = FeatureCache(cache, encoder.identity)
+    faults = {place: c.missing for place, c in enumerate(contents) if c.key is None}
+    if faults and not allow_missing:
+        raise ContentError(next(iter(faults.values())) + _others(len(faults)))
+    wanted: dict[str, list[int]] = {}
+    for place, content in enumerate(contents):
+        if content.key is not None and kept.get(content.key) is None:
+            wanted.setdefault(content.key, []).append(place)
+    if wanted:
+        _encode(encoder, contents, wanted, kept, batch_size, allow_missing, faults, report)
+    found = {p: kept.get(c.key) for p, c in enumerate(contents)
+             if c.key is not None and p not in faults}
+    if not found:
+        raise EncoderError("no item has content that can be encoded; "
+                           "check the folder, or leave the modality out")
+    first = next(iter(found.values()))
+    assert first is not None
+    rows = np.zeros((len(contents), len(first)), dtype=np.float32)
+    present = np.zeros(len(contents), dtype=bool)
+    for place, row in found.items():
+        rows[place], present[place] = row, True
+    return Encoded(rows, present, faults, len(wanted))
+
+
+def _encode(
+    encoder: Encoder,
+    contents: Sequence[Content],
+    wanted: dict[str, list[int]],
+    kept: FeatureCache,
+    batch_size: int,
+    allow_missing: bool,
+    faults: dict[int, str],
+    report: Report,
+) -> None:
+    """Encode what is wanted; contents of like size share a batch, so that padding is short."""
+    started = told = time.monotonic()
+    encode: Encode | None = None
+    keys = sorted(wanted, key=lambda key: (contents[wanted[key][0]].size, key))
+    report(f"{len(keys)} to encode with {encoder.note}")
+    pending: list[tuple[str, np.ndarray]] = []
+    try:
+        for start in range(0, len(keys), batch_size):
+            names, values = [], []
+            for key in keys[start : start + batch_size]:
+                try:
+                    values.append(contents[wanted[key][0]].read())
+                    names.append(key)
+                except ContentError as error:
+                    if not allow_missing:
+                        raise
+                    faults.update(dict.fromkeys(wanted[key], str(error)))
+            if values:
+                encode = encode or encoder.load()
+                pending += zip(names, _rows(encode, values, encoder.note), strict=True)
+            if len(pending) >= _SHARD:
+                _keep(kept, pending)
+            now = time.monotonic()
+            if now - told > 5:
+                told, done = now, start + batch_size
+                left = (now - started) / done * (len(keys) - done)
+                report(f"{done} of {len(keys)}, {now - started:.0f} s, {left:.0f} s to go")
+    finally:
+        # What is finished stays, also where an item or the user stops the rest.
+        _keep(kept, pending)
+    report(f"{len(keys)} encoded in {time.monotonic() - started:.1f} s")
+
+
+def _rows(encode: Encode, values: list[Any], note: str) -> np.ndarray:
+    rows = encode(values)
+    if not np.isfinite(rows).all():
+        raise EncoderError(f"{note} gave NaN or infinity; choose another model, or device cpu")
+    return rows
+
+
+def _keep(kept: FeatureCache, pending: list[tuple[str, np.ndarray]]) -> None:
+    if pending:
+        kept.add([key for key, _ in pending], np.stack([row for _, row in pending]))
+        pending.clear()
+
+
+def _others(count: int) -> str:
+    more = f" ({count - 1} more items are like it)" if count > 1 else ""
+    return more + "; add it, or go on without by --allow-missing"
