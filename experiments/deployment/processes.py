@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,17 @@ class Processes:
                 found.append(int(entry.name))
         return found
 
+    def commands(self) -> dict[int, str]:
+        """Id -> command line of every living process that carries the mark."""
+        found = {}
+        for pid in self.survivors():
+            try:
+                line = (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ")
+            except OSError:
+                continue
+            found[pid] = line.decode(errors="replace")
+        return found
+
     def _environment(self) -> dict[str, str]:
         # Flower starts its own parts by name.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -126,8 +138,6 @@ class Processes:
 
 
 def _main_thread() -> bool:
-    import threading
-
     return threading.current_thread() is threading.main_thread()
 
 
