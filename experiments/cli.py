@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,8 @@ import typer
 from rich.console import Console
 
 from experiments import run as runs
+from experiments.arguments import folder_of, overrides, share, show
+from experiments.arguments import modalities as modalities_of
 from experiments.config import resolve
 from experiments.errors import PRIVACY_VIOLATION, UserError
 from experiments.interrupts import resumable
@@ -26,7 +27,9 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
 app.add_typer(data_app, name="data")
+deploy_app = typer.Typer(no_args_is_help=True, help="The same runs on Flower.")
 app.add_typer(bench_app, name="bench")
+app.add_typer(deploy_app, name="deploy")
 
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
 JsonOption = Annotated[
@@ -40,19 +43,6 @@ SetOption = Annotated[
 
 def _console() -> Console:
     return Console(stderr=True)
-
-
-def _overrides(pairs: list[str] | None) -> dict[str, Any]:
-    out = {}
-    for pair in pairs or []:
-        path, equals, text = pair.partition("=")
-        if not equals:
-            raise UserError(f"--set {pair}: write it as path=value")
-        try:
-            out[path] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            out[path] = text
-    return out
 
 
 @app.command()
@@ -105,7 +95,7 @@ def run(
         "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
-        "label": label, "algorithm.modalities": _modalities(modalities), **_overrides(settings),
+        "label": label, "algorithm.modalities": modalities_of(modalities), **overrides(settings),
     }
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
@@ -117,10 +107,7 @@ def run(
             record = resumable(lambda: runs.resume(folder, progress), folder)
     else:
         resolved = resolve(config, flags)
-        folder = out or Path("runs") / (
-            f"{Path(resolved.dataset).name}-{resolved.method}-seed{resolved.seed}-"
-            f"{time.strftime('%Y%m%d-%H%M%S')}"
-        )
+        folder = folder_of(out, resolved)
         with RunProgress(console, resolved.rounds) as progress:
             record = resumable(
                 lambda: runs.start(resolved, folder, progress, progress.announce), folder)
@@ -128,13 +115,6 @@ def run(
         print(json.dumps({**record, "folder": str(folder)}))
     else:
         summary(console, record, str(folder))
-
-
-def _modalities(text: str | None) -> object:
-    if text in (None, "all", "none"):
-        return text
-    assert text is not None
-    return [name.strip() for name in text.split(",")]
 
 
 @data_app.command("list")
@@ -167,7 +147,7 @@ def bench_round(
     """Time a vectorised round against a loop over clients with torch modules and autograd."""
     from experiments.benchmarks.round import bench
 
-    _print(bench(dataset, backbone, epochs, seed), json_)
+    show(bench(dataset, backbone, epochs, seed), json_)
 
 
 @bench_app.command("secagg")
@@ -182,7 +162,7 @@ def bench_secagg(
     """Time masked rounds against plain ones, and the protocol alone over sizes and dropouts."""
     from experiments.benchmarks.secagg import bench
 
-    _print(bench(dataset, [int(n) for n in clients.split(",")], dims, seed), json_)
+    show(bench(dataset, [int(n) for n in clients.split(",")], dims, seed), json_)
 
 
 @bench_app.command("encrypted")
@@ -196,17 +176,50 @@ def bench_encrypted(
     """Time encryption, addition and decryption of group statistics."""
     from experiments.benchmarks.encrypted import bench
 
-    _print(bench([int(n) for n in clients.split(",")], groups, rank, dim), json_)
+    show(bench([int(n) for n in clients.split(",")], groups, rank, dim), json_)
 
 
-def _print(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result))
-        return
-    for key, value in result.items():
-        rows = value if isinstance(value, list) else [value]
-        for row in rows:
-            print(f"{key:28} {row}")
+@bench_app.command("deploy")
+def bench_deploy(
+    nodes: Annotated[str, typer.Option(help="Numbers of nodes, with commas.")] = "3,10",
+    users: Annotated[int, typer.Option(min=30, help="Users of the planted set.")] = 60,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/bench-deploy"),
+    json_: JsonOption = False,
+) -> None:
+    """Seconds and bytes a round of real deployments on loopback, and where they go."""
+    from experiments.benchmarks.deploy import bench
+
+    show(bench([int(n) for n in nodes.split(",")], users, out), json_)
+
+
+@deploy_app.command("local")
+def deploy_local(
+    config: ConfigOption = None,
+    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
+    aggregation: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    group_statistics: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    dp_epsilon: Annotated[float | None, typer.Option(help="Budget, as for run.")] = None,
+    trust: Annotated[str | None, typer.Option(help="central, local or distributed.")] = None,
+    noise: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    settings: SetOption = None,
+    nodes: Annotated[int | None, typer.Option(help="SuperNodes that share the users.")] = None,
+    wait: Annotated[float | None, typer.Option(help="Seconds an exchange may take.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """SuperLink, SuperNodes and the run on this machine, with TLS and authenticated nodes."""
+    from experiments.deployment.command import play
+
+    flags: dict[str, Any] = {
+        "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
+        "aggregation": aggregation, "group_statistics": group_statistics,
+        "dp.epsilon": dp_epsilon, "dp.trust": trust, "dp.noise": noise, **overrides(settings),
+    }
+    play(_console(), config, flags, nodes, wait, out, resume, json_)
 
 
 @app.command()
@@ -232,29 +245,19 @@ def compare(
     console = _console()
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
-        "dp.epsilon": dp_epsilon, "baselines": [], **_overrides(settings),
+        "dp.epsilon": dp_epsilon, "baselines": [], **overrides(settings),
     }
     resolved = resolve(config, flags)
     folder = out or Path("runs") / (
         f"compare-{Path(resolved.dataset).name}-seed{resolved.seed}-"
         f"{time.strftime('%Y%m%d-%H%M%S')}")
-    shares = [_share(text) for text in dropouts.split(",") if text]
+    shares = [share(text) for text in dropouts.split(",") if text]
     result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
                         lambda text: console.print(text, highlight=False))
     if json_:
         print(json.dumps({**result, "folder": str(folder)}))
     else:
         print(section(result))
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError as error:
-        raise UserError(f"--dropouts: {text!r} is not a number; write 0,0.1,0.3") from error
-    if not 0 <= share < 0.45:
-        raise UserError(f"--dropouts: {share:g} must be at least 0 and below 0.45")
-    return share
 
 
 @app.command()

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from privacy.aggregation.masked.wire import MASKED, vector_of
 from torch import Tensor
 
 from experiments.config import RunConfig
 from experiments.session import Session
 from privacy import Aggregator, Release, Sums, Task, Uploads
 from privacy import Session as Round
+from privacy.aggregation.masked.wire import MASKED, vector_of
 from privacy.aggregation.messages import SERVER, Transcript
 from privfedmm.data import Dataset
 from privfedmm.federation import Simulator

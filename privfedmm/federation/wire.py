@@ -91,7 +91,7 @@ def _value(tree: Any, kinds: Mapping[str, type]) -> Any:
     if tag == "data":
         name, content = rest
         kind, values = kinds[name], _value(content, kinds)
-        if values.keys() != {f.name for f in fields(kind)}:  # type: ignore[arg-type]
+        if values.keys() != {f.name for f in fields(kind)}:
             raise ValueError(f"a {name} has other fields")
         return kind(**values)
     raise ValueError(f"no value is tagged {tag!r}")

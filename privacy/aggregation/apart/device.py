@@ -54,7 +54,7 @@ class Held:
 
     def vectors(self, task: Task) -> dict[int, np.ndarray]:
         """Client -> integers int64 [dims] of the releases of a task."""
-        out = {}
+        out: dict[int, np.ndarray] = {}
         for ids, uploads in self.blocks:
             rows = flattened({r.name: uploads[r.name] for r in task.releases}, task.releases)
             out.update(zip(ids.tolist(), rows, strict=True))
