@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,22 +17,8 @@ from privacy.aggregation.routed import merged
 from privacy.crypto.keys import Directory
 from privfedmm.federation import exchange
 from privfedmm.federation.exchange import Transport
+from privfedmm.federation.post import Answers, Post, RoundLog, are_figures
 from privfedmm.federation.types import Algorithm, Costs
-from privfedmm.federation.wire import decode, encode
-
-Answers = dict[int, dict[str, Any]]
-_STAYED = {"stayed_out": list}
-# What an answer must hold, of a node and of the key holder's.
-_FORMS: dict[str, list[dict[str, type]]] = {
-    exchange.PREPARE: [{"ids": np.ndarray, "adverts": list, **_STAYED}, {"context": Message}],
-    exchange.SHARE: [{"shares": list, **_STAYED}],
-    exchange.UPLOAD: [{"masked": list, "encrypted": list, "plain": list, "adverts": list,
-                       "figures": object, **_STAYED}],
-    exchange.SIGN: [{"signatures": list, "shares": list, **_STAYED}, {"result": Message}],
-    exchange.UNMASK: [{"revealed": list, **_STAYED}],
-    exchange.RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED}],
-}
-_FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
 
 
 class Journal(Protocol):
@@ -56,22 +41,6 @@ class Greeting:
     settings: str
 
 
-@dataclass
-class RoundLog:
-    """What a round cost. seconds: waiting for nodes. nodes: that answered the upload.
-    stayed_out: reasons, of nodes, clients and the server, for which something was left out."""
-
-    round: int
-    exchanges: int = 0
-    seconds: float = 0.0
-    training: float = 0.0
-    protocol: float = 0.0
-    bytes_up: int = 0
-    bytes_down: int = 0
-    nodes: int = 0
-    stayed_out: list[str] = field(default_factory=list)
-
-
 class Hub:
     """Gathers a round in three exchanges (one without a secure sum), two more at the start.
 
@@ -82,14 +51,16 @@ class Hub:
         self, transport: Transport, agreed: Agreed, directory: Directory, key_holder: bytes,
         journal: Journal, greeting: Greeting, rounds: int, kinds: tuple[type, ...],
     ) -> None:
-        self._transport, self._agreed, self._directory = transport, agreed, directory
+        self._post, self._agreed, self._directory = Post(transport, kinds), agreed, directory
         self._key_holder, self._journal, self._greeting = key_holder, journal, greeting
-        self._rounds, self._kinds = rounds, kinds
-        self._hosted: dict[int, np.ndarray] = {}  # node -> clients
-        self._host: dict[int, int] = {}  # client -> node
+        self._rounds = rounds
         self._holder: tuple[int, Message] | None = None
         self._ahead: MaskedSide | None = None
-        self.log: list[RoundLog] = []
+
+    @property
+    def log(self) -> list[RoundLog]:
+        """What each round cost."""
+        return self._post.log
 
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
@@ -115,10 +86,11 @@ class Hub:
         """Ranks of all clients' held-out items, for an experiment; 0 for a node that is away.
         Also writes the groups that clients picked into `clients`."""
         self.log.append(RoundLog(state.round - 1))
-        answers = self._exchange(exchange.RANKS, {n: {"state": state} for n in self._hosted})
+        bodies = {node: {"state": state} for node in self._post.hosted}
+        answers = self._post.exchange(exchange.RANKS, bodies)
         out: dict[str, np.ndarray] = {}
         for node, answer in answers.items():
-            ids = self._hosted[node]
+            ids = self._post.hosted[node]
             clients.group[torch.from_numpy(ids)] = torch.from_numpy(answer["group"])
             for name, ranks in answer["ranks"].items():
                 out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = ranks
@@ -150,7 +122,7 @@ class Hub:
         """Keys and shares of the round: from the round before, or by two exchanges now."""
         ahead, self._ahead = self._ahead, None
         if task is None:
-            if not self._hosted:
+            if not self._post.hosted:
                 self._meet(None)
                 self._introduce()
             return None
@@ -158,55 +130,46 @@ class Hub:
             return ahead
         side = MaskedSide(self._agreed, task, self._directory)
         answers = self._meet((round_, attempt))
-        routed = side.adverts(self._messages(answers, "adverts"))
-        side.shares(self._messages(self._introduce(routed), "shares"))
+        routed = side.adverts(self._post.messages(answers, "adverts"))
+        side.shares(self._post.messages(self._introduce(routed), "shares"))
         return side
 
     def _meet(self, number: tuple[int, int] | None) -> Answers:
-        """Learn which node hosts whom; a client that two nodes claim stays with the first."""
+        """Learn which node hosts whom, and where the key holder is."""
         body = {"version": self._greeting.version, "settings": self._greeting.settings,
                 "run": self._agreed.run}
-        there = self._transport.nodes()
-        # A round without masks still sends numbers, of which a node finds nothing to do.
-        start = (0, 0) if number is None else number
-        answers = self._exchange(exchange.PREPARE, {n: {**body, "next": start} for n in there})
-        self._hosted, self._host = {}, {}
+        answers = self._post.exchange(
+            exchange.PREPARE, {n: {**body, "next": number} for n in self._post.nodes()})
         for node, answer in answers.items():
             if "context" in answer:
                 self._holder = node, answer["context"]
-                continue
-            ids = answer["ids"]
-            if any(c in self._host for c in ids.tolist()):
-                self._note(f"node {node} hosts clients that another node hosts")
-                continue
-            self._hosted[node] = ids
-            self._host.update(dict.fromkeys(ids.tolist(), node))
+        self._post.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
         if "encrypted" in self._agreed.uses and self._holder is None:
             raise RoundAborted("the key holder's node did not answer; start it and go on")
-        if not self._hosted:
+        if not self._post.hosted:
             raise RoundAborted("no node answered: " + "; ".join(self.log[-1].stayed_out))
-        return {node: answers[node] for node in self._hosted}
+        return {node: answers[node] for node in self._post.hosted}
 
     def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
         if self._agreed.uses == {"plain"}:
             return {}
         context = self._holder[1] if self._holder else None
-        return self._exchange(exchange.SHARE, {
+        return self._post.exchange(exchange.SHARE, {
             node: {"adverts": own, "context": context}
-            for node, own in self._by_node(adverts).items()})
+            for node, own in self._post.by_node(adverts).items()})
 
     def _carry(
         self, task: Task, plan: Any, told: bytes, side: MaskedSide | None, following: Task | None
     ) -> tuple[Sums, list[dict[str, Any]]]:
         number = task.cohort.round, task.attempt
         ahead = MaskedSide(self._agreed, following, self._directory) if following else None
-        sealed = self._by_node(side.sealed(told) if side else ())
+        sealed = self._post.by_node(side.sealed(told) if side else ())
         upcoming = ahead.number if ahead else None
-        answers = self._exchange(exchange.UPLOAD, {
+        answers = self._post.exchange(exchange.UPLOAD, {
             node: {"number": number, "plan": plan, "sealed": own, "next": upcoming}
             for node, own in sealed.items()})
         self.log[-1].nodes = len(answers)
-        figures = [a["figures"] for a in answers.values() if _are_figures(a["figures"])]
+        figures = [a["figures"] for a in answers.values() if are_figures(a["figures"])]
         parts: list[Sums] = []
         encrypted: EncryptedSide | None = None
         for leg in self._agreed.legs(task):
@@ -221,52 +184,52 @@ class Hub:
                 assert self._holder is not None
                 encrypted = EncryptedSide(
                     self._agreed, leg.task, self._directory, self._key_holder, self._holder[1])
-        total = encrypted.uploads(self._messages(answers, "encrypted")) if encrypted else None
-        survivors = side.masked(self._messages(answers, "masked")) if side else []
+        total = encrypted.uploads(self._post.messages(answers, "encrypted")) if encrypted else None
+        survivors = side.masked(self._post.messages(answers, "masked")) if side else []
         adverts: list[Message] = []
         if ahead is not None:
             try:
-                adverts = ahead.adverts(self._messages(answers, "adverts"))
+                adverts = ahead.adverts(self._post.messages(answers, "adverts"))
             except RoundAborted as error:
-                self._note(f"the next round is not prepared ahead: {error}")
+                self._post.note(f"the next round is not prepared ahead: {error}")
                 ahead = None
         signed = self._sign(survivors, adverts, total, number)
         if encrypted is not None:
             parts.append(self._decrypted(encrypted, signed))
         if ahead is not None:
-            ahead.shares(self._messages(signed, "shares"))
+            ahead.shares(self._post.messages(signed, "shares"))
             self._ahead = ahead
         if side is not None:
-            routed = self._by_node(side.signatures(self._messages(signed, "signatures")))
+            routed = self._post.by_node(side.signatures(self._post.messages(signed, "signatures")))
             self._journal.put(*number, True)
-            revealed = self._exchange(exchange.UNMASK, {
+            revealed = self._post.exchange(exchange.UNMASK, {
                 node: {"signatures": own} for node, own in routed.items() if own})
-            parts.append(side.opened(self._messages(revealed, "revealed")))
+            parts.append(side.opened(self._post.messages(revealed, "revealed")))
         for one in (side, encrypted):
             self.log[-1].stayed_out += one.refusals if one else []
         return merged(parts), figures
 
     def _plain(self, side: PlainSide, node: int, block: Any) -> None:
         form = isinstance(block, tuple) and [type(part) for part in block] == [np.ndarray, dict]
-        if form and np.isin(block[0], self._hosted[node]).all():
+        if form and np.isin(block[0], self._post.hosted[node]).all():
             side.uploads(*block)
         else:
-            self._note(f"node {node} sent uploads that are not of its clients")
+            self._post.note(f"node {node} sent uploads that are not of its clients")
 
     def _sign(
         self, survivors: Sequence[Message], adverts: Sequence[Message],
         total: tuple[Message, Message] | None, number: tuple[int, int],
     ) -> Answers:
-        lists, keys = self._by_node(survivors), self._by_node(adverts)
+        lists, keys = self._post.by_node(survivors), self._post.by_node(adverts)
         bodies: dict[int, dict[str, Any]] = {
             node: {"survivors": lists[node], "adverts": keys[node]}
-            for node in self._hosted if lists[node] or keys[node]}
+            for node in self._post.hosted if lists[node] or keys[node]}
         if total is not None:
             assert self._holder is not None
             bodies[self._holder[0]] = {"terms": total[0], "total": total[1]}
             # The key holder decrypts each round's total once.
             self._journal.put(*number, True)
-        return self._exchange(exchange.SIGN, bodies) if bodies else {}
+        return self._post.exchange(exchange.SIGN, bodies) if bodies else {}
 
     def _decrypted(self, side: EncryptedSide, answers: Answers) -> Sums:
         assert self._holder is not None
@@ -278,48 +241,6 @@ class Hub:
             return side.opened(answer)
         except ProtocolError as error:
             raise RoundAborted(f"the key holder's answer is refused: {error}") from error
-
-    # Messages -------------------------------------------------------------------------------
-
-    def _exchange(self, kind: str, bodies: Mapping[int, Mapping[str, Any]]) -> Answers:
-        log, out = self.log[-1], {}
-        sent = {node: encode(body) for node, body in bodies.items()}
-        log.exchanges += 1
-        log.bytes_down += sum(map(len, sent.values()))
-        started = time.perf_counter()
-        received = self._transport.exchange(kind, sent)
-        log.seconds += time.perf_counter() - started
-        for node in sent.keys() - received.keys():
-            self._note(f"node {node} did not answer {kind}")
-        for node, body in received.items():
-            log.bytes_up += len(body)
-            try:
-                out[node] = _answer(kind, body, self._kinds)
-            except ProtocolError as error:
-                self._note(f"node {node}, {kind}: {error}")
-                continue
-            log.stayed_out += [str(reason) for reason in out[node].get("stayed_out", [])]
-        return out
-
-    def _messages(self, answers: Answers, name: str) -> list[Message]:
-        """The clients' messages under a name, each from the node that hosts its sender."""
-        out = []
-        for node, answer in answers.items():
-            for message in answer.get(name, []):
-                if isinstance(message, Message) and self._host.get(message.sender) == node:
-                    out.append(message)
-                else:
-                    self._note(f"node {node} sent {name} of a client that it does not host")
-        return out
-
-    def _by_node(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
-        out: dict[int, list[Message]] = {node: [] for node in self._hosted}
-        for message in messages:
-            out[self._host[message.receiver]].append(message)
-        return out
-
-    def _note(self, sentence: str) -> None:
-        self.log[-1].stayed_out.append(sentence)
 
     def _costs(self, sums: Sums, figures: list[dict[str, Any]], size: int) -> Costs:
         log = self.log[-1]
@@ -336,21 +257,3 @@ class Hub:
             protocol_seconds={"waiting_for_nodes": log.seconds, "node_training": log.training,
                               "node_protocol": log.protocol},
         )
-
-
-def _answer(kind: str, body: bytes, kinds: tuple[type, ...]) -> dict[str, Any]:
-    """A node's answer in one of the forms it may have. Raises ProtocolError."""
-    answer = decode(body, kinds)
-    if isinstance(answer, dict):
-        if answer.keys() == {"refused"}:
-            raise ProtocolError(str(answer["refused"]))
-        for form in _FORMS[kind]:
-            if answer.keys() == form.keys() and all(
-                    isinstance(answer[name], wanted) for name, wanted in form.items()):
-                return answer
-    raise ProtocolError("the answer is not of the form that this message has")
-
-
-def _are_figures(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == set(_FIGURES) and all(
-        isinstance(number, int | float) for number in value.values())

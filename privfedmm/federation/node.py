@@ -61,7 +61,7 @@ class Setup:
     def meet(self, body: bytes) -> dict[str, Any]:
         """The server's greeting. Raises ProtocolError for another version or other settings."""
         wanted: dict[str, type] = {
-            "version": str, "settings": str, "run": bytes, "next": tuple}
+            "version": str, "settings": str, "run": bytes, "next": object}
         told = fields_of(body, self.kinds, wanted)
         if told["version"] != self.version:
             raise ProtocolError(f"the server runs version {told['version']}, this node "
@@ -123,9 +123,10 @@ class Node:
         told = self._setup.meet(body)
         return {"ids": self._ids, "adverts": self._adverts(told["next"])}
 
-    def _adverts(self, number: tuple[int, int] | None) -> list[Message]:
-        if number is None or number[0] < self._last[0]:
+    def _adverts(self, number: object) -> list[Message]:
+        if number is None:
             return []
+        number = _number(number)
         leg = self._setup.agreed.leg(self._setup.task(number), "masked")
         return self._masked.advertise(leg.task) if leg else []
 
@@ -139,13 +140,15 @@ class Node:
         """Train, pass the gate, and send each client's part of the sums."""
         started = time.process_time()
         told = fields_of(body, self._setup.kinds, {
-            "number": tuple, "plan": object, "sealed": list, "next": object})
-        number, plan = told["number"], told["plan"]
+            "number": object, "plan": object, "sealed": list, "next": object})
+        number, plan = _number(told["number"]), told["plan"]
         round_, attempt = number
         if number <= self._last:
             raise ProtocolError(
                 f"round {number} came after {self._last}: the run was rolled back, or a message "
                 "came twice")
+        if type(plan) is not type(self._algorithm.plan(self._algorithm.initial_state())):
+            raise ProtocolError("the plan is not one of this run's method")
         if plan.round != round_:
             raise ProtocolError(f"the plan is of round {plan.round}, the message of {round_}")
         # Tried again, the round starts from where it started the first time.
@@ -220,6 +223,15 @@ class HolderNode:
             return encode({"result": self._side.decrypt(told["terms"], told["total"])})
         except (ProtocolError, RoundAborted) as error:
             return encode({"refused": str(error)})
+
+
+def _number(value: object) -> tuple[int, int]:
+    """A round and an attempt at it. Raises ProtocolError."""
+    if isinstance(value, tuple) and [type(part) for part in value] == [int, int]:
+        round_, attempt = value
+        if round_ >= 0 and attempt >= 0:
+            return round_, attempt
+    raise ProtocolError("a round and an attempt are two numbers from 0")
 
 
 def _some(parts: Uploads, names: list[str]) -> dict[str, Any]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from experiments.config import RunConfig, resolve
 from experiments.deployment import parties
 from experiments.deployment.parties import Party
+from experiments.run import load_data
 
 Tamper = Callable[[str, int, bytes], bytes | None]
 
@@ -43,6 +48,22 @@ class Loop:
         return out
 
 
-def folders(root: Path, nodes: int) -> list[Path]:
-    found = [parties.node_folder(root, shard) for shard in range(nodes)]
-    return found + ([root / "keyholder"] if (root / "keyholder").exists() else [])
+Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Loop]]
+NODES = 3
+
+
+@pytest.fixture
+def settled(tmp_path: Path) -> Settle:
+    """Flags -> config, run folder, and a loop over the parties' folders, key holder last."""
+
+    def settle(flags: dict[str, Any]) -> tuple[RunConfig, Path, Loop]:
+        config = resolve(None, flags)
+        out = tmp_path / "deployed"
+        out.mkdir()
+        root = out / "deploy"
+        parties.settle(config, load_data(config), root, NODES)
+        found = [parties.node_folder(root, shard) for shard in range(NODES)]
+        holder = [root / "keyholder"] if parties.has_holder(config) else []
+        return config, out, Loop(found + holder)
+
+    return settle
