@@ -35,7 +35,8 @@ LINK = "deployment"  # the name of the connection in Flower's configuration
 _START, _SUBMIT = 120.0, 180.0  # seconds
 NOTE = (
     "a Flower SuperLink with TLS and authenticated SuperNodes, on one machine; every user is a "
-    "client of the protocol with its own keys, and its rows and state are on its node alone")
+    "client of the protocol with its own keys, and its rows and state are on its node alone; "
+    "peak_memory_bytes is of the process that wrote the record")
 ONLY = (
     "training loss, validation and test metrics, group sizes: each node computed them for its "
     "own users and reported them because it was started with experiment=true; no claim covers "

@@ -162,7 +162,7 @@ class Party:
             self.config, planned, algorithm, users, Ledger((), planned.budget, None), None)
         return algorithm, Setup(
             self.greeting.version, self.greeting.settings, self.agreed, self.known.directory,
-            self.known.key_holder, stack, KINDS)
+            self.known.key_holder, stack, planned.rounds, KINDS)
 
 
 @dataclass(frozen=True)

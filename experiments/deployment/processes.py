@@ -46,9 +46,13 @@ class Processes:
     environment: Mapping[str, str]
     mark: tuple[str, str]
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _before: list[object] = field(default_factory=list)
 
     def __enter__(self) -> Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
+        if _main_thread():
+            # Asked to end, this process must still end the others.
+            self._before.append(signal.signal(signal.SIGTERM, _exit))
         return self
 
     def __exit__(
@@ -62,6 +66,8 @@ class Processes:
         finally:
             if before is not None:
                 signal.signal(signal.SIGINT, before)
+            if self._before:
+                signal.signal(signal.SIGTERM, self._before.pop())  # type: ignore[arg-type]
 
     def start(self, name: str, command: Sequence[str]) -> int:
         """Start a process under a name; its id."""
@@ -135,6 +141,10 @@ class Processes:
         left = self.survivors()
         if left:
             raise RuntimeError(f"processes {left} of the deployment could not be ended")
+
+
+def _exit(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _main_thread() -> bool:

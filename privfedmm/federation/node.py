@@ -39,7 +39,8 @@ class Setup:
     """What a node knows by itself, from its own folder.
 
     version: of the program. settings: digest of the run's settings; both must be the server's.
-    kinds: dataclasses that travel. stack: the run's, for the device half of its mechanism.
+    rounds: of the run; there is no further one. kinds: dataclasses that travel. stack: the run's,
+    for the device half of its mechanism.
     """
 
     version: str
@@ -48,6 +49,7 @@ class Setup:
     directory: Directory
     key_holder: bytes
     stack: PrivacyStack
+    rounds: int
     kinds: tuple[type, ...]
 
     def task(self, number: tuple[int, int], told: bytes = b"") -> Task:
@@ -151,8 +153,14 @@ class Node:
             raise ProtocolError("the plan is not one of this run's method")
         if plan.round != round_:
             raise ProtocolError(f"the plan is of round {plan.round}, the message of {round_}")
+        if round_ >= self._setup.rounds:
+            raise ProtocolError(f"the run has {self._setup.rounds} rounds, and round {round_} is "
+                                "none of them: it is in nobody's budget")
         # Tried again, the round starts from where it started the first time.
         again = round_ == self._last[0]
+        if again and self._alone:
+            raise ProtocolError("this round's noisy uploads were sent before; a second set would "
+                                "be a second release")
         clients = _copied(self._before if again else self._after, self._setup.kinds)
         before = _copied(clients, self._setup.kinds)
         held = Held(self._setup.stack.aggregator.hides_clients)
@@ -185,6 +193,12 @@ class Node:
                 "loss": loss, "zeroed": gate.zeroed, "shortened": gate.shortened,
                 "training": trained - started, "protocol": time.process_time() - trained}
         return answer
+
+    @property
+    def _alone(self) -> bool:
+        """Whether each upload is a release by itself: read by the server, hidden by own noise."""
+        mechanism = self._setup.stack.mechanism
+        return mechanism is not None and mechanism.noise.place == "local"
 
     def _sign(self, body: bytes) -> dict[str, Any]:
         told = fields_of(body, self._setup.kinds, {"survivors": list, "adverts": list})

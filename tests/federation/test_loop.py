@@ -278,6 +278,29 @@ def test_a_node_takes_an_upload_request_once(settled: Settle) -> None:
     assert state.stat().st_mode & 0o077 == 0
 
 
+def test_a_node_takes_part_in_no_round_beyond_its_own_config(settled: Settle) -> None:
+    config, out, loop = settled(ONE)
+    app.play(loop, out, out / "deploy")
+    session = Session.start(config, runs.load_data(config))
+    plan = replace(session.algorithm.plan(session.state), round=1)
+    body = encode({"number": (1, 0), "plan": plan, "sealed": [], "next": None})
+    answer = Party.read(loop.folders[0]).node(experiment=True).handle(exchange.UPLOAD, body)
+    assert "nobody's budget" in decode(answer, ())["refused"]
+
+
+def test_local_noise_is_uploaded_once_a_round(settled: Settle) -> None:
+    flags = {**ONE, "aggregation": "plain", "dp.trust": "local", "secure.dropout": 0.0}
+    _, out, loop = settled(flags)
+    _killed_at(loop, out, exchange.UPLOAD)
+    loop.before = lambda kind, node, body: body
+    with pytest.raises(UserError) as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED
+    log = json.loads((out / "deploy" / "exchanges.json").read_text(encoding="utf-8"))[0]
+    assert sum("second release" in reason for reason in log["stayed_out"]) == NODES - 1
+    assert {status for _, status in entries(out)} == {"aborted"}
+
+
 def test_a_node_outside_experiments_tells_no_loss_and_no_ranks(settled: Settle) -> None:
     _, out, loop = settled(ONE)
     app.play(loop, out, out / "deploy")
