@@ -25,6 +25,7 @@ from privfedmm.federation import Backend, Simulator, run_round
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
 STATEMENT = "statement.json"
+DEPLOY = "deploy"  # in the folder of a deployment: its parties
 Listener = Callable[[dict[str, Any]], None]
 Ranks = Callable[[Session], Mapping[str, np.ndarray]]
 Announce = Callable[[list[str]], None]
@@ -32,10 +33,14 @@ Announce = Callable[[list[str]], None]
 
 @dataclass(frozen=True)
 class Means:
-    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users]."""
+    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users].
+
+    command: of privfedmm, by which such a run is continued.
+    """
 
     backend: Backend
     ranks: Ranks
+    command: str = "run"
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -71,6 +76,9 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
     if (out / RECORD).exists():
         finished: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return finished
+    if (out / DEPLOY).exists():
+        raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
+                        f"deploy local --resume {out}")
     config = resolve(out / CONFIG, {})
     records.set_threads(config.threads)
     data = load_data(config)
@@ -125,8 +133,8 @@ def play(session: Session, data_hash: str, out: Path, listen: Listener, means: M
         raise overspent(error) from error
     except RoundAborted as error:
         raise UserError(
-            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm run "
-            f"--resume {out}", ABORTED) from error
+            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm "
+            f"{means.command} --resume {out}", ABORTED) from error
     except (UploadError, ScoreError) as error:
         raise UserError(f"round {session.state.round + 1}: {error}") from error
     except ValueError as error:

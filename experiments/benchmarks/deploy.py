@@ -10,6 +10,7 @@ from typing import Any
 from experiments.config import resolve
 from experiments.deployment import app, local
 from experiments.errors import UserError
+from experiments.run import DEPLOY
 from privfedmm.federation import exchange
 
 _WAIT = 300.0
@@ -31,7 +32,7 @@ def _one(nodes: int, users: int, out: Path) -> dict[str, Any]:
     started = time.perf_counter()
     local.start(config, out, local.Shape(nodes, _WAIT), lambda row: None)
     whole = time.perf_counter() - started
-    logs = json.loads((out / local.DEPLOY / app.EXCHANGES).read_text(encoding="utf-8"))
+    logs = json.loads((out / DEPLOY / app.EXCHANGES).read_text(encoding="utf-8"))
     rounds = [log for log in logs if log["nodes"]]
     last = rounds[-1]  # neither set-up nor keys of a next round
     steady = rounds[1]  # keys ready at its start, and those of the next round with it

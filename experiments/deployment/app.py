@@ -59,7 +59,7 @@ def play(transport: Transport, folder: Path, root: Path) -> Hub:
         FileJournal(root / JOURNAL), party.greeting, session.planned.rounds, KINDS)
     try:
         runs.play(session, party.data.sha256, folder, lambda row: _note(hub, root),
-                  runs.Means(hub, partial(_ranks, hub)))
+                  runs.Means(hub, partial(_ranks, hub), "deploy local"))
     finally:
         _note(hub, root)
     return hub

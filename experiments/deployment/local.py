@@ -25,11 +25,12 @@ from experiments.deployment.certificates import (
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.errors import ABORTED, UserError
 from experiments.files import write_json, write_text
+from experiments.run import DEPLOY
 from experiments.session import Session
 from privfedmm.data import Dataset
 from privfedmm.federation.flower import write_app
 
-DEPLOY, SHAPE = "deploy", "shape.json"
+SHAPE = "shape.json"
 MARK = "PRIVFEDMM_DEPLOYMENT"
 LINK = "deployment"  # the name of the connection in Flower's configuration
 _START, _SUBMIT = 120.0, 180.0  # seconds
@@ -217,9 +218,7 @@ def _follow(
         listen(row)
     outcome = json.loads((root / app.OUTCOME).read_text(encoding="utf-8"))
     if outcome["code"]:
-        sentence = outcome["sentence"].replace("privfedmm run --resume",
-                                               "privfedmm deploy local --resume")
-        raise UserError(sentence, outcome["code"])
+        raise UserError(outcome["sentence"], outcome["code"])
 
 
 def _rows(out: Path) -> list[dict[str, Any]]:

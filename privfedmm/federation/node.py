@@ -129,6 +129,8 @@ class Node:
         if number is None:
             return []
         number = _number(number)
+        if number[0] >= self._setup.rounds:
+            raise ProtocolError(f"the run has {self._setup.rounds} rounds; none is {number[0]}")
         leg = self._setup.agreed.leg(self._setup.task(number), "masked")
         return self._masked.advertise(leg.task) if leg else []
 

@@ -6,6 +6,9 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +23,7 @@ from experiments.config import RunConfig, resolve
 from experiments.deployment import local
 from experiments.deployment.certificates import make_node_key
 from experiments.deployment.processes import Processes, free_ports
-from experiments.errors import ABORTED, UserError
+from experiments.errors import ABORTED, INTERRUPTED, UserError
 from experiments.session import Session
 from privacy import RingAggregator
 
@@ -36,7 +39,7 @@ TWO: dict[str, Any] = {
 
 
 def left_over(folder: Path) -> list[int]:
-    mark = (local.MARK, str(folder.absolute() / local.DEPLOY))
+    mark = (local.MARK, str(folder.absolute() / runs.DEPLOY))
     return Processes(folder, {}, mark).survivors()
 
 
@@ -59,7 +62,7 @@ class Intruder:
     def __call__(self, deployment: local.Deployment) -> None:
         if self.folder is not None:
             return
-        root = deployment.folder.absolute() / local.DEPLOY
+        root = deployment.folder.absolute() / runs.DEPLOY
         self.folder = root / "intruder"
         shutil.copytree(root / "shard-0", self.folder)
         (self.folder / "state.bin").unlink(missing_ok=True)
@@ -98,7 +101,7 @@ def when_shared(shard: int, act: Callable[[local.Deployment], None]) -> local.Ho
     done: list[bool] = []
 
     def hook(deployment: local.Deployment) -> None:
-        state = deployment.folder / local.DEPLOY / f"shard-{shard}" / "state.bin"
+        state = deployment.folder / runs.DEPLOY / f"shard-{shard}" / "state.bin"
         if state.exists():
             seen.add(state.stat().st_mtime_ns)
         if len(seen) >= 2 and not done:
@@ -147,3 +150,25 @@ def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -
     assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
     survivors = np.arange(24)
     assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
+
+
+def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "deployed"
+    root = Path(__file__).parents[2]
+    command = [
+        sys.executable, "-m", "experiments", "deploy", "local", "--dataset", "planted:36",
+        "--method", "popularity", "--aggregation", "masked", "--dp-epsilon", "2.0", "--trust",
+        "distributed", "--out", str(out)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as running:
+        until = time.monotonic() + 90
+        while len(left_over(out)) < 2 and time.monotonic() < until:
+            time.sleep(0.3)
+        assert left_over(out)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == INTERRUPTED
+    assert f"deploy local --resume {out}" in said
+    assert left_over(out) == []

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from experiments import run as runs
-from experiments.config import RunConfig, resolve
+from experiments.config import RunConfig, resolve, to_toml
 from experiments.deployment import app, parties
 from experiments.deployment.parties import Party
 from experiments.errors import ABORTED, UserError
@@ -127,7 +127,7 @@ def test_a_node_lost_after_its_upload_is_still_in_the_sum(settled: Settle, stage
 def test_too_few_left_end_the_run_with_code_4_and_nothing_released(settled: Settle) -> None:
     _, out, loop = settled(ONE)
     loop.before = lambda kind, node, body: None if kind == exchange.UPLOAD and node else body
-    with pytest.raises(UserError, match="aborted") as caught:
+    with pytest.raises(UserError, match=r"aborted.*privfedmm deploy local --resume") as caught:
         app.play(loop, out, out / "deploy")
     assert caught.value.code == ABORTED
     assert not (out / "release.pt").exists()
@@ -328,6 +328,14 @@ def test_plain_deployments_give_the_simulators_model(settled: Settle, tmp_path: 
                     for f in (tmp_path / "simulated", out))
     torch.testing.assert_close(theirs["items"], ours["items"], rtol=0, atol=1e-5)
     assert [log.exchanges for log in hub.log if log.nodes] == [2, 1]
+
+
+def test_run_resume_does_not_continue_a_deployment(settled: Settle) -> None:
+    config, out, loop = settled(ONE)
+    app.play(loop, out, out / "deploy")
+    (out / runs.CONFIG).write_text(to_toml(config), encoding="utf-8")
+    with pytest.raises(UserError, match="on nodes"):
+        runs.resume(out, lambda row: None)
 
 
 def test_settings_that_a_deployment_does_not_carry_are_named() -> None:

@@ -11,7 +11,7 @@ from privacy.aggregation.apart.agreed import Agreed
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
 from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.masked.attendance import Attendance
-from privacy.aggregation.masked.client import MaskedClient
+from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.messages import KEY_HOLDER, Message, ProtocolError
 from privacy.aggregation.protocol import Session, Sums, Task, flattened
 from privacy.crypto.he import PublicContext
@@ -86,6 +86,9 @@ class MaskedDevice:
         clients = {
             number: MaskedClient(identity, terms, self._directory, floor)
             for number, identity in self._identities.items() if number in terms.position}
+        # Keys of an attempt that never came to its vectors are of no more use.
+        self._rounds = {n: held for n, held in self._rounds.items()
+                        if n[0] != terms.round or _masked(held)}
         self._rounds[terms.number] = clients
         return [client.advertise() for client in clients.values()]
 
@@ -170,6 +173,10 @@ class MaskedDevice:
             except ProtocolError as error:
                 self.refusals.append(Refusal(message.receiver, str(error)))
         return out
+
+
+def _masked(clients: Mapping[int, MaskedClient]) -> bool:
+    return any(client.stage >= Stage.MASKED for client in clients.values())
 
 
 class EncryptedDevice:
