@@ -197,7 +197,7 @@ def _follow(
     deployment: Deployment, out: Path, root: Path, listen: runs.Listener, hook: Hook
 ) -> None:
     """Show rounds as they are played, until the outcome is there."""
-    shown = len(_rows(out))
+    shown, started = len(_rows(out)), time.monotonic()
     again = f"continue with: privfedmm deploy local --resume {out}"
     seen = False
     while not (root / app.OUTCOME).exists():
@@ -213,6 +213,8 @@ def _follow(
             raise UserError(f"the ServerApp ended without an outcome; {again}; its log is "
                             f"{root / 'logs' / 'superlink.log'}", ABORTED)
         seen = seen or serving
+        if not seen and time.monotonic() - started > _START:
+            raise TimeoutError(f"no ServerApp was started within {_START:g} s")
         time.sleep(0.5)
     for row in _rows(out)[shown:]:
         listen(row)
