@@ -80,7 +80,7 @@ class GroupSettings(Settings):
     start_round: Annotated[int, Field(ge=0)] = 5  # group tables and teacher are used from here
     adapter: NonNegative = 0.5  # step of a group's own item table, relative to the shared one
     # Public components in which groups upload their item updates; 0: whole tables.
-    adapter_rank: Annotated[int, Field(ge=0)] = 64
+    adapter_rank: Annotated[int, Field(ge=0)] = 0
     clustering: Literal["kmeans", "spectral"] = "spectral"  # grouping = reference only
     pca_variance: Fraction = 0.95  # grouping = reference only; 0: no PCA
 
@@ -153,8 +153,6 @@ def default_settings(backbone: str) -> AlgorithmSettings:
         local=LocalSettings(
             lr_user=0.01, lr_items=0.01, lr_network=0.001, weight_decay_user=0.1
         ),
-        # In a public subspace its groups lose a tenth of validation NDCG@50; those of mf nothing.
-        groups=GroupSettings(adapter_rank=0),
     )
 
 

@@ -34,7 +34,9 @@ def bench(dataset: str, clients: list[int], dims: int, seed: int) -> dict[str, A
     Every round is played twice and the second counted: caches and allocator are warm for all.
     """
     set_threads(1)
-    base = resolve(None, {"dataset": dataset, "seed": seed, "threads": 1})
+    # The settings of a masked run, plain rounds included: the same vectors are summed.
+    base = resolve(None, {"dataset": dataset, "seed": seed, "threads": 1,
+                          "aggregation": "masked"})
     data = load_data(base)
     plain = _round(base, data, "plain", "full")
     masked = _round(base, data, "masked", "full")

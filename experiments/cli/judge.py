@@ -37,7 +37,9 @@ def compare(
     console = errors()
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
-        "dp.epsilon": dp_epsilon, "baselines": [], **overrides(settings),
+        # All modes with the settings of a masked run, so that the same vectors are summed.
+        "aggregation": "masked", "dp.epsilon": dp_epsilon, "baselines": [],
+        **overrides(settings),
     }
     resolved = resolve(config, flags)
     folder = out or Path("runs") / (
