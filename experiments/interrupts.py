@@ -37,11 +37,13 @@ def held() -> Iterator[None]:
         before(*waiting[-1])
 
 
-def resumable(job: Callable[[], dict[str, Any]], folder: Path) -> dict[str, Any]:
+def resumable(
+    job: Callable[[], dict[str, Any]], folder: Path, command: str = "run"
+) -> dict[str, Any]:
     """The job's result. A Ctrl-C becomes a UserError that says how to go on."""
     try:
         return job()
     except KeyboardInterrupt:
         raise UserError(
-            f"stopped; continue with: privfedmm run --resume {folder}", INTERRUPTED
+            f"stopped; continue with: privfedmm {command} --resume {folder}", INTERRUPTED
         ) from None

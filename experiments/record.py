@@ -7,6 +7,7 @@ import platform
 import resource
 import sys
 from collections import Counter
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
@@ -30,6 +31,21 @@ from privfedmm.gfmfr.algorithm import GFMFR
 
 _PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
              "cryptography")
+_SIMULATED = "one process plays all clients; no message leaves it"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What carried the rounds. only: what no claim covers, known to the experimenter alone."""
+
+    backend: str
+    nodes: int
+    exchanges: int
+    note: str
+    only: tuple[str, ...] = ()
+
+
+SIMULATOR = Carried("simulator", 0, 0, _SIMULATED)
 _SIMULATION_ONLY = [
     "training loss, validation and test metrics, group sizes: computed in one process that plays "
     "all clients; no client sends them and no claim covers them",
@@ -65,7 +81,7 @@ def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> di
     }
 
 
-def privacy_section(session: Session) -> dict[str, Any]:
+def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, Any]:
     """What left the clients, what is claimed about it, and against whom. None where nothing is."""
     stack, promise = session.stack, session.statement
     entries = stack.ledger.entries
@@ -109,7 +125,7 @@ def privacy_section(session: Session) -> dict[str, Any]:
                 counts.items(), key=lambda item: item[0][0])
         ],
         "adaptive_clip": stack.clipper.to_json() if stack.clipper else None,
-        "simulation_only": _SIMULATION_ONLY,
+        "simulation_only": list(only) or _SIMULATION_ONLY,
     }
 
 
@@ -169,6 +185,7 @@ def build(
     data: Dataset,
     protocol: EvalProtocol,
     baselines: dict[str, dict[str, object]],
+    carried: Carried = SIMULATOR,
 ) -> dict[str, Any]:
     """The whole record, as JSON values."""
     totals = session.totals
@@ -200,7 +217,8 @@ def build(
         "baselines": baselines,
         "cold_items": cold_section(session, data),
         "groups": groups_section(session, data),
-        "privacy": privacy_section(session),
+        "privacy": privacy_section(session, carried.only),
+        "federation": {k: v for k, v in asdict(carried).items() if k != "only"},
         "costs": {
             "seconds": {
                 k.removeprefix("seconds_"): v

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,26 @@ from privfedmm.evaluation import (
     evaluate,
     metrics_from_ranks,
 )
-from privfedmm.federation import Simulator, run_round
+from privfedmm.federation import Backend, Simulator, run_round
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
 STATEMENT = "statement.json"
+DEPLOY = "deploy"  # in the folder of a deployment: its parties
 Listener = Callable[[dict[str, Any]], None]
+Ranks = Callable[[Session], Mapping[str, np.ndarray]]
 Announce = Callable[[list[str]], None]
+
+
+@dataclass(frozen=True)
+class Means:
+    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users].
+
+    command: of privfedmm, by which such a run is continued.
+    """
+
+    backend: Backend
+    ranks: Ranks
+    command: str = "run"
 
 
 def load_data(config: RunConfig, report: Report = silent) -> Dataset:
@@ -72,14 +87,9 @@ def start(
                         f"that run with --resume {out}")
     records.set_threads(config.threads)
     data = load_data(config, report)
-    session = Session.start(config, data, out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, to_toml(config))
-    if config.dp is not None:
-        write_json(out / STATEMENT, session.statement.to_json())
-        announce(session.statement.lines())
-    session.save(out, data.sha256)
-    return _play(session, data, out, listen)
+    session = open_folder(config, data, out, announce)
+    play(session, data.sha256, out, listen, _one_process(session, data))
+    return conclude(session, data, out, records.SIMULATOR)
 
 
 def resume(out: Path, listen: Listener) -> dict[str, Any]:
@@ -89,52 +99,99 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
     if (out / RECORD).exists():
         finished: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return finished
+    if (out / DEPLOY).exists():
+        raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
+                        f"deploy local --resume {out}")
     config = resolve(out / CONFIG, {})
     records.set_threads(config.threads)
     data = load_data(config)
     session = Session.start(config, data, out)
     session.restore(out, data.sha256)
-    return _play(session, data, out, listen)
+    play(session, data.sha256, out, listen, _one_process(session, data))
+    return conclude(session, data, out, records.SIMULATOR)
 
 
-def _play(session: Session, data: Dataset, out: Path, listen: Listener) -> dict[str, Any]:
-    config = session.config
-    protocol = EvalProtocol(config.evaluation.sampled_negatives, config.seed)
+def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce) -> Session:
+    """A session before its first round, its config, statement and checkpoint in the folder."""
+    session = Session.start(config, data, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, to_toml(config))
+    if config.dp is not None:
+        write_json(out / STATEMENT, session.statement.to_json())
+        announce(session.statement.lines())
+    session.save(out, data.sha256)
+    return session
+
+
+def protocol_of(config: RunConfig) -> EvalProtocol:
+    """How models are ranked."""
+    return EvalProtocol(config.evaluation.sampled_negatives, config.seed)
+
+
+def _one_process(session: Session, data: Dataset) -> Means:
+    """All clients in this process."""
+    targets = {"validation": data.validation, "test": data.test}
+    protocol = protocol_of(session.config)
+
+    def ranks(session: Session) -> Mapping[str, np.ndarray]:
+        def score(users: np.ndarray) -> np.ndarray:
+            return session.algorithm.scores(session.state, session.clients, users).numpy()
+
+        found = dict(evaluate(score, data.train, targets, protocol).ranks)
+        if data.cold is not None and data.cold_target is not None:
+            found["test_cold"] = cold_ranks(score, data.cold, data.cold_target)
+        return found
+
+    return Means(Simulator(session.pin), ranks)
+
+
+def play(session: Session, data_hash: str, out: Path, listen: Listener, means: Means) -> None:
+    """The rounds that are left; a checkpoint after each. Raises UserError."""
     write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
     try:
         while session.state.round < session.planned.rounds and not session.best.stop:
-            row = _round(session, data, protocol)
+            row = _round(session, means)
             session.rows.append(row)
             with (out / ROUNDS).open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(row) + "\n")
-            session.save(out, data.sha256)
+            session.save(out, data_hash)
             listen(row)
-        started = time.perf_counter()
-        lines_ = baseline_metrics(data, config.baselines, config.seed, protocol)
-        session.totals["seconds_baselines"] = time.perf_counter() - started
     except BudgetError as error:
         raise overspent(error) from error
     except RoundAborted as error:
         raise UserError(
-            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm run "
-            f"--resume {out}", ABORTED) from error
+            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm "
+            f"{means.command} --resume {out}", ABORTED) from error
     except (UploadError, ScoreError) as error:
         raise UserError(f"round {session.state.round + 1}: {error}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
-    result = records.build(session, data, protocol, lines_)
+
+
+def conclude(
+    session: Session, data: Dataset, out: Path, carried: records.Carried
+) -> dict[str, Any]:
+    """Baselines, record and ranks of a run whose rounds are over; its record."""
+    config, protocol = session.config, protocol_of(session.config)
+    started = time.perf_counter()
+    try:
+        lines = baseline_metrics(data, config.baselines, config.seed, protocol)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    session.totals["seconds_baselines"] = time.perf_counter() - started
+    result = records.build(session, data, protocol, lines, carried)
     np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
     write_json(out / RECORD, result)
     return result
 
 
-def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str, Any]:
+def _round(session: Session, means: Means) -> dict[str, Any]:
     """Play and judge one round; the row of rounds.jsonl (which never holds a test metric)."""
     config, number = session.config, session.state.round
     started = time.perf_counter()
     session.state, report = run_round(
-        session.algorithm, Simulator(session.pin), session.stack, session.state, session.clients,
-        data.num_users, number,
+        session.algorithm, means.backend, session.stack, session.state, session.clients,
+        session.population, number,
     )
     trained = time.perf_counter()
     row: dict[str, Any] = {
@@ -156,7 +213,7 @@ def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str,
     last = number + 1 == session.planned.rounds
     # Under a budget the last round is the result: choosing one by its metrics would be a release.
     if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):
-        row |= _judge(session, data, protocol, number)
+        row |= _judge(session, means.ranks(session), number)
     judged = time.perf_counter()
     _add(session.totals, "seconds_train", trained - started)
     _add(session.totals, "seconds_evaluate", judged - trained)
@@ -166,18 +223,11 @@ def _round(session: Session, data: Dataset, protocol: EvalProtocol) -> dict[str,
 
 
 def _judge(
-    session: Session, data: Dataset, protocol: EvalProtocol, number: int
+    session: Session, ranks: Mapping[str, np.ndarray], number: int
 ) -> dict[str, Any]:
-    def score(users: np.ndarray) -> np.ndarray:
-        return session.algorithm.scores(session.state, session.clients, users).numpy()
-
-    targets = {"validation": data.validation, "test": data.test}
-    result = evaluate(score, data.train, targets, protocol)
-    validation = metrics_from_ranks(result.ranks["validation"])
+    validation = metrics_from_ranks(ranks["validation"])
     if session.best.better(validation["ndcg@50"], number):
-        session.best_ranks = dict(result.ranks)
-        if data.cold is not None and data.cold_target is not None:
-            session.best_ranks["test_cold"] = cold_ranks(score, data.cold, data.cold_target)
+        session.best_ranks = dict(ranks)
         session.best_model = session.algorithm.to_saved(session.state, session.clients)
     return {"validation": validation, "best": session.best.round == number}
 

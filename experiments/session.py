@@ -82,6 +82,7 @@ class Session:
     statement: Statement
     state: Any
     clients: Any
+    population: int
     best: BestRound
     pin: FeaturePin
     best_ranks: dict[str, np.ndarray] = field(default_factory=dict)
@@ -92,17 +93,18 @@ class Session:
     @classmethod
     def start(
         cls, config: RunConfig, data: Dataset, folder: Path | None = None,
-        transcript: Transcript | None = None,
+        transcript: Transcript | None = None, guard: bool = False,
     ) -> Session:
         """A session before its first round, its ledger kept in `folder` where given.
 
-        transcript: told every message of secure aggregation.
+        transcript: told every message of secure aggregation. guard: keep what is released even
+        without a budget, for clients who answer a round but once.
         Raises UserError for settings that do not fit.
         """
         planned = protection.plan(config, data.num_users, data.num_items)
         algorithm = build_algorithm(config, data, planned)
         # Without a mechanism there is no budget to guard: `save` writes the ledger once a round.
-        guarded = folder if config.dp is not None else None
+        guarded = folder if config.dp is not None or guard else None
         keep = protection.ledger_keeper(guarded) if guarded else None
         vault = protection.FileVault(guarded) if guarded else None
         ledger = Ledger((), planned.budget, keep)
@@ -116,6 +118,7 @@ class Session:
             statement=protection.statement(config, planned, stack, data.num_users),
             state=algorithm.initial_state(),
             clients=algorithm.initial_clients(),
+            population=data.num_users,
             best=BestRound(config.evaluation.patience),
             pin=FeaturePin.of(algorithm.public_features),
         )

@@ -112,11 +112,15 @@ class PrivacyStack:
         if private and not self.ledger.released(cohort.round):
             self.ledger.check(together(self._charges(cohort, population)))
 
-    def open(self, cohort: Cohort, model_hash: bytes = b"") -> Gate:
-        """The gate of one round; model_hash: of what the clients are told.
+    def task(
+        self, cohort: Cohort, model_hash: bytes = b"", attempt: int | None = None
+    ) -> Task:
+        """What a round is about; model_hash: of what the clients are told.
 
-        Raises CapacityError where the round's sum might leave the ring.
+        attempt: for a party that holds no ledger; None: as often as the ledger says. Raises
+        CapacityError where the round's sum might leave the ring.
         """
+        attempt = self.ledger.attempt(cohort.round) if attempt is None else attempt
         active = [r for r in self.releases if r.in_round(cohort.round)]
         mechanism, shaped, limit = self.at(cohort.round), active, 0.0
         if mechanism:
@@ -124,20 +128,22 @@ class PrivacyStack:
             shaped += [self.clipper.release] if self.clipper else []
         if mechanism and mechanism.quantise:
             limit = mechanism.largest(len(cohort.ids))
-        task = Task(
-            cohort, tuple(shaped), self.survivors.least(len(cohort.ids)),
-            self.ledger.attempt(cohort.round), model_hash, bool(limit), limit,
-            self._key_holder_noise(cohort), self.survivors.dropouts(cohort),
+        return Task(
+            cohort, tuple(shaped), self.survivors.least(len(cohort.ids)), attempt, model_hash,
+            bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
+            self.survivors.dropouts(cohort),
         )
-        session = self.aggregator.open(task)
-        return Gate(active, session, mechanism, self.source, task)
 
-    def _label(self, cohort: Cohort) -> int:
-        """A number of its own for every attempt at a round: no two of them share noise."""
-        return cohort.round + (self.ledger.attempt(cohort.round) << 32)
+    def open(
+        self, cohort: Cohort, model_hash: bytes = b"", attempt: int | None = None
+    ) -> Gate:
+        """The gate of one round; the arguments, and what is raised, are those of `task`."""
+        task = self.task(cohort, model_hash, attempt)
+        active = [r for r in self.releases if r.in_round(cohort.round)]
+        return Gate(active, self.aggregator.open(task), self.at(cohort.round), self.source, task)
 
-    def _key_holder_noise(self, cohort: Cohort) -> GridNoise | None:
-        mechanism, label = self.mechanism, self._label(cohort)
+    def _key_holder_noise(self, label: int) -> GridNoise | None:
+        mechanism = self.mechanism
         if mechanism is None or mechanism.quantise is None or not isinstance(
                 mechanism.noise, GaussianNoise):
             return None
@@ -179,7 +185,8 @@ class PrivacyStack:
             kept = dict(sums.sums)
             if mechanism is not None:
                 kept = mechanism.on_sum(
-                    sums.sums, self.source, self._label(cohort), sums.noised)
+                    sums.sums, self.source,
+                    _label(cohort, self.ledger.attempt(cohort.round)), sums.noised)
             if self.vault:
                 self.vault.put(cohort.round, keep_devices(kept, devices))
         else:
@@ -259,7 +266,7 @@ class Gate:
         self._session = session
         self._mechanism = mechanism
         self._source = source
-        self._label = task.cohort.round + (task.attempt << 32)
+        self._label = _label(task.cohort, task.attempt)
         self._vanished = np.array(sorted(task.vanished()), dtype=np.int64)
         self.zeroed = 0
         self.shortened = 0
@@ -298,3 +305,8 @@ class Gate:
     def close(self) -> Sums:
         """End the round and return its sums."""
         return self._session.close()
+
+
+def _label(cohort: Cohort, attempt: int) -> int:
+    """A number of its own for every attempt at a round: no two of them share noise."""
+    return cohort.round + (attempt << 32)

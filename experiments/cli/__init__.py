@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from experiments.cli import bench, data, judge
+from experiments.cli import bench, data, deploy, judge
 from experiments.cli.run import run
 from experiments.errors import UserError
 
@@ -17,18 +17,22 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
+deploy_app = typer.Typer(no_args_is_help=True, help="The same runs on Flower.")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
+app.add_typer(deploy_app, name="deploy")
 
 _APP: tuple[Callable[..., None], ...] = (
     run, data.recommend, judge.compare, judge.audit, judge.sweep, judge.report)
 _DATA: dict[str, Callable[..., None]] = {
     "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
-    "round": bench.bench_round, "secagg": bench.bench_secagg, "encrypted": bench.bench_encrypted}
+    "round": bench.bench_round, "secagg": bench.bench_secagg,
+    "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
+_DEPLOY: dict[str, Callable[..., None]] = {"local": deploy.local}
 for command in _APP:
     app.command()(command)
-for group, commands in ((data_app, _DATA), (bench_app, _BENCH)):
+for group, commands in ((data_app, _DATA), (bench_app, _BENCH), (deploy_app, _DEPLOY)):
     for name, command in commands.items():
         group.command(name)(command)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from experiments.cli.common import (
-    JsonOption,
-    show,
-)
+from experiments.arguments import show
+from experiments.cli.common import JsonOption
 
 
 def bench_round(
@@ -50,3 +49,15 @@ def bench_encrypted(
     from experiments.benchmarks.encrypted import bench
 
     show(bench([int(n) for n in clients.split(",")], groups, rank, dim), json_)
+
+
+def bench_deploy(
+    nodes: Annotated[str, typer.Option(help="Numbers of nodes, with commas.")] = "3,10",
+    users: Annotated[int, typer.Option(min=30, help="Users of the planted set.")] = 60,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/bench-deploy"),
+    json_: JsonOption = False,
+) -> None:
+    """Seconds and bytes a round of real deployments on loopback, and where they go."""
+    from experiments.benchmarks.deploy import bench
+
+    show(bench([int(n) for n in nodes.split(",")], users, out), json_)

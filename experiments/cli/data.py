@@ -9,12 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from experiments.cli.common import (
-    AllowMissingOption,
-    JsonOption,
-    errors,
-    reporter,
-)
+from experiments.cli.common import AllowMissingOption, JsonOption, errors, reporter
 from experiments.errors import UserError
 from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
 

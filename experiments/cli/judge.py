@@ -9,13 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.common import (
-    ConfigOption,
-    JsonOption,
-    SetOption,
-    errors,
-    overrides,
-)
+from experiments.arguments import overrides, share
+from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
 from experiments.config import resolve
 from experiments.errors import PRIVACY_VIOLATION, UserError
 
@@ -55,16 +50,6 @@ def compare(
         print(json.dumps({**result, "folder": str(folder)}))
     else:
         print(section(result))
-
-
-def share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError as error:
-        raise UserError(f"--dropouts: {text!r} is not a number; write 0,0.1,0.3") from error
-    if not 0 <= share < 0.45:
-        raise UserError(f"--dropouts: {share:g} must be at least 0 and below 0.45")
-    return share
 
 
 def audit(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from experiments import run as runs
+from experiments.arguments import folder_of, overrides
+from experiments.arguments import modalities as modalities_of
 from experiments.cli.common import (
     AllowMissingOption,
     ConfigOption,
     JsonOption,
     SetOption,
     errors,
-    overrides,
     reporter,
 )
 from experiments.config import resolve
@@ -82,7 +82,7 @@ def run(
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,
         "cold_items": cold_items, "encoders.text_model": text_model,
         "encoders.image_model": image_model, "encoders.allow_missing": allow_missing,
-        "label": label, "algorithm.modalities": _modalities(modalities), **overrides(settings),
+        "label": label, "algorithm.modalities": modalities_of(modalities), **overrides(settings),
     }
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
@@ -94,10 +94,7 @@ def run(
             record = resumable(lambda: runs.resume(folder, progress), folder)
     else:
         resolved = resolve(config, flags)
-        folder = out or Path("runs") / (
-            f"{Path(resolved.dataset).name}-{resolved.method}-seed{resolved.seed}-"
-            f"{time.strftime('%Y%m%d-%H%M%S')}"
-        )
+        folder = folder_of(out, resolved)
         with RunProgress(console, resolved.rounds) as progress:
             record = resumable(
                 lambda: runs.start(
@@ -106,10 +103,3 @@ def run(
         print(json.dumps({**record, "folder": str(folder)}))
     else:
         summary(console, record, str(folder))
-
-
-def _modalities(text: str | None) -> object:
-    if text in (None, "all", "none"):
-        return text
-    assert text is not None
-    return [name.strip() for name in text.split(",")]

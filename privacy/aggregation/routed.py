@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -51,16 +52,20 @@ class _RoutedSession:
             session.submit(ids, {name: uploads[name] for name in names})
 
     def close(self) -> Sums:
-        parts = [session.close() for session in self._sessions.values()]
-        seconds: Counter[str] = Counter()
-        for part in parts:
-            seconds.update(part.seconds)
-        return Sums(
-            {n: x for part in parts for n, x in part.sums.items()},
-            {n: x for part in parts for n, x in part.individual.items()},
-            sum(part.bytes_up for part in parts),
-            min(part.survivors for part in parts),
-            sum(part.bytes_down for part in parts),
-            dict(seconds),
-            frozenset().union(*(part.noised for part in parts)),
-        )
+        return merged([session.close() for session in self._sessions.values()])
+
+
+def merged(parts: Sequence[Sums]) -> Sums:
+    """The sums of protocols that carried different releases of one round."""
+    seconds: Counter[str] = Counter()
+    for part in parts:
+        seconds.update(part.seconds)
+    return Sums(
+        {n: x for part in parts for n, x in part.sums.items()},
+        {n: x for part in parts for n, x in part.individual.items()},
+        sum(part.bytes_up for part in parts),
+        min(part.survivors for part in parts),
+        sum(part.bytes_down for part in parts),
+        dict(seconds),
+        frozenset().union(*(part.noised for part in parts)),
+    )

@@ -1,0 +1,1 @@
+"""A run on Flower, all of whose processes are on this machine."""

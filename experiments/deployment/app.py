@@ -1,0 +1,82 @@
+"""The Flower app: `server` plays the rounds of a run, `client` answers for one node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import record as records
+from experiments import run as runs
+from experiments.deployment.parties import KINDS, FileJournal, Party
+from experiments.errors import UserError
+from experiments.files import write_json
+from experiments.session import CHECKPOINT, Session
+from privfedmm.federation.exchange import Transport
+from privfedmm.federation.flower import Settings, client_app, server_app
+from privfedmm.federation.hub import Hub
+
+OUTCOME, EXCHANGES, JOURNAL = "outcome.json", "exchanges.json", "journal.json"
+
+
+def answer(kind: str, body: bytes, settings: Settings) -> bytes:
+    """What the node of these settings (its --node-config) says to a message."""
+    folder = settings.get("run-dir")
+    if not isinstance(folder, str):
+        raise UserError('--node-config: give the node its folder, as run-dir="/path"')
+    party = Party.read(Path(folder))
+    records.set_threads(party.config.threads)
+    if settings.get("role") == "keyholder":
+        return party.holder().handle(kind, body)
+    return party.node(bool(settings.get("experiment", False))).handle(kind, body)
+
+
+def serve(transport: Transport, settings: Settings) -> None:
+    """Play the rounds that are left, and leave the outcome beside the server's folder."""
+    folder, root = Path(str(settings["folder"])), Path(str(settings["root"]))
+    try:
+        play(transport, folder, root)
+    except UserError as error:
+        write_json(root / OUTCOME, {"code": error.code, "sentence": str(error)})
+        raise
+    write_json(root / OUTCOME, {"code": 0, "sentence": ""})
+
+
+def play(transport: Transport, folder: Path, root: Path) -> Hub:
+    """The rounds that are left in a run folder, with the server's folder under `root`."""
+    party = Party.read(root / "server")
+    records.set_threads(party.config.threads)
+    session = Session.start(party.config, party.data, folder, guard=True)
+    if not (folder / CHECKPOINT).exists():
+        session.save(folder, party.data.sha256)
+    session.restore(folder, party.data.sha256)
+    hub = Hub(
+        transport, party.agreed, party.known.directory, party.known.key_holder,
+        FileJournal(root / JOURNAL), party.greeting, session.planned.rounds, KINDS)
+    try:
+        runs.play(session, party.data.sha256, folder, lambda row: _note(hub, root),
+                  runs.Means(hub, partial(_ranks, hub), "deploy local"))
+    finally:
+        _note(hub, root)
+    return hub
+
+
+def _ranks(hub: Hub, session: Session) -> Mapping[str, np.ndarray]:
+    found = hub.ranks(session.state, session.clients)
+    if not found:
+        raise UserError("no node reports ranks, so there is nothing to evaluate; the model is in "
+                        "the checkpoint. For an experiment start nodes with experiment=true")
+    return found
+
+
+def _note(hub: Hub, root: Path) -> None:
+    rows: list[dict[str, Any]] = [asdict(log) for log in hub.log]
+    write_json(root / EXCHANGES, rows)
+
+
+server = server_app(serve)
+client = client_app(answer)

@@ -1,0 +1,45 @@
+"""What `privfedmm deploy local` does with its arguments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments import run as runs
+from experiments.arguments import folder_of
+from experiments.config import resolve
+from experiments.deployment import local
+from experiments.errors import UserError
+from experiments.interrupts import resumable
+from experiments.progress import RunProgress, summary
+
+NODES, WAIT = 3, 120.0
+
+
+def play(
+    console: Console, file: Path | None, flags: dict[str, Any], nodes: int | None,
+    wait: float | None, out: Path | None, resume: Path | None, as_json: bool,
+) -> None:
+    """Start or continue a deployment, and show its record. Raises UserError."""
+    if resume is not None:
+        given = [name for name, value in flags.items() if value is not None]
+        if given or file or out or nodes or wait:
+            raise UserError("--resume takes the settings of the deployment it continues; give no "
+                            "other option with it")
+        folder, rounds = resume, runs.rounds_of(resume)
+        with RunProgress(console, rounds) as progress:
+            record = resumable(lambda: local.resume(folder, progress), folder, "deploy local")
+    else:
+        config = resolve(file, flags)
+        folder, shape = folder_of(out, config), local.Shape(nodes or NODES, wait or WAIT)
+        with RunProgress(console, config.rounds) as progress:
+            record = resumable(
+                lambda: local.start(config, folder, shape, progress, progress.announce), folder,
+                "deploy local")
+    if as_json:
+        print(json.dumps({**record, "folder": str(folder)}))
+    else:
+        summary(console, record, str(folder))

@@ -1,0 +1,97 @@
+"""What every party settles from its own settings, so that no message can change it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from privacy.aggregation.encrypted.terms import Terms
+from privacy.aggregation.masked.aggregator import MaskedAggregator
+from privacy.aggregation.masked.terms import Floor, RoundTerms
+from privacy.aggregation.protocol import Task, dims
+from privacy.crypto.he import PublicContext
+from privacy.crypto.he_parameters import HEParameters, Scheme, plan
+
+Way = Literal["plain", "masked", "encrypted"]
+
+
+@dataclass(frozen=True)
+class Leg:
+    """The releases of a round that travel one way; task: of these releases alone."""
+
+    way: Way
+    task: Task
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """The protocols of a run.
+
+    run: 16 bytes that name it. updates, statistics: how each kind of release travels. clients: of
+    the whole run. least: fewest that a sum may have. dropout, colluding, failure_bits: what the
+    graph of masks is planned for.
+    """
+
+    run: bytes
+    updates: Way
+    statistics: Way
+    clients: int
+    least: int
+    dropout: float
+    colluding: float
+    failure_bits: float
+    scheme: Scheme
+
+    def legs(self, task: Task) -> list[Leg]:
+        """The releases of a round by the way that they travel."""
+        if self.updates == self.statistics:
+            return [Leg(self.updates, task)] if task.releases else []
+        out = []
+        for way, statistic in ((self.updates, False), (self.statistics, True)):
+            releases = tuple(r for r in task.releases if r.statistic == statistic)
+            if releases:
+                out.append(Leg(way, replace(task, releases=releases)))
+        return out
+
+    def leg(self, task: Task, way: Way) -> Leg | None:
+        """The part of a round that travels one way; None where nothing does."""
+        return next((leg for leg in self.legs(task) if leg.way == way), None)
+
+    @property
+    def uses(self) -> frozenset[Way]:
+        """The ways of the run."""
+        return frozenset({self.updates, self.statistics})
+
+    def masked_terms(self, task: Task) -> RoundTerms:
+        """Terms of the masked leg, the model's hash still open. Raises ProtocolError below 3."""
+        cohort = tuple(task.cohort.ids.tolist())
+        degree, threshold = self._graph(len(cohort))
+        return RoundTerms(
+            self.run, task.cohort.round, task.attempt, cohort, dims(task.releases), degree,
+            threshold, max(task.min_survivors, 2), None)
+
+    def floor(self, task: Task) -> Floor:
+        """The least that a client accepts of terms."""
+        _, threshold = self._graph(len(task.cohort.ids))
+        return Floor(threshold, max(task.min_survivors, 2))
+
+    def parameters(self, task: Task) -> HEParameters:
+        """Of the run's key. Raises CapacityError where none keeps the total exact."""
+        return plan(self.scheme, self.clients, math.ceil(task.limit))
+
+    def encrypted_terms(self, task: Task, context: PublicContext) -> Terms:
+        """Terms of the encrypted leg. Raises ProtocolError or CapacityError."""
+        return Terms(
+            self.run.hex(), task.cohort.round, task.attempt, tuple(task.cohort.ids.tolist()),
+            dims(task.releases), math.ceil(task.limit), self.contributors, context.hash,
+            self.parameters(task))
+
+    @property
+    def contributors(self) -> int:
+        """Fewest whose encrypted total is decrypted."""
+        return max(self.least, 2)
+
+    def _graph(self, clients: int) -> tuple[int, int]:
+        planned = MaskedAggregator(self.dropout, self.colluding, self.failure_bits)
+        return planned.graph(clients)

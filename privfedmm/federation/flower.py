@@ -1,0 +1,115 @@
+"""Flower carries our messages: the only file that knows it. What they mean is not known here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from privfedmm.federation.exchange import KINDS, Transport
+
+_POLL = 0.5  # seconds; Flower's own loop waits 3
+_BODY = "body"
+Settings = Mapping[str, str | int | float | bool]
+Serve = Callable[[Transport, Settings], None]
+Answer = Callable[[str, bytes, Settings], bytes]
+
+
+def _record(body: bytes) -> RecordDict:
+    # An array, because Flower cuts arrays in pieces and puts no limit on their sum.
+    return RecordDict({_BODY: ArrayRecord([np.frombuffer(body, dtype=np.uint8)])})
+
+
+def _body(content: RecordDict) -> bytes:
+    return cast(ArrayRecord, content[_BODY]).to_numpy_ndarrays()[0].tobytes()
+
+
+class FlowerTransport:
+    """Exchanges over a SuperLink. nodes: how many are waited for; wait: seconds for them to come,
+    and seconds an exchange may take."""
+
+    def __init__(self, grid: Grid, nodes: int, wait: float) -> None:
+        self._grid, self._nodes, self._wait = grid, nodes, wait
+
+    def nodes(self) -> list[int]:
+        """The connected nodes, once they are all there or the wait is over."""
+        until = time.monotonic() + self._wait
+        found = sorted(self._grid.get_node_ids())
+        while len(found) < self._nodes and time.monotonic() < until:
+            time.sleep(_POLL)
+            found = sorted(self._grid.get_node_ids())
+        return found
+
+    def exchange(self, kind: str, bodies: Mapping[int, bytes]) -> dict[int, bytes]:
+        """Send each node its body; the answers of those that answered in time and well."""
+        sent = [Message(_record(body), node, f"query.{kind}", ttl=self._wait)
+                for node, body in bodies.items()]
+        pending = {number for number in self._grid.push_messages(sent) if number}
+        answers: dict[int, bytes] = {}
+        until = time.monotonic() + self._wait
+        while pending and time.monotonic() < until:
+            for reply in self._grid.pull_messages(list(pending)):
+                pending.discard(reply.metadata.reply_to_message_id)
+                if reply.has_content():
+                    answers[reply.metadata.src_node_id] = _body(reply.content)
+            if pending:
+                time.sleep(_POLL)
+        return answers
+
+
+def server_app(serve: Serve) -> ServerApp:
+    """A ServerApp that gives `serve` the transport and the settings of the run."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        settings = dict(context.run_config)
+        transport = FlowerTransport(grid, int(settings["nodes"]), float(settings["wait"]))
+        serve(transport, settings)
+
+    return app
+
+
+def client_app(answer: Answer) -> ClientApp:
+    """A ClientApp that gives `answer` every kind of message, and the settings of its SuperNode."""
+    app = ClientApp()
+    for kind in KINDS:
+        app.query(kind)(_handler(kind, answer))
+    return app
+
+
+def _handler(kind: str, answer: Answer) -> Callable[[Message, Context], Message]:
+    def handle(message: Message, context: Context) -> Message:
+        body = answer(kind, _body(message.content), dict(context.node_config))
+        return Message(_record(body), reply_to=message)
+
+    return handle
+
+
+def write_app(folder: Path, module: str, settings: Settings) -> None:
+    """A Flower app whose components are `server` and `client` of an installed module."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "privfedmm_app.py").write_text(
+        f"from {module} import client, server\n\n__all__ = ['client', 'server']\n",
+        encoding="utf-8")
+    lines = [f"{name} = {_toml(value)}" for name, value in settings.items()]
+    (folder / "pyproject.toml").write_text("\n".join([
+        "[project]", 'name = "privfedmm-app"', 'version = "0.1.0"', 'license = "Apache-2.0"',
+        "dependencies = []", "[tool.flwr.app]", 'publisher = "privfedmm"',
+        "[tool.flwr.app.components]", 'serverapp = "privfedmm_app:server"',
+        'clientapp = "privfedmm_app:client"', "[tool.flwr.app.config]", *lines, "",
+    ]), encoding="utf-8")
+
+
+def _toml(value: str | int | float | bool) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

@@ -1,0 +1,258 @@
+"""What a node does with a message: it hosts some clients, and keeps their state on its own disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, Uploads
+from privacy.aggregation import Task
+from privacy.aggregation.apart import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
+from privacy.aggregation.messages import Message
+from privacy.crypto.keys import Directory, Identity
+from privfedmm.federation import exchange
+from privfedmm.federation.types import Algorithm
+from privfedmm.federation.wire import decode, encode, fields_of
+
+Ranks = Callable[[Any, Any], Mapping[str, np.ndarray]]
+"""Server state and clients -> target name -> rank of each hosted client's held-out item."""
+
+
+class Disk(Protocol):
+    """The node's own storage: one value, whole or as it was before."""
+
+    def load(self) -> Any:
+        """What was saved last, None at the start of a run."""
+        ...
+
+    def save(self, value: object) -> None:
+        """Make a value durable, before it returns."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a node knows by itself, from its own folder.
+
+    version: of the program. settings: digest of the run's settings; both must be the server's.
+    rounds: of the run; there is no further one. kinds: dataclasses that travel. stack: the run's,
+    for the device half of its mechanism.
+    """
+
+    version: str
+    settings: str
+    agreed: Agreed
+    directory: Directory
+    key_holder: bytes
+    stack: PrivacyStack
+    rounds: int
+    kinds: tuple[type, ...]
+
+    def task(self, number: tuple[int, int], told: bytes = b"") -> Task:
+        """A round and an attempt, as this party sees it."""
+        return self.stack.task(self.cohort(number[0]), told, number[1])
+
+    def cohort(self, round_: int) -> Cohort:
+        """The cohort of a round, which nobody draws: everyone takes part."""
+        return self.stack.draw(self.agreed.clients, round_)
+
+    def meet(self, body: bytes) -> dict[str, Any]:
+        """The server's greeting. Raises ProtocolError for another version or other settings."""
+        wanted: dict[str, type] = {
+            "version": str, "settings": str, "run": bytes, "next": object}
+        told = fields_of(body, self.kinds, wanted)
+        if told["version"] != self.version:
+            raise ProtocolError(f"the server runs version {told['version']}, this node "
+                                f"{self.version}; install the same on both")
+        if told["settings"] != self.settings or told["run"] != self.agreed.run:
+            raise ProtocolError("the server's run or its settings are not those that this node "
+                                "was set up with; give both the same config")
+        return told
+
+
+class Node:
+    """A shard of users, for one message: every answer leaves after its state has been saved, and
+    an object that has refused is of no more use, for it was not saved.
+
+    ids: the hosted clients [m], ascending. ranks: evaluation on this node's own held-out items;
+    None: this node tells nothing but what the protocol asks (no loss, no ranks).
+    """
+
+    def __init__(
+        self, setup: Setup, ids: np.ndarray, identities: Mapping[int, Identity],
+        algorithm: Algorithm, disk: Disk, ranks: Ranks | None,
+    ) -> None:
+        self._setup, self._ids, self._algorithm = setup, ids, algorithm
+        self._disk, self._ranks = disk, ranks
+        self._masked = MaskedDevice(setup.agreed, identities, setup.directory)
+        self._encrypted = EncryptedDevice(
+            setup.agreed, identities, setup.directory, setup.key_holder)
+        # Last round and attempt trained, the clients before and after it.
+        self._last: tuple[int, int] = (-1, -1)
+        self._before = self._after = algorithm.initial_clients()
+        saved = disk.load()
+        if saved is not None:
+            self._last, self._before, self._after = (
+                saved["last"], saved["before"], saved["after"])
+            self._masked.restore(saved["masked"], setup.task)
+            self._encrypted.restore(saved["encrypted"])
+
+    def handle(self, kind: str, body: bytes) -> bytes:
+        """The answer to a message; a refusal is an answer too, and changes nothing."""
+        steps = {
+            exchange.PREPARE: self._prepare, exchange.SHARE: self._share,
+            exchange.UPLOAD: self._upload, exchange.SIGN: self._sign,
+            exchange.UNMASK: self._unmask, exchange.RANKS: self._rank,
+        }
+        try:
+            if kind not in steps:
+                raise ProtocolError(f"a node knows no message of kind {kind}")
+            answer = steps[kind](body)
+        except ProtocolError as error:
+            return encode({"refused": str(error)})
+        self._disk.save({
+            "last": self._last, "before": self._before, "after": self._after,
+            "masked": self._masked.to_state(), "encrypted": self._encrypted.to_state()})
+        reasons = [r.reason for r in (*self._masked.refusals, *self._encrypted.refusals)]
+        return encode({**answer, "stayed_out": reasons})
+
+    def _prepare(self, body: bytes) -> dict[str, Any]:
+        """Who is here, and keys for the coming round."""
+        told = self._setup.meet(body)
+        return {"ids": self._ids, "adverts": self._adverts(told["next"])}
+
+    def _adverts(self, number: object) -> list[Message]:
+        if number is None:
+            return []
+        number = _number(number)
+        if number[0] >= self._setup.rounds:
+            raise ProtocolError(f"the run has {self._setup.rounds} rounds; none is {number[0]}")
+        leg = self._setup.agreed.leg(self._setup.task(number), "masked")
+        return self._masked.advertise(leg.task) if leg else []
+
+    def _share(self, body: bytes) -> dict[str, Any]:
+        told = fields_of(body, self._setup.kinds, {"adverts": list, "context": object})
+        if isinstance(told["context"], Message):
+            self._encrypted.accept(told["context"])
+        return {"shares": self._masked.share(told["adverts"])}
+
+    def _upload(self, body: bytes) -> dict[str, Any]:
+        """Train, pass the gate, and send each client's part of the sums."""
+        started = time.process_time()
+        told = fields_of(body, self._setup.kinds, {
+            "number": object, "plan": object, "sealed": list, "next": object})
+        number, plan = _number(told["number"]), told["plan"]
+        round_, attempt = number
+        if number <= self._last:
+            raise ProtocolError(
+                f"round {number} came after {self._last}: the run was rolled back, or a message "
+                "came twice")
+        if type(plan) is not type(self._algorithm.plan(self._algorithm.initial_state())):
+            raise ProtocolError("the plan is not one of this run's method")
+        if plan.round != round_:
+            raise ProtocolError(f"the plan is of round {plan.round}, the message of {round_}")
+        if round_ >= self._setup.rounds:
+            raise ProtocolError(f"the run has {self._setup.rounds} rounds, and round {round_} is "
+                                "none of them: it is in nobody's budget")
+        # Tried again, the round starts from where it started the first time.
+        again = round_ == self._last[0]
+        if again and self._alone:
+            raise ProtocolError("this round's noisy uploads were sent before; a second set would "
+                                "be a second release")
+        clients = _copied(self._before if again else self._after, self._setup.kinds)
+        before = _copied(clients, self._setup.kinds)
+        held = Held(self._setup.stack.aggregator.hides_clients)
+        hash_ = self._algorithm.plan_hash(plan)
+        # The device half of the chain: project, clip, quantise, and this node's own noise.
+        gate = replace(self._setup.stack, aggregator=held).open(
+            self._setup.cohort(round_), hash_, attempt)
+        loss = 0.0
+        for ids in self._algorithm.blocks(self._ids):
+            uploads, losses = self._algorithm.local(plan, ids, clients)
+            gate.submit(ids, uploads)
+            loss += float(losses.sum())
+        trained = time.process_time()
+        answer: dict[str, Any] = {"masked": [], "encrypted": [], "plain": []}
+        for leg in self._setup.agreed.legs(self._setup.task(number, hash_)):
+            if leg.way == "plain":
+                names = [r.name for r in leg.task.releases]
+                answer["plain"] = [(ids, _some(parts, names)) for ids, parts in held.blocks]
+            elif leg.way == "masked":
+                answer["masked"] = self._masked.mask(
+                    leg.task, hash_, told["sealed"], held.vectors(leg.task))
+            else:
+                answer["encrypted"] = self._encrypted.encrypt(
+                    leg.task, held.vectors(leg.task))
+        self._last, self._before, self._after = number, before, clients
+        answer["adverts"] = self._adverts(told["next"])
+        answer["figures"] = None
+        if self._ranks is not None:
+            answer["figures"] = {
+                "loss": loss, "zeroed": gate.zeroed, "shortened": gate.shortened,
+                "training": trained - started, "protocol": time.process_time() - trained}
+        return answer
+
+    @property
+    def _alone(self) -> bool:
+        """Whether each upload is a release by itself: read by the server, hidden by own noise."""
+        mechanism = self._setup.stack.mechanism
+        return mechanism is not None and mechanism.noise.place == "local"
+
+    def _sign(self, body: bytes) -> dict[str, Any]:
+        told = fields_of(body, self._setup.kinds, {"survivors": list, "adverts": list})
+        return {"signatures": self._masked.sign(told["survivors"]),
+                "shares": self._masked.share(told["adverts"])}
+
+    def _unmask(self, body: bytes) -> dict[str, Any]:
+        told = fields_of(body, self._setup.kinds, {"signatures": list})
+        return {"revealed": self._masked.unmask(told["signatures"])}
+
+    def _rank(self, body: bytes) -> dict[str, Any]:
+        """Ranks of the hosted clients' held-out items, and their groups: for experiments alone."""
+        if self._ranks is None:
+            raise ProtocolError("this node reports no ranks: it was not set up as an experiment")
+        state = fields_of(body, self._setup.kinds, {"state": object})["state"]
+        ranks = self._ranks(state, self._after)
+        return {"ranks": dict(ranks), "group": self._after.group[self._ids].numpy()}
+
+
+class HolderNode:
+    """The key holder as a node: it decrypts one total a round, and hosts no client."""
+
+    def __init__(self, setup: Setup, identity: Identity, disk: Disk) -> None:
+        self._setup = setup
+        saved = disk.load()
+        self._side = HolderSide(
+            setup.agreed, identity, setup.directory, setup.task, saved, disk.save)
+
+    def handle(self, kind: str, body: bytes) -> bytes:
+        """The answer to a message; a refusal is an answer too."""
+        try:
+            if kind == exchange.PREPARE:
+                self._setup.meet(body)
+                return encode({"context": self._side.publish()})
+            told = fields_of(body, self._setup.kinds, {"terms": Message, "total": Message})
+            return encode({"result": self._side.decrypt(told["terms"], told["total"])})
+        except (ProtocolError, RoundAborted) as error:
+            return encode({"refused": str(error)})
+
+
+def _number(value: object) -> tuple[int, int]:
+    """A round and an attempt at it. Raises ProtocolError."""
+    if isinstance(value, tuple) and [type(part) for part in value] == [int, int]:
+        round_, attempt = value
+        if round_ >= 0 and attempt >= 0:
+            return round_, attempt
+    raise ProtocolError("a round and an attempt are two numbers from 0")
+
+
+def _some(parts: Uploads, names: list[str]) -> dict[str, Any]:
+    return {name: parts[name] for name in names}
+
+
+def _copied(clients: Any, kinds: tuple[type, ...]) -> Any:
+    return decode(encode(clients), kinds)

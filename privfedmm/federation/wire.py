@@ -1,0 +1,97 @@
+"""Values as bytes and back: plans, uploads, messages and saved states. No code travels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import msgpack
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy.aggregation.messages import ProtocolError
+
+_DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
+_MOST = 2**32 - 1  # bytes of one field; the format holds no more
+
+
+def encode(value: object) -> bytes:
+    """None, numbers, strings, bytes, tensors, arrays, and lists, tuples, maps and dataclasses of
+    them. Raises TypeError for anything else."""
+    packed: bytes = msgpack.packb(_tagged(value), use_bin_type=True)
+    return packed
+
+
+def decode(body: bytes, kinds: Sequence[type]) -> Any:
+    """The value of `encode`. kinds: dataclasses that may occur. Raises ProtocolError."""
+    try:
+        tree = msgpack.unpackb(
+            body, raw=False, strict_map_key=False, max_bin_len=_MOST, max_str_len=_MOST)
+        return _value(tree, {kind.__name__: kind for kind in kinds})
+    except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException,
+            RecursionError) as error:
+        raise ProtocolError(f"a message cannot be read ({error})") from error
+
+
+def fields_of(body: bytes, kinds: Sequence[type], wanted: Mapping[str, type]) -> dict[str, Any]:
+    """A map with exactly the fields `wanted`, of their types. Raises ProtocolError."""
+    values = decode(body, kinds)
+    if not isinstance(values, dict) or values.keys() != wanted.keys():
+        raise ProtocolError(f"a message must hold {', '.join(sorted(wanted))} and nothing else")
+    for name, kind in wanted.items():
+        if kind is not object and not isinstance(values[name], kind):
+            raise ProtocolError(f"{name} of a message must be {kind.__name__}")
+    return values
+
+
+def _tagged(value: object) -> object:
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    if isinstance(value, Tensor):
+        return ["tensor", *_numbers(value.detach().contiguous().numpy())]
+    if isinstance(value, np.ndarray):
+        return ["array", *_numbers(np.ascontiguousarray(value))]
+    if isinstance(value, Mapping):
+        return ["map", [[_tagged(k), _tagged(v)] for k, v in value.items()]]
+    if isinstance(value, tuple):
+        return ["tuple", *map(_tagged, value)]
+    if isinstance(value, list):
+        return ["list", *map(_tagged, value)]
+    if is_dataclass(value) and not isinstance(value, type):
+        content = {f.name: getattr(value, f.name) for f in fields(value)}
+        return ["data", type(value).__name__, _tagged(content)]
+    raise TypeError(f"a {type(value).__name__} does not travel")
+
+
+def _numbers(array: np.ndarray) -> tuple[str, list[int], bytes]:
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(f"an array of {array.dtype} does not travel")
+    return array.dtype.name, list(array.shape), array.tobytes()
+
+
+def _value(tree: Any, kinds: Mapping[str, type]) -> Any:
+    if not isinstance(tree, list):
+        if isinstance(tree, dict):
+            raise ValueError("a map without its tag")
+        return tree
+    tag, *rest = tree
+    if tag in ("tensor", "array"):
+        name, shape, content = rest
+        if name not in _DTYPES:
+            raise ValueError(f"no array is of {name}")
+        array = np.frombuffer(content, dtype=name).reshape(shape).copy()
+        return torch.from_numpy(array) if tag == "tensor" else array
+    if tag == "map":
+        return {_value(k, kinds): _value(v, kinds) for k, v in rest[0]}
+    if tag in ("tuple", "list"):
+        items = [_value(v, kinds) for v in rest]
+        return tuple(items) if tag == "tuple" else items
+    if tag == "data":
+        name, content = rest
+        kind, values = kinds[name], _value(content, kinds)
+        if values.keys() != {f.name for f in fields(kind)}:
+            raise ValueError(f"a {name} has other fields")
+        return kind(**values)
+    raise ValueError(f"no value is tagged {tag!r}")

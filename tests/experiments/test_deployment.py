@@ -1,0 +1,174 @@
+"""Real deployments on loopback: SuperLink, three SuperNodes, key holder, TLS, node keys."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import run as runs
+from experiments.config import RunConfig, resolve
+from experiments.deployment import local
+from experiments.deployment.certificates import make_node_key
+from experiments.deployment.processes import Processes, free_ports
+from experiments.errors import ABORTED, INTERRUPTED, UserError
+from experiments.session import Session
+from privacy import RingAggregator
+
+pytestmark = pytest.mark.slow
+
+NODES = 3
+ONE: dict[str, Any] = {
+    "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
+    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
+    "method": "popularity"}
+TWO: dict[str, Any] = {
+    **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3}
+
+
+def left_over(folder: Path) -> list[int]:
+    mark = (local.MARK, str(folder.absolute() / runs.DEPLOY))
+    return Processes(folder, {}, mark).survivors()
+
+
+def released(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "release.pt", weights_only=True)["sums"]
+
+
+def keys(value: Any, path: str = "") -> set[str]:
+    if not isinstance(value, dict) or path.endswith("costs/seconds"):
+        return {path}
+    return {path}.union(*(keys(v, f"{path}/{k}") for k, v in value.items()))
+
+
+class Intruder:
+    """Starts a SuperNode with the folder of a true one and a key that nobody registered."""
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+
+    def __call__(self, deployment: local.Deployment) -> None:
+        if self.folder is not None:
+            return
+        root = deployment.folder.absolute() / runs.DEPLOY
+        self.folder = root / "intruder"
+        shutil.copytree(root / "shard-0", self.folder)
+        (self.folder / "state.bin").unlink(missing_ok=True)
+        make_node_key(self.folder / "node.key")
+        deployment.processes.start("intruder", local.node_command(
+            root, "intruder", deployment.port, free_ports(1)[0]))
+
+
+def test_a_real_deployment_is_the_simulators_run(tmp_path: Path) -> None:
+    config, out = resolve(None, TWO), tmp_path / "deployed"
+    ours = runs.start(config, tmp_path / "simulated", lambda row: None)
+    rows: list[dict[str, Any]] = []
+    intruder = Intruder()
+    theirs = local.start(config, out, local.Shape(NODES, 90.0), rows.append, hook=intruder)
+    assert left_over(out) == []
+    for name, total in released(tmp_path / "simulated").items():
+        assert torch.equal(released(out)[name], total), name
+    assert keys(theirs) == keys(ours)
+    assert theirs["metrics"] == ours["metrics"]
+    assert theirs["privacy"]["epsilon_spent"] == ours["privacy"]["epsilon_spent"]
+    assert theirs["federation"]["backend"] == "flower"
+    assert theirs["federation"]["exchanges"] == 8  # 2 to begin, 3 and 2 for sums, 1 for ranks
+    assert [row["round"] for row in rows] == [1, 2]
+    log = json.loads((out / "deploy" / "exchanges.json").read_text(encoding="utf-8"))
+    assert [row["nodes"] for row in log if row["nodes"]] == [NODES, NODES]
+    # The stranger was turned away at the door: no message of the run ever reached it.
+    assert intruder.folder is not None
+    assert not (intruder.folder / "state.bin").exists()
+    said = (out / "deploy" / "logs" / "intruder.log").read_text(encoding="utf-8")
+    assert "Receiving" not in said
+
+
+def when_shared(shard: int, act: Callable[[local.Deployment], None]) -> local.Hook:
+    """Acts once a node has sealed its shares: the round is set up, nothing is uploaded."""
+    seen: set[int] = set()
+    done: list[bool] = []
+
+    def hook(deployment: local.Deployment) -> None:
+        state = deployment.folder / runs.DEPLOY / f"shard-{shard}" / "state.bin"
+        if state.exists():
+            seen.add(state.stat().st_mtime_ns)
+        if len(seen) >= 2 and not done:
+            done.append(True)
+            act(deployment)
+
+    return hook
+
+
+def kill_server_app(deployment: local.Deployment) -> None:
+    for pid, command in deployment.processes.commands().items():
+        if "flwr-serverapp" in command:
+            os.kill(pid, signal.SIGKILL)
+
+
+def kill_last_node(deployment: local.Deployment) -> None:
+    os.killpg(deployment.pids[f"shard-{NODES - 1}"], signal.SIGKILL)
+
+
+def exact(config: RunConfig, alive: np.ndarray, attempt: int) -> dict[str, torch.Tensor]:
+    data = runs.load_data(config)
+    session = Session.start(config, data)
+    plan, mechanism = session.algorithm.plan(session.state), session.stack.mechanism
+    gate = replace(session.stack, aggregator=RingAggregator()).open(
+        session.stack.draw(data.num_users, 0), b"", attempt)
+    for ids in session.algorithm.blocks(alive):
+        gate.submit(ids, session.algorithm.local(plan, ids, session.clients)[0])
+    assert mechanism is not None
+    return mechanism.on_sum(gate.close().sums, session.stack.source, 0)
+
+
+def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
+    config, out = resolve(None, ONE), tmp_path / "deployed"
+    with pytest.raises(UserError, match="deploy local --resume") as caught:
+        local.start(config, out, local.Shape(NODES, 50.0), lambda row: None,
+                    hook=when_shared(0, kill_server_app))
+    assert caught.value.code == ABORTED
+    assert left_over(out) == []
+    assert not (out / "release.pt").exists()
+    last = NODES - 1
+    state = out / "deploy" / f"shard-{last}" / "state.bin"
+    state.unlink()  # so that the node's progress in the second attempt can be counted from 0
+    local.resume(out, lambda row: None, hook=when_shared(last, kill_last_node))
+    assert left_over(out) == []
+    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
+    assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
+    survivors = np.arange(24)
+    assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
+
+
+def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "deployed"
+    root = Path(__file__).parents[2]
+    command = [
+        sys.executable, "-m", "experiments", "deploy", "local", "--dataset", "planted:36",
+        "--method", "popularity", "--aggregation", "masked", "--dp-epsilon", "2.0", "--trust",
+        "distributed", "--out", str(out)]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as running:
+        until = time.monotonic() + 90
+        while len(left_over(out)) < 2 and time.monotonic() < until:
+            time.sleep(0.3)
+        assert left_over(out)
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == INTERRUPTED
+    assert f"deploy local --resume {out}" in said
+    assert left_over(out) == []

@@ -1,0 +1,69 @@
+"""A federation in this process: real folders and real messages, carried by a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.config import RunConfig, resolve
+from experiments.deployment import parties
+from experiments.deployment.parties import Party
+from experiments.run import load_data
+
+Tamper = Callable[[str, int, bytes], bytes | None]
+
+
+@dataclass
+class Loop:
+    """A transport: every message meets a party read anew from its folder, as in a deployment.
+
+    before, after: see a message on its way to a node, and an answer on its way back; None loses it.
+    """
+
+    folders: list[Path]
+    before: Tamper = lambda kind, node, body: body
+    after: Tamper = lambda kind, node, body: body
+    log: list[tuple[str, int]] = field(default_factory=list)
+
+    def nodes(self) -> list[int]:
+        return list(range(len(self.folders)))
+
+    def exchange(self, kind: str, bodies: Mapping[int, bytes]) -> dict[int, bytes]:
+        out = {}
+        for node, body in bodies.items():
+            self.log.append((kind, node))
+            sent = self.before(kind, node, body)
+            if sent is None:
+                continue
+            party = Party.read(self.folders[node])
+            holder = self.folders[node].name == "keyholder"
+            one = party.holder() if holder else party.node(experiment=True)
+            got = self.after(kind, node, one.handle(kind, sent))
+            if got is not None:
+                out[node] = got
+        return out
+
+
+Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Loop]]
+NODES = 3
+
+
+@pytest.fixture
+def settled(tmp_path: Path) -> Settle:
+    """Flags -> config, run folder, and a loop over the parties' folders, key holder last."""
+
+    def settle(flags: dict[str, Any]) -> tuple[RunConfig, Path, Loop]:
+        config = resolve(None, flags)
+        out = tmp_path / "deployed"
+        out.mkdir()
+        root = out / "deploy"
+        parties.settle(config, load_data(config), root, NODES)
+        found = [parties.node_folder(root, shard) for shard in range(NODES)]
+        holder = [root / "keyholder"] if parties.has_holder(config) else []
+        return config, out, Loop(found + holder)
+
+    return settle

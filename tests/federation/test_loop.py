@@ -1,0 +1,352 @@
+"""The deployment's server and nodes over real messages, in this process: equal to the simulator,
+exact under dropouts, and nothing released twice over restarts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import run as runs
+from experiments.config import RunConfig, resolve, to_toml
+from experiments.deployment import app, parties
+from experiments.deployment.parties import Party
+from experiments.errors import ABORTED, UserError
+from experiments.record import Carried
+from experiments.session import Session
+from privacy import RingAggregator
+from privfedmm.federation import exchange
+from privfedmm.federation.wire import decode, encode
+
+NODES = 3
+
+
+class Looped(Protocol):
+    """The loop of conftest.py."""
+
+    folders: list[Path]
+    log: list[tuple[str, int]]
+    before: Callable[[str, int, bytes], bytes | None]
+    after: Callable[[str, int, bytes], bytes | None]
+
+
+Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Looped]]
+BASE: dict[str, Any] = {
+    "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
+    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4}
+ONE = {**BASE, "method": "popularity"}
+TWO = {**BASE, "group_statistics": "encrypted", "statistics.groups": 3}
+MASKED_TWICE = {**BASE, "statistics.groups": 3}
+
+
+class Killed(Exception):
+    """The server's process ends here."""
+
+
+def released(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "release.pt", weights_only=True)["sums"]
+
+
+def entries(folder: Path) -> list[tuple[int, str]]:
+    rows = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
+    return [(row["round"], row["status"]) for row in rows]
+
+
+def exact(config: RunConfig, alive: np.ndarray) -> dict[str, torch.Tensor]:
+    """What round 0 must release if these clients' uploads are in the sum, by the ring alone."""
+    data = runs.load_data(config)
+    session = Session.start(config, data)
+    plan = session.algorithm.plan(session.state)
+    gate = replace(session.stack, aggregator=RingAggregator()).open(
+        session.stack.draw(data.num_users, 0))
+    for ids in session.algorithm.blocks(alive):
+        gate.submit(ids, session.algorithm.local(plan, ids, session.clients)[0])
+    assert session.stack.mechanism is not None
+    return session.stack.mechanism.on_sum(gate.close().sums, session.stack.source, 0)
+
+
+def lose(stage: str, node: int) -> Callable[[str, int, bytes], bytes | None]:
+    return lambda kind, to, body: None if (kind, to) == (stage, node) else body
+
+
+def everybody() -> np.ndarray:
+    return np.arange(36)
+
+
+@pytest.mark.parametrize("flags", [TWO, MASKED_TWICE], ids=["encrypted", "masked"])
+def test_released_integers_and_record_are_the_simulators(
+    settled: Settle, tmp_path: Path, flags: dict[str, Any]
+) -> None:
+    config, out, loop = settled(flags)
+    ours = runs.start(config, tmp_path / "simulated", lambda row: None)
+    hub = app.play(loop, out, out / "deploy")
+    for name, total in released(tmp_path / "simulated").items():
+        assert torch.equal(released(out)[name], total), name
+    data = runs.load_data(config)
+    session = Session.start(config, data, out)
+    session.restore(out, data.sha256)
+    theirs = runs.conclude(session, data, out, Carried("flower", NODES, 0, "loop", ("ranks",)))
+    assert _keys(ours) == _keys(theirs)
+    assert theirs["metrics"] == ours["metrics"]
+    assert theirs["privacy"]["epsilon_spent"] == ours["privacy"]["epsilon_spent"]
+    assert theirs["groups"] == ours["groups"]
+    # Keys of the next round travel with this one: three exchanges once a run is under way.
+    assert hub.log[0].exchanges == 5
+    assert hub.log[1].exchanges == (2 if flags is TWO else 3)
+    assert not [reason for log in hub.log for reason in log.stayed_out]
+
+
+def _keys(value: Any, path: str = "") -> set[str]:
+    if not isinstance(value, dict) or path.endswith("costs/seconds"):
+        return {path}
+    return {path}.union(*(_keys(v, f"{path}/{k}") for k, v in value.items()))
+
+
+def test_a_node_lost_before_its_upload_leaves_the_exact_sum_of_the_others(settled: Settle) -> None:
+    config, out, loop = settled(ONE)
+    loop.before = lose(exchange.UPLOAD, 2)
+    hub = app.play(loop, out, out / "deploy")
+    assert torch.equal(released(out)["item_counts"], exact(config, np.arange(24))["item_counts"])
+    assert "node 2 did not answer upload" in hub.log[0].stayed_out
+
+
+@pytest.mark.parametrize("stage", [exchange.SIGN, exchange.UNMASK])
+def test_a_node_lost_after_its_upload_is_still_in_the_sum(settled: Settle, stage: str) -> None:
+    config, out, loop = settled(ONE)
+    loop.before = lose(stage, 1)
+    app.play(loop, out, out / "deploy")
+    assert torch.equal(released(out)["item_counts"], exact(config, everybody())["item_counts"])
+
+
+def test_too_few_left_end_the_run_with_code_4_and_nothing_released(settled: Settle) -> None:
+    _, out, loop = settled(ONE)
+    loop.before = lambda kind, node, body: None if kind == exchange.UPLOAD and node else body
+    with pytest.raises(UserError, match=r"aborted.*privfedmm deploy local --resume") as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED
+    assert not (out / "release.pt").exists()
+    assert entries(out) == [(0, "aborted")]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda body: body[:-40],
+    lambda body: b"\xc1" + body,
+    lambda body: body.replace(b"masked", b"nasked"),
+], ids=["cut", "unreadable", "renamed"])
+def test_a_damaged_answer_counts_as_a_dropout(
+    settled: Settle, damage: Callable[[bytes], bytes]
+) -> None:
+    config, out, loop = settled(ONE)
+    loop.after = lambda kind, node, body: (
+        damage(body) if (kind, node) == (exchange.UPLOAD, 0) else body)
+    app.play(loop, out, out / "deploy")
+    assert torch.equal(released(out)["item_counts"],
+                       exact(config, np.arange(12, 36))["item_counts"])
+
+
+def test_a_node_may_not_speak_for_another_nodes_clients(settled: Settle) -> None:
+    config, out, loop = settled(ONE)
+    seen: dict[int, bytes] = {}
+
+    def swapped(kind: str, node: int, body: bytes) -> bytes:
+        if kind != exchange.UPLOAD:
+            return body
+        seen[node] = body
+        return seen[0] if node == 1 else body
+
+    loop.after = swapped
+    hub = app.play(loop, out, out / "deploy")
+    alive = np.concatenate([np.arange(12), np.arange(24, 36)])
+    assert torch.equal(released(out)["item_counts"], exact(config, alive)["item_counts"])
+    assert any("does not host" in reason for reason in hub.log[0].stayed_out)
+
+
+def test_another_version_or_other_settings_stay_out_and_are_named(settled: Settle) -> None:
+    _, out, loop = settled(ONE)
+    path = loop.folders[2] / "config.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("epsilon = 2.0", "epsilon = 9.0"),
+                    encoding="utf-8")
+    loop.before = lambda kind, node, body: (
+        body.replace(b"0.1.0", b"0.0.9") if (kind, node) == (exchange.PREPARE, 1) else body)
+    with pytest.raises(UserError) as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED
+    log = json.loads((out / "deploy" / "exchanges.json").read_text(encoding="utf-8"))[0]
+    assert any("version 0.0.9" in reason for reason in log["stayed_out"])
+    assert any("settings are not those" in reason for reason in log["stayed_out"])
+
+
+@pytest.mark.parametrize("stage", [exchange.SHARE, exchange.UPLOAD, exchange.SIGN])
+def test_a_server_killed_before_a_sum_opens_goes_on_and_charges_once(
+    settled: Settle, stage: str
+) -> None:
+    _, out, loop = settled(ONE)
+    _killed_at(loop, out, stage)
+    loop.before = lambda kind, node, body: body
+    app.play(loop, out, out / "deploy")
+    assert entries(out) == [(0, "released")]
+    # The second attempt draws anew: none of its noise was in the first.
+    journal = json.loads((out / "deploy" / "journal.json").read_text(encoding="utf-8"))
+    assert journal["attempt"] == 1
+
+
+def _killed_at(loop: Looped, out: Path, stage: str) -> None:
+    def kill(kind: str, node: int, body: bytes) -> bytes:
+        if kind == stage and node == NODES - 1:  # after others had the message
+            raise Killed
+        return body
+
+    loop.before = kill
+    with pytest.raises(Killed):
+        app.play(loop, out, out / "deploy")
+
+
+def test_a_server_killed_while_a_sum_opens_opens_no_second_one(settled: Settle) -> None:
+    _, out, loop = settled(ONE)
+    _killed_at(loop, out, exchange.UNMASK)
+    loop.before, loop.log = (lambda kind, node, body: body), []
+    with pytest.raises(UserError, match="being opened") as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED
+    assert not loop.log
+    assert entries(out) == [(0, "aborted")]
+
+
+def test_killed_between_charge_and_checkpoint_the_same_sum_is_handed_out(
+    settled: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out, loop = settled(TWO)
+    save = Session.save
+
+    def killed(self: Session, folder: Path, data_hash: str) -> None:
+        if self.state.round == 1:
+            raise Killed
+        save(self, folder, data_hash)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "save", killed)
+        with pytest.raises(Killed):
+            app.play(loop, out, out / "deploy")
+    kept = released(out)["item_counts"]
+    loop.log = []
+    app.play(loop, out, out / "deploy")
+    checkpoint = torch.load(out / "checkpoint.pt", weights_only=True)
+    assert torch.equal(checkpoint["model"]["state"]["counts"], kept[:, 0])
+    assert entries(out) == [(0, "released"), (1, "released")]
+    # Round 0 was not asked for again.
+    assert sum(kind == exchange.UPLOAD for kind, _ in loop.log) == NODES
+
+
+def test_clients_refuse_a_server_that_was_rolled_back(
+    settled: Settle, tmp_path: Path
+) -> None:
+    _, out, loop = settled(MASKED_TWICE)
+    app.play(loop, out, out / "deploy")
+    rolled = tmp_path / "rolled"
+    rolled.mkdir()
+    (out / "deploy" / "journal.json").unlink()
+    loop.log = []
+    with pytest.raises(UserError, match="a replay") as caught:
+        app.play(loop, rolled, out / "deploy")
+    assert caught.value.code == ABORTED
+    assert {kind for kind, _ in loop.log} == {exchange.PREPARE}
+    assert not (rolled / "release.pt").exists()
+
+
+def test_a_node_takes_an_upload_request_once(settled: Settle) -> None:
+    _, out, loop = settled(ONE)
+    asked: list[bytes] = []
+
+    def keep(kind: str, node: int, body: bytes) -> bytes:
+        if (kind, node) == (exchange.UPLOAD, 0):
+            asked.append(body)
+        return body
+
+    loop.before = keep
+    app.play(loop, out, out / "deploy")
+    state = loop.folders[0] / "state.bin"
+    before = state.read_bytes()
+    answer = Party.read(loop.folders[0]).node(experiment=True).handle(exchange.UPLOAD, asked[0])
+    assert "came twice" in decode(answer, ())["refused"]
+    assert state.read_bytes() == before
+    assert state.stat().st_mode & 0o077 == 0
+
+
+def test_a_node_takes_part_in_no_round_beyond_its_own_config(settled: Settle) -> None:
+    config, out, loop = settled(ONE)
+    app.play(loop, out, out / "deploy")
+    session = Session.start(config, runs.load_data(config))
+    plan = replace(session.algorithm.plan(session.state), round=1)
+    body = encode({"number": (1, 0), "plan": plan, "sealed": [], "next": None})
+    answer = Party.read(loop.folders[0]).node(experiment=True).handle(exchange.UPLOAD, body)
+    assert "nobody's budget" in decode(answer, ())["refused"]
+
+
+def test_local_noise_is_uploaded_once_a_round(settled: Settle) -> None:
+    flags = {**ONE, "aggregation": "plain", "dp.trust": "local", "secure.dropout": 0.0}
+    _, out, loop = settled(flags)
+    _killed_at(loop, out, exchange.UPLOAD)
+    loop.before = lambda kind, node, body: body
+    with pytest.raises(UserError) as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED
+    log = json.loads((out / "deploy" / "exchanges.json").read_text(encoding="utf-8"))[0]
+    assert sum("second release" in reason for reason in log["stayed_out"]) == NODES - 1
+    assert {status for _, status in entries(out)} == {"aborted"}
+
+
+def test_a_node_outside_experiments_tells_no_loss_and_no_ranks(settled: Settle) -> None:
+    _, out, loop = settled(ONE)
+    app.play(loop, out, out / "deploy")
+    node = Party.read(loop.folders[0]).node(experiment=False)
+    state = encode({"state": None})
+    assert "reports no ranks" in decode(node.handle(exchange.RANKS, state), ())["refused"]
+
+
+def test_the_key_holders_silence_aborts(settled: Settle) -> None:
+    _, out, loop = settled(TWO)
+    holder = len(loop.folders) - 1
+    loop.after = lose(exchange.SIGN, holder)
+    with pytest.raises(UserError, match="key holder released nothing") as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED
+    assert entries(out) == [(0, "released"), (1, "aborted")]
+
+
+def test_plain_deployments_give_the_simulators_model(settled: Settle, tmp_path: Path) -> None:
+    flags = {"dataset": "planted:36", "seed": 5, "rounds": 2, "baselines": ["popularity"]}
+    config, out, loop = settled(flags)
+    runs.start(config, tmp_path / "simulated", lambda row: None)
+    hub = app.play(loop, out, out / "deploy")
+    ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]["state"]
+                    for f in (tmp_path / "simulated", out))
+    torch.testing.assert_close(theirs["items"], ours["items"], rtol=0, atol=1e-5)
+    assert [log.exchanges for log in hub.log if log.nodes] == [2, 1]
+
+
+def test_run_resume_does_not_continue_a_deployment(settled: Settle) -> None:
+    config, out, loop = settled(ONE)
+    app.play(loop, out, out / "deploy")
+    (out / runs.CONFIG).write_text(to_toml(config), encoding="utf-8")
+    with pytest.raises(UserError, match="on nodes"):
+        runs.resume(out, lambda row: None)
+
+
+def test_settings_that_a_deployment_does_not_carry_are_named() -> None:
+    for flags, word in [
+        ({"secure.mode": "ring"}, "secure.mode"),
+        ({"secure.simulated_dropout": 0.1}, "simulated_dropout"),
+        ({"dp.clipping": "adaptive"}, "dp.clipping"),
+        ({"dp.sampling": "poisson", "dp.sampling_rate": 0.5}, "dp.sampling"),
+    ]:
+        config = resolve(None, {**ONE, **flags})
+        with pytest.raises(UserError, match=word):
+            parties.check_carried(config, 36, NODES)
+    with pytest.raises(UserError, match="nodes"):
+        parties.check_carried(resolve(None, ONE), 36, 37)
