@@ -12,13 +12,13 @@ from experiments.audit import budget_tables
 _COLUMNS = ("mode", "attack", "view", "AUC", "chance", "bound", "precision", "recall", "F1",
             "chance F1")
 _READING = (
-    "Intervals are of 95%, over users. View: `upload` is what the server received of one client, "
-    "`sum` what was released of all. Chance: of an adversary without the target; of F1, of as many "
-    "guesses at random. Bound: the largest AUC that the claim of the whole run allows on a fair "
-    "coin; what the other clients give away, popularity above all, comes on top. Rows of the sum: "
-    "interactions from the lengths of the sum's rows. Differencing: two releases that differ by "
-    "one client, all others alike; it needs no more than sums, so hiding uploads is no answer to "
-    "it, and noise is.")
+    "Intervals are of 95%, over users: of twenty, one or so misses what it is about. View: "
+    "`upload` is what the server received of one client, `sum` what was released of all. Chance: "
+    "of an adversary without the target; of F1, of as many guesses at random. Bound: the largest "
+    "AUC that the claim of the whole run allows on a fair coin; what the other clients give away, "
+    "popularity above all, comes on top. Rows of the sum: interactions from the lengths of the "
+    "sum's rows. Differencing: two releases that differ by one client, all others alike; it needs "
+    "no more than sums, so hiding uploads is no answer to it, and noise is.")
 
 
 def tables(result: Mapping[str, Any]) -> list[Table | str]:

@@ -74,4 +74,5 @@ def test_a_resumed_run_holds_the_server_to_the_first_features(tmp_path: Path) ->
     later.restore(tmp_path, data.sha256)
     assert later.pin == session.pin
     with pytest.raises(UserError, match="refuses to train"):
-        runs._play(later, swapped, tmp_path, lambda row: None)
+        runs.play(later, data.sha256, tmp_path, lambda row: None,
+                  runs._one_process(later, swapped))
