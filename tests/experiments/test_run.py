@@ -85,6 +85,7 @@ def test_every_release_of_every_round_is_in_the_ledger(
     assert all(e["event"] == "NonPrivate" for e in ledger)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_record_and_another_does_not(
     finished: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_planted_groups_are_recovered_within_a_minute(tmp_path: Path) -> None:
     assert test["ndcg@50"] > record["baselines"]["popularity"]["test"]["ndcg@50"]
 
 
+@pytest.mark.slow
 def test_multimodal_signal_is_used_on_planted(tmp_path: Path) -> None:
     """Fresh items are rare in training: only a model that reads content can rank them."""
     ndcg = {}
@@ -241,6 +243,7 @@ def test_methods_and_backbones_run(method: str, backbone: str, tmp_path: Path) -
         assert record["costs"]["bytes_up_per_client_round"] == 0
 
 
+@pytest.mark.slow
 def test_reference_mode_runs_as_the_reference_does(tmp_path: Path) -> None:
     out = tmp_path / "r"
     done = cli("run", "--mode", "reference", "--rounds", "2", "--json",

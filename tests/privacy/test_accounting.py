@@ -49,6 +49,7 @@ def test_known_noise_multipliers(rounds: int, expected: float) -> None:
     assert calibrate(2.0, 1e-5, rounds, Everyone(), 943) == pytest.approx(library, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_fifty_random_ledgers_cost_what_pld_says() -> None:
     """Full participation: closed form against PLD. Poisson: one PLD composed event by event."""
     rng = np.random.default_rng(5)
@@ -69,6 +70,7 @@ def test_fifty_random_ledgers_cost_what_pld_says() -> None:
             independent.get_epsilon(delta), abs=1e-3), (case, rounds, rate, values)
 
 
+@pytest.mark.slow
 def test_calibration_never_overshoots() -> None:
     rng = np.random.default_rng(6)
     for case in range(12):
