@@ -79,9 +79,9 @@ def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blo
     algorithm, transcript = mode.algorithm, Watcher()
     stack = mode.protocol(source, transcript)
     names = tuple(r.name for r in stack.releases)
-    plain = Observed(stack.aggregator, watched, names)
+    plain = Observed(watched, names)
     hidden = stack.aggregator.hides_clients
-    used = stack if hidden else replace(stack, aggregator=plain)
+    used = stack if hidden else replace(stack, aggregator=plain.of(stack.aggregator))
     state, clients = algorithm.initial_state(), algorithm.initial_clients()
     transcript.chosen = frozenset(range(watched))
     first: Blocks = []

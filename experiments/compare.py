@@ -16,7 +16,7 @@ from experiments.files import write_json
 from experiments.record import set_threads
 from experiments.views import FirstRound, first_round
 from privacy import RoundAborted, SystemSource
-from privacy.audit import measure, signed_rows
+from privacy.audit import measure, signed_rows, touched_rows
 from privfedmm.data import Dataset
 
 RESULT = "compare.json"
@@ -99,8 +99,9 @@ def _leak(mode: str, view: FirstRound, data: Dataset) -> dict[str, Any]:
     for row, client in enumerate(view.watched.tolist()):
         start, stop = data.train.indptr[client : client + 2]
         truth[row, data.train.indices[start:stop]] = True
-    cell = measure(mode, "interactions from an upload", signed_rows(view.seen, truth),
-                   SystemSource())
+    # A table one value wide has no directions: there an interaction is a row that is not zero.
+    attack = signed_rows if view.seen.shape[2] > 1 else touched_rows
+    cell = measure(mode, "interactions from an upload", attack(view.seen, truth), SystemSource())
     decided = cell.decided
     return {
         "precision": decided.precision.value, "recall": decided.recall.value,

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from experiments.config import RunConfig
 from experiments.session import Session
-from privacy import Aggregator, Release, Sums, Task, Uploads
-from privacy import Session as Round
+from privacy import Aggregator, Release, Task, Uploads
 from privacy.aggregation.encrypted.terms import UPLOAD
 from privacy.aggregation.masked.wire import MASKED, vector_of
 from privacy.aggregation.messages import SERVER, Transcript
+from privacy.aggregation.tapped import Tap, TappedAggregator
 from privfedmm.data import Dataset
 from privfedmm.federation import Simulator
 
@@ -51,9 +51,11 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
     """
     transcript = Watcher()
     session = Session.start(config, data, None, transcript)
-    plain = Observed(session.stack.aggregator, watched)
+    plain = Observed(watched)
     hidden = session.stack.aggregator.hides_clients
-    stack = session.stack if hidden or not watched else replace(session.stack, aggregator=plain)
+    stack = session.stack
+    if watched and not hidden:
+        stack = replace(stack, aggregator=plain.of(stack.aggregator))
     cohort = stack.draw(data.num_users, 0)
     transcript.chosen = frozenset(cohort.ids[:watched].tolist())
     started = time.perf_counter()
@@ -125,50 +127,31 @@ class Watcher(Transcript):
         return {k: {"messages": n, "bytes": size} for k, (n, size) in self._counts.items()}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Observed:
-    """A plain aggregator beside which the server's copy of some uploads is kept."""
+    """Keeps the server's copy of some clients' uploads beside a plain aggregator."""
 
-    inner: Aggregator
     clients: int
     names: tuple[str, ...] = TABLES
     kept: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def server_sees(self) -> str:
-        return self.inner.server_sees
-
-    @property
-    def hides_clients(self) -> bool:
-        return False
-
-    def open(self, task: Task) -> Round:
-        chosen = set(task.cohort.ids[: self.clients].tolist())
-        return _ObservedSession(self.inner.open(task), chosen, self.names, self.kept)
+    def of(self, aggregator: Aggregator) -> Aggregator:
+        """The aggregator, watched."""
+        return TappedAggregator(aggregator, self._attach)
 
     def seen(self, ids: np.ndarray, table: Release) -> np.ndarray:
         """The tables that clients sent, [ids, *shape]."""
         return np.stack([self.kept[i][table.name] for i in ids.tolist()])
 
+    def _attach(self, task: Task) -> Tap:
+        watched = set(task.cohort.ids[: self.clients].tolist())
 
-@dataclass(frozen=True)
-class _ObservedSession:
-    inner: Round
-    chosen: set[int]
-    names: tuple[str, ...]
-    kept: dict[int, dict[str, np.ndarray]]
+        def keep(ids: np.ndarray, uploads: Uploads) -> Uploads:
+            chosen = [(place, i) for place, i in enumerate(ids.tolist()) if i in watched]
+            if chosen:
+                rows = {n: p.dense().numpy() for n, p in uploads.items() if n in self.names}
+                self.kept.update(
+                    {i: {n: x[place].copy() for n, x in rows.items()} for place, i in chosen})
+            return uploads
 
-    def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        self.inner.submit(ids, uploads)
-        chosen = [(place, i) for place, i in enumerate(ids.tolist()) if i in self.chosen]
-        if chosen:
-            rows = {n: p.dense().numpy() for n, p in uploads.items() if n in self.names}
-            self.kept.update(
-                {i: {n: x[place].copy() for n, x in rows.items()} for place, i in chosen})
-
-    def close(self) -> Sums:
-        return self.inner.close()
+        return keep

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.aggregation.protocol import BEFORE_UPLOAD, Aggregator, Session, Sums, Task
+from privacy.aggregation.protocol import BEFORE_UPLOAD, Task
+from privacy.aggregation.tapped import Tap, TappedAggregator
 from privacy.audit.canaries import (
     Layout,
     canary_scores,
@@ -65,46 +66,25 @@ class AuditPlan:
 
 
 @dataclass(frozen=True)
-class _Watched:
-    """An aggregator beside which the rows of the canaries are kept as they left the device."""
+class _Watch:
+    """Keeps the rows of the canaries as they left the device."""
 
-    inner: Aggregator
     first: int
     where: Layout
     rows: dict[int, np.ndarray] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def server_sees(self) -> str:
-        return self.inner.server_sees
-
-    @property
-    def hides_clients(self) -> bool:
-        return self.inner.hides_clients
-
-    def open(self, task: Task) -> Session:
+    def attach(self, task: Task) -> Tap:
+        """A tap that changes nothing."""
         self.rows.clear()
-        return _WatchedSession(self.inner.open(task), self)
+        return self._keep
 
-
-@dataclass(frozen=True)
-class _WatchedSession:
-    inner: Session
-    watch: _Watched
-
-    def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        self.inner.submit(ids, uploads)
-        chosen = np.flatnonzero(ids >= self.watch.first)
+    def _keep(self, ids: np.ndarray, uploads: Uploads) -> Uploads:
+        chosen = np.flatnonzero(ids >= self.first)
         if len(chosen):
             pick = torch.from_numpy(chosen)
-            rows = self.watch.where.join_rows({n: p.dense()[pick] for n, p in uploads.items()})
-            self.watch.rows.update(zip(ids[chosen].tolist(), rows, strict=True))
-
-    def close(self) -> Sums:
-        return self.inner.close()
+            rows = self.where.join_rows({n: p.dense()[pick] for n, p in uploads.items()})
+            self.rows.update(zip(ids[chosen].tolist(), rows, strict=True))
+        return uploads
 
 
 @dataclass(frozen=True)
@@ -156,8 +136,9 @@ def play(
         assert now is not None
         where, columns = layout(active, now), _columns(full, active)
         # What the sums show under central noise, the server sees row by row under local noise.
-        watch = _Watched(stack.aggregator, plan.clients, where)
-        used = replace(stack, aggregator=watch) if local else stack
+        watch = _Watch(plan.clients, where)
+        tapped = TappedAggregator(stack.aggregator, watch.attach)
+        used = replace(stack, aggregator=tapped) if local else stack
         cohort = used.draw(population, t)
         gate = used.open(cohort)
         members = cohort.ids[cohort.ids < plan.clients]

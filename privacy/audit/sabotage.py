@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
+from privacy.aggregation.tapped import TappedAggregator
 from privacy.audit.counts import AuditError
 from privacy.discrete import DistributedNoise
 from privacy.quantise import Quantise
@@ -111,38 +111,9 @@ class _DoubleClip(JointClip):
         return JointClip(2 * self.clip_norm, self.weights).apply(uploads)
 
 
-@dataclass(frozen=True)
-class _CountsTwice:
-    """An aggregator that adds every upload twice, as after a repeated message."""
-
-    inner: Aggregator
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def server_sees(self) -> str:
-        return self.inner.server_sees
-
-    @property
-    def hides_clients(self) -> bool:
-        return self.inner.hides_clients
-
-    def open(self, task: Task) -> Session:
-        return _TwiceSession(self.inner.open(task))
-
-
-@dataclass(frozen=True)
-class _TwiceSession:
-    inner: Session
-
-    def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        self.inner.submit(
-            ids, {name: part.holding(part.held() * 2) for name, part in uploads.items()})
-
-    def close(self) -> Sums:
-        return self.inner.close()
+def _doubled(ids: np.ndarray, uploads: Uploads) -> Uploads:
+    """Every upload twice, as after a repeated message."""
+    return {name: part.holding(part.held() * 2) for name, part in uploads.items()}
 
 
 def _clip(stack: PrivacyStack, mechanism: Mechanism, kind: type[JointClip]) -> PrivacyStack:
@@ -172,7 +143,7 @@ def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
     if mechanism.noise.place != "central":
         raise AuditError(f"cohort_miscounted cannot hurt {mechanism.noise.place} noise: it is in "
                          "the uploads, and is counted as often as they are")
-    return replace(stack, aggregator=_CountsTwice(stack.aggregator))
+    return replace(stack, aggregator=TappedAggregator(stack.aggregator, lambda task: _doubled))
 
 
 _BROKEN: Mapping[str, Callable[[PrivacyStack, Mechanism], PrivacyStack]] = {

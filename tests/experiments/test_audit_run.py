@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,31 +13,17 @@ import pytest
 from experiments import protection
 from experiments.attack_matrix import mode_config
 from experiments.audit_run import AUDIT, PART, Options, audit_run
-from experiments.cli import main
 from experiments.config import resolve
 from experiments.errors import UserError
 from experiments.run import load_data
 from experiments.sabotage_table import HONEST, markdown, rate
 from privacy import PrivacyStack
 from privacy.audit import sabotage
+from tests.commands import cli
 
 RUN = ("run", "--dataset", "planted:80", "--method", "backbone", "--dp-epsilon", "2", "--noise",
        "simulation", "--set", "dp.subspace_rank=0", "--set", "algorithm.model.dim=8", "--set",
        "baselines=[]")
-
-
-def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The entry point itself, in this process: a new one would spend its time on imports."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    argv, sys.argv = sys.argv, ["privfedmm", *arguments]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")

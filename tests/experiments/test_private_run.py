@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from experiments import run as runs
-from experiments.cli import main
 from experiments.config import resolve
 from experiments.session import Session
-
-BARE = ("--set", "baselines=[]")
-
-
-def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """The entry point itself, in this process: a new one would spend its time on imports."""
-    out, err, code = io.StringIO(), io.StringIO(), 0
-    argv, sys.argv = sys.argv, ["privfedmm", *arguments]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            main()
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.argv = argv
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+from tests.commands import BARE, cli
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from experiments.run import load_data
 from experiments.session import Session
 from experiments.views import first_round
 from privfedmm.federation import Simulator, run_round
-from tests.experiments.test_private_run import BARE, cli
+from tests.commands import BARE, cli
 
 # Few users: a full protocol among 60 clients takes a tenth of a second.
 SMALL = ("--dataset", "planted:60", *BARE)
@@ -40,7 +40,8 @@ def test_every_way_of_summing_gives_the_same_model(tmp_path: Path) -> None:
     }
     ways = {n: (*a, "--rounds", "7", "--dp-epsilon", "inf", "--method", "gfmfr", "--noise",
                 "simulation", "--set", "dp.clip_norm=64.0", "--set",
-                "algorithm.groups.grouping=private", "--set", "dp.subspace_rank=0")
+                "algorithm.groups.grouping=private", "--set", "dp.subspace_rank=0", "--set",
+                "algorithm.groups.adapter_rank=16")
             for n, a in ways.items()}
     records = {name: run(tmp_path / name, *arguments) for name, arguments in ways.items()}
     for name in ("masked", "encrypted", "ckks"):
