@@ -36,7 +36,7 @@ def check_budget(folder: Path, quick: bool) -> dict[str, Any]:
         return _result(folder, record, [], {}, [f"hash chain: {error}"])
     privacy = record["privacy"]
     entries = ledger.entries
-    faults += _against_record(entries, privacy)
+    faults += _against_record(entries, privacy, record["rounds_run"])
     dp = config.dp
     claimed, delta = privacy["epsilon"], privacy["delta"]
     if dp is None and claimed not in (None, 0.0):
@@ -79,7 +79,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig, list[dict[str, ob
         raise UserError(f"audit: {folder} cannot be read ({error})") from error
 
 
-def _against_record(entries: tuple[Entry, ...], privacy: dict[str, Any]) -> list[str]:
+def _against_record(
+    entries: tuple[Entry, ...], privacy: dict[str, Any], played: int
+) -> list[str]:
     faults = []
     last = entries[-1].digest if entries else None
     if last != privacy["ledger_digest"]:
@@ -96,6 +98,9 @@ def _against_record(entries: tuple[Entry, ...], privacy: dict[str, Any]) -> list
     rounds = len({e.round for e in entries})
     if rounds != privacy["rounds"]:
         faults.append(f"the ledger holds {rounds} rounds, the record {privacy['rounds']}")
+    released = len({e.round for e in entries if e.status == "released"})
+    if entries and released != played:
+        faults.append(f"the ledger released {released} rounds, the run played {played}")
     return faults
 
 

@@ -49,6 +49,7 @@ from privacy import (
     state,
 )
 from privacy.aggregation.messages import Transcript
+from privacy.discrete import LARGEST_SHARE
 from privacy.quantise import most_levels
 from privacy.transforms import Step
 from privfedmm.federation import Algorithm, TrainsOnDevice
@@ -245,7 +246,8 @@ def _mechanism(
     bound = clip
     if config.is_secure:
         private = dp is not None and not math.isinf(dp.epsilon)
-        levels = config.secure.levels or (PRIVATE_LEVELS if private else most_levels(population))
+        levels = config.secure.levels or (
+            _private_levels(planned) if private else most_levels(population))
         quantise = Quantise(clip / levels, _dims(algorithm, steps[0]))
         steps.append(quantise)
         bound = quantise.limit(clip) * quantise.step
@@ -261,6 +263,16 @@ def _mechanism(
     if config.is_secure:
         mechanism.largest(population)
     return mechanism
+
+
+def _private_levels(planned: Plan) -> int:
+    """Steps in a clip norm: fewer than usual where a share of the noise would leave its table."""
+    levels = PRIVATE_LEVELS
+    if planned.shares is not None:
+        width = planned.noise_multiplier / math.sqrt(planned.shares.count)
+        while width * levels > LARGEST_SHARE / 2 and levels > 16:
+            levels //= 2
+    return levels
 
 
 def _dims(algorithm: Algorithm, first: Step) -> int:

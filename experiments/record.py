@@ -47,8 +47,8 @@ class Carried:
 
 SIMULATOR = Carried("simulator", 0, 0, _SIMULATED)
 _SIMULATION_ONLY = [
-    "training loss, validation and test metrics, group sizes: computed in one process that plays "
-    "all clients; no client sends them and no claim covers them",
+    "training loss, validation and test metrics, group sizes, unusable and shortened uploads: "
+    "computed in one process that plays all clients; no client sends them and no claim covers them",
 ]
 
 

@@ -141,6 +141,16 @@ class Session:
             },
         )
 
+    def _complete(self, ledger: Ledger, saved: dict[str, Any]) -> None:
+        """Raise LedgerError where a checkpointed round is not in the ledger: a chain that was cut
+        short is still a chain."""
+        private = self.stack.mechanism is not None or self.stack.on_device is not None
+        rounds = len(saved["rows"]) if private else 0
+        missing = [t for t in range(rounds) if not ledger.released(t)]
+        if missing:
+            raise LedgerError(f"the ledger lacks round {missing[0]}, which the checkpoint has "
+                              "played: entries were removed")
+
     def restore(self, folder: Path, data_hash: str) -> None:
         """Continue from a checkpoint. Raises UserError where it does not belong to this run.
 
@@ -154,6 +164,7 @@ class Session:
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
+            self._complete(ledger, saved)
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             self.state, self.clients = self.algorithm.from_saved(saved["model"])
         except LedgerError as error:

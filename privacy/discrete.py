@@ -21,7 +21,7 @@ from privacy.uploads import Dense, Uploads
 
 SMALLEST_SHARE = 4.0  # below it, a sum of shares is no longer close to one discrete Gaussian
 _WIDTH = 9.5  # standard deviations; the tail beyond has mass below 2^-64
-_LARGEST = 4096.0
+LARGEST_SHARE = 4096.0
 
 
 @lru_cache(maxsize=8)
@@ -30,9 +30,9 @@ def thresholds(stddev: float) -> np.ndarray:
 
     Raises ValueError outside (0, 4096], for which no table is made.
     """
-    if not 0 < stddev <= _LARGEST:
+    if not 0 < stddev <= LARGEST_SHARE:
         raise ValueError(f"a discrete Gaussian of standard deviation {stddev:g} steps is not "
-                         f"tabled; it must be in (0, {_LARGEST:g}]: change secure.levels")
+                         f"tabled; it must be in (0, {LARGEST_SHARE:g}]: change secure.levels")
     width = math.ceil(_WIDTH * stddev) + 1
     with mpmath.workdps(40):
         scale = -1 / (2 * mpmath.mpf(stddev) ** 2)
@@ -96,6 +96,10 @@ class DistributedNoise:
             raise ChainError(f"a share of the noise has standard deviation "
                              f"{self.share_stddev(before.grid):.2f} steps, below "
                              f"{SMALLEST_SHARE:g}: raise secure.levels")
+        if self.share_stddev(before.grid) > LARGEST_SHARE:
+            raise ChainError(f"a share of the noise has standard deviation "
+                             f"{self.share_stddev(before.grid):.0f} steps, above the "
+                             f"{LARGEST_SHARE:g} that are tabled: lower secure.levels")
         return replace(before, noise_stddev=self.stddev)
 
     def on_rows(

@@ -118,7 +118,8 @@ class PrivacyStack:
         """What a round is about; model_hash: of what the clients are told.
 
         attempt: for a party that holds no ledger; None: as often as the ledger says. Raises
-        CapacityError where the round's sum might leave the ring.
+        CapacityError where the round's sum might leave the ring, ChainError where fewer clients
+        may be in it than its distributed noise is provisioned for.
         """
         attempt = self.ledger.attempt(cohort.round) if attempt is None else attempt
         active = [r for r in self.releases if r.in_round(cohort.round)]
@@ -128,8 +129,13 @@ class PrivacyStack:
             shaped += [self.clipper.release] if self.clipper else []
         if mechanism and mechanism.quantise:
             limit = mechanism.largest(len(cohort.ids))
+        least = self.survivors.least(len(cohort.ids))
+        noise = mechanism.noise if mechanism else None
+        if isinstance(noise, DistributedNoise) and noise.stddev and least < noise.shares:
+            raise ChainError(f"a sum of {least} clients may be released, and the noise is made for "
+                             f"{noise.shares} shares: tolerate fewer dropouts")
         return Task(
-            cohort, tuple(shaped), self.survivors.least(len(cohort.ids)), attempt, model_hash,
+            cohort, tuple(shaped), least, attempt, model_hash,
             bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
             self.survivors.dropouts(cohort),
         )
@@ -174,7 +180,8 @@ class PrivacyStack:
                             for n in names if n not in known)
             return Totals(sums.sums, sums.individual, cohort.denominator), entries
         before = self.ledger.released(cohort.round)
-        kept = self.vault.get(cohort.round) if before and self.vault else None
+        # What was kept but not charged, for the process was killed between, is charged now.
+        kept = self.vault.get(cohort.round) if self.vault else None
         if before and kept is None:
             raise UploadError(f"round {cohort.round} was charged, but what it released is not kept "
                               "here; a second release would need a second charge: start a new run")

@@ -17,7 +17,8 @@ from privacy.stack import PrivacyStack
 NOT_COVERED = (
     "who takes part, and when (participation and timing)",
     "the choice of hyper-parameters and of this method",
-    "training loss, validation and test metrics, group sizes: simulation-only figures of the "
+    "training loss, validation and test metrics, group sizes, numbers of unusable or shortened "
+    "uploads, bytes and seconds, size and hash of the data set, baselines: figures of the "
     "experimenter, which no client sends",
     "what a user's own device shows to those who hold the device",
 )
@@ -94,6 +95,9 @@ class Statement:
         if self.epsilon_if_participation_is_seen != self.epsilon:
             out.insert(5, "against those who see who takes part: epsilon "
                           f"{self.epsilon_if_participation_is_seen:.4g}")
+        if "ring" in self.aggregation and self.trust == "distributed":
+            out.append("sums are simulated without masks: the figure against the server is that of "
+                       "the full protocol")
         if self.noise_source == "simulation":
             out.append("the noise follows from the seed: this run shows what the mechanism costs, "
                        "and protects nobody whose data is real")

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from privacy import ChainError, Entry, PrivacyStack, RoundAborted, UploadError
+from privacy import (
+    ChainError,
+    Entry,
+    PrivacyStack,
+    ProtocolError,
+    RoundAborted,
+    UploadError,
+)
 from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
 
@@ -44,6 +51,10 @@ def run_round(
     except (UploadError, RoundAborted):
         stack.abort(cohort, population)
         raise
+    except ProtocolError as error:
+        # Refused by a party in the middle of the round: clients have uploaded by then.
+        stack.abort(cohort, population)
+        raise RoundAborted(str(error)) from error
     devices = noisy.noisy_state(clients) if noisy else None
     totals, entries = stack.finish(sums, cohort, population, devices)
     return algorithm.step(state, totals), RoundReport(costs, entries)

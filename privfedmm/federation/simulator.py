@@ -30,7 +30,7 @@ class Simulator:
         if self._pin is not None:
             self._pin.check(algorithm.public_features)
         started = time.process_time()
-        told = algorithm.plan_hash(plan) if stack.aggregator.hides_clients else b""
+        told = algorithm.plan_hash(plan)
         gate = stack.open(cohort, told)
         loss = 0.0
         for ids in algorithm.blocks(cohort.ids):

@@ -276,9 +276,13 @@ class GroupStatistics:
         """Post-processing of the totals."""
         if state.round == 0:
             return replace(state, round=1, counts=totals.sums["item_counts"][:, 0])
-        share = totals.sums["group_count"].clamp(min=1.0) / totals.cohort
+        counts = totals.sums["group_count"]
+        share = counts.clamp(min=1.0) / totals.cohort
         correction = self._shrunken(
             totals.sums["group_residual"], share * state.counts.clamp(min=0)[None])
+        # A group too small to hide its members, or within noise of it, is not broadcast.
+        least = self.settings.min_size + 3 * totals.noise_stddev.get("group_count", 0.0)
+        correction = correction * (counts >= least)
         return replace(state, round=state.round + 1, correction=correction)
 
     def _shrunken(self, sums: Tensor, expected: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ class StatisticsSettings(Settings):
     personal: Literal["tilt", "cosine", "none"] = "tilt"
     # 0: no group statistics; None: by users and noise (algorithm.public_groups).
     groups: Annotated[int, Field(ge=0)] | None = None
+    min_size: Annotated[int, Field(ge=1)] = 5  # of a group, beyond what noise may bring
     feature_rank: Annotated[int, Field(ge=1)] = 64  # components of each modality, for the tilt
     image_weight: Positive = 1.0
     ridge: Positive = 3.0  # of the taste vector

@@ -290,3 +290,23 @@ def test_fewer_users_of_a_folder_and_more_of_the_planted_set(tmp_path: Path) -> 
     assert json.loads(done.stdout)["dataset"]["users"] == 500
     done = cli("run", "--dataset", "planted:0", "--out", str(tmp_path / "none"))
     assert done.returncode == 2 and "at least 1" in done.stderr
+
+
+def test_a_ledger_cut_short_stops_a_resume(tmp_path: Path) -> None:
+    """What is left of a cut chain is a chain; the checkpoint knows which rounds were played."""
+    out = tmp_path / "run"
+    assert cli("run", "--dataset", "planted:60", "--dp-epsilon", "2", "--method", "gfmfr",
+               "--rounds", "3", *BARE, "--out", str(out)).returncode == 0
+    (out / "record.json").unlink()
+    rows = json.loads((out / "ledger.json").read_text())
+    (out / "ledger.json").write_text(json.dumps(rows[:1]))
+    done = cli("run", "--resume", str(out))
+    assert done.returncode == 3 and "lacks round 1" in " ".join(done.stderr.split())
+
+
+def test_noise_wider_than_its_table_runs_on_a_coarser_grid(tmp_path: Path) -> None:
+    """Epsilon 0.5 with 50 users and one honest share in 48: at 4,096 steps it would be refused."""
+    done = cli("run", "--dataset", "planted:50", "--dp-epsilon", "0.5", "--trust", "distributed",
+               "--aggregation", "masked", *BARE, "--json", "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["privacy"]["epsilon_vs_server"] <= 0.5

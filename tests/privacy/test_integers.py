@@ -245,6 +245,24 @@ def test_vanished_clients_are_not_in_the_sum_and_too_many_abort() -> None:
         gate.close()
 
 
+def test_a_sum_of_fewer_clients_than_shares_is_refused() -> None:
+    """Noise made for 18 shares hides nobody in a sum of 10."""
+    cohort = Cohort(0, np.arange(20), 20)
+    for tolerated, refused in ((0.1, False), (0.5, True)):
+        stack = PrivacyStack(RELEASES, Ledger(), aggregator=RingAggregator(),
+                             mechanism=distributed(512, 1.0, 18), survivors=Survivors(tolerated))
+        if refused:
+            with pytest.raises(ChainError, match="made for 18 shares"):
+                stack.open(cohort)
+        else:
+            stack.open(cohort)
+
+
+def test_noise_too_wide_for_its_table_is_refused_before_a_run() -> None:
+    with pytest.raises(ChainError, match=r"lower secure\.levels"):
+        distributed(2**20, 4.0, 2)
+
+
 def test_stacks_that_would_not_protect_cannot_be_built() -> None:
     with pytest.raises(ChainError, match="sums integers"):
         PrivacyStack(RELEASES, Ledger(), aggregator=RingAggregator())
