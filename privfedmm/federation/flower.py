@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -113,3 +114,53 @@ def _toml(value: str | int | float | bool) -> str:
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return repr(value)
+
+
+def secaggplus_ms(dims: int, neighbours: int, threshold: int, repeats: int) -> dict[str, float]:
+    """CPU milliseconds that one client of Flower's own SecAgg+ spends on its primitives.
+
+    For comparison in benchmarks; nothing else here uses them. Raises ImportError where a version
+    of Flower keeps them elsewhere.
+    """
+    from flwr.common.secure_aggregation.crypto.shamir import create_shares
+    from flwr.common.secure_aggregation.crypto.symmetric_encryption import generate_shared_key
+    from flwr.common.secure_aggregation.ndarrays_arithmetic import (
+        parameters_addition,
+        parameters_mod,
+        parameters_subtraction,
+    )
+    from flwr.common.secure_aggregation.quantization import quantize
+    from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
+    from flwr.supercore.primitives.asymmetric import generate_key_pairs, private_key_to_bytes
+
+    own, *others = [generate_key_pairs() for _ in range(neighbours + 1)]
+    vector = [np.linspace(-1, 1, dims)]
+    seeds = [generate_shared_key(own[0], other[1]) for other in others]
+
+    def mask() -> None:
+        total = quantize(vector, 8.0, 1 << 22)
+        total = parameters_addition(total, pseudo_rand_gen(os.urandom(32), 1 << 32, [(dims,)]))
+        for place, seed in enumerate(seeds):
+            drawn = pseudo_rand_gen(seed, 1 << 32, [(dims,)])
+            combine = parameters_addition if place % 2 else parameters_subtraction
+            total = combine(total, drawn)
+        parameters_mod(total, 1 << 32)
+
+    def share() -> None:
+        for secret in (os.urandom(32), private_key_to_bytes(own[0])):
+            create_shares(secret, threshold, neighbours)
+
+    def agree() -> None:
+        for other in others:
+            generate_shared_key(own[0], other[1])
+
+    return {name: _cpu_ms(work, repeats)
+            for name, work in (("agree", agree), ("share", share), ("quantise_and_mask", mask))}
+
+
+def _cpu_ms(work: Callable[[], None], repeats: int) -> float:
+    work()
+    started = time.process_time()
+    for _ in range(repeats):
+        work()
+    return 1000 * (time.process_time() - started) / repeats
