@@ -14,6 +14,7 @@ from experiments.config import resolve
 from experiments.run import load_data
 from experiments.session import Session
 from experiments.views import first_round
+from privacy.aggregation.messages import Transcript
 from privfedmm.federation import Simulator, run_round
 from tests.commands import BARE, cli
 
@@ -190,6 +191,22 @@ def test_what_arrives_at_the_server_is_of_full_length_and_uniform() -> None:
     # Mean of the top bit of 40 x 10,000 words: 5 standard errors, false alarm below 1e-6.
     share = float((words >> 31).mean())
     assert abs(share - 0.5) < 5 * 0.5 / np.sqrt(words.size)
+
+
+def test_every_client_is_sent_as_many_bytes_as_every_other() -> None:
+    """Whatever its group: the broadcast is one and the same, and the protocol's messages are of
+    one length; uploads likewise."""
+    config = resolve(None, {"dataset": "planted:40", "aggregation": "masked",
+                            "group_statistics": "encrypted"})
+    data, transcript = load_data(config), Transcript(keep_bodies=False)
+    session = Session.start(config, data, None, transcript)
+    run_round(session.algorithm, Simulator(), session.stack, session.state, session.clients,
+              data.num_users, 0)
+    groups = session.clients.group.numpy()
+    assert len(np.unique(groups)) > 1
+    down = {transcript.bytes_to(client) for client in range(40)}
+    up = {transcript.bytes_from(client) for client in range(40)}
+    assert len(up) == 1 and len(down) == 1
 
 
 def test_benchmarks_print_what_scripts_read() -> None:
