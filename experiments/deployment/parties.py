@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -256,11 +256,3 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
     for sentence, found in wrong.items():
         if found:
             raise UserError(f"deploy: {sentence}")
-
-
-def without_rows(data: Dataset) -> Dataset:
-    """The public part: as many users and items, all features, nobody's interactions."""
-    shard = _shard(data, np.arange(0))
-    return replace(data, train=Rows(shard["indptr"], shard["indices"]),
-                   validation=shard["validation"], test=shard["test"],
-                   train_age=shard["train_age"], truth=None)

@@ -14,7 +14,7 @@ from privacy.aggregation.messages import Transcript
 from privacy.aggregation.protocol import Session, Sums, Task, dims, flattened, split
 from privacy.crypto.keys import Directory, Identity
 from privacy.crypto.prg import MaskStream
-from privacy.uploads import Collected, UploadError, Uploads
+from privacy.uploads import UploadError, Uploads
 
 
 @dataclass
@@ -76,7 +76,6 @@ class MaskedAggregator:
 class _MaskedSession:
     def __init__(self, task: Task, round_: MaskedRound) -> None:
         self._task, self._round = task, round_
-        self._individual: dict[str, Collected] = {}
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
         if not np.isin(ids, self._task.cohort.ids).all():
@@ -89,7 +88,7 @@ class _MaskedSession:
         result = self._round.close()
         total = result.total.view(np.int32).astype(np.int64)
         return Sums(
-            split(total, self._task.releases), self._individual, sum(result.bytes_up.values()),
+            split(total, self._task.releases), {}, sum(result.bytes_up.values()),
             len(result.survivors), sum(result.bytes_down.values()),
             {"masking_clients": result.seconds_of("client"),
              "masking_server": result.seconds_of("server")},

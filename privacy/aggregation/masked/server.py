@@ -72,15 +72,6 @@ class MaskedServer:
         self._bond = self._list = b""
         self._total = np.zeros(terms.dims, dtype=np.uint32)
 
-    @property
-    def awaits(self) -> Await:
-        """What the server takes now."""
-        return self._awaits
-
-    def taking_part(self) -> tuple[int, ...]:
-        """Client numbers who may still answer at this stage."""
-        return tuple(self.terms.cohort[p] for p in wire.places_of(self._expected))
-
     def receive(self, message: Message) -> None:
         """Take a client's message. Raises ProtocolError, and is then as before."""
         place = self._check(message)
