@@ -22,7 +22,7 @@ from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors
 from privacy.transforms import GaussianNoise, Mechanism
-from privacy.uploads import Collected, Release, UploadError, Uploads
+from privacy.uploads import Collected, LowRank, Release, UploadError, Uploads
 
 JOINT = "joint"
 
@@ -302,6 +302,8 @@ class Gate:
             self.zeroed += int(clipped.zeroed.sum())
             self.shortened += int(clipped.shortened.sum())
             uploads = clipped.uploads
+        # Factors never pass: a clip drops them, and where there is none they are dropped here.
+        uploads = {n: p.table() if isinstance(p, LowRank) else p for n, p in uploads.items()}
         here = ~np.isin(ids, self._vanished)
         if not here.all():
             where = torch.from_numpy(np.flatnonzero(here))
