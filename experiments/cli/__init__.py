@@ -27,7 +27,7 @@ _APP: tuple[Callable[..., None], ...] = (
 _DATA: dict[str, Callable[..., None]] = {
     "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
-    "round": bench.bench_round, "secagg": bench.bench_secagg,
+    "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
     "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
 _DEPLOY: dict[str, Callable[..., None]] = {"local": deploy.local}
 for command in _APP:

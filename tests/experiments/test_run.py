@@ -286,6 +286,17 @@ def test_bench_round_prints_json_only() -> None:
     assert result["ratio"] > 2
 
 
+def test_bench_dp_compares_each_method_with_itself() -> None:
+    done = cli("bench", "dp", "--json", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["methods"].keys() == {"group_statistics", "gfmfr"}
+    for taken in result["methods"].values():
+        assert taken["private_cpu_seconds"] > 0
+        # One short run of each beside other tests: far from the 15 % of a quiet machine.
+        assert -0.9 < taken["added"] < 3
+
+
 def test_sweep_and_report(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(
