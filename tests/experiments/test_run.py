@@ -292,9 +292,10 @@ def test_bench_dp_compares_each_method_with_itself() -> None:
     result = json.loads(done.stdout)
     assert result["methods"].keys() == {"group_statistics", "gfmfr"}
     for taken in result["methods"].values():
-        assert taken["private_cpu_seconds"] > 0
-        # One short run of each beside other tests: far from the 15 % of a quiet machine.
-        assert -0.9 < taken["added"] < 3
+        # What is added to rounds of 60 users says nothing; that it is measured does.
+        ratio = taken["private_cpu_seconds"] / taken["plain_cpu_seconds"]
+        assert taken["plain_cpu_seconds"] > 0
+        assert taken["added"] == pytest.approx(ratio - 1)
 
 
 def test_sweep_and_report(tmp_path: Path) -> None:
