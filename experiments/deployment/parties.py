@@ -32,7 +32,7 @@ from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.wire import decode, encode
 from privfedmm.gfmfr.grouping import Centroids
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
-from privfedmm.statistics.algorithm import StatisticsClients, StatisticsState
+from privfedmm.statistics.state import StatisticsClients, StatisticsState
 
 KINDS = (Message, Dense, Touched, Slotted, Plan, Centroids, ServerState, Clients,
          StatisticsState, StatisticsClients)
