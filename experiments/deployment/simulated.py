@@ -76,6 +76,8 @@ def _environment(root: Path, scratch: str) -> dict[str, str]:
     return {
         **environment(root),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Never a cluster that runs elsewhere: the parties' rows and keys are read by Ray's processes.
+        "RAY_ADDRESS": "",
         # A short path, because Ray keeps sockets there; what it writes to /tmp/ray stays for good.
         "RAY_TMPDIR": scratch,
         # Ray would listen on every interface and obey whoever calls. The name is Ray's: with 0 it
