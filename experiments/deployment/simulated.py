@@ -76,7 +76,7 @@ def _environment(root: Path, scratch: str) -> dict[str, str]:
     return {
         **environment(root),
         "RAY_USAGE_STATS_ENABLED": "0",
-        # Never a cluster that runs elsewhere: the parties' rows and keys are read by Ray's processes.
+        # Never a cluster elsewhere: Ray's processes read the parties' rows and keys.
         "RAY_ADDRESS": "",
         # A short path, because Ray keeps sockets there; what it writes to /tmp/ray stays for good.
         "RAY_TMPDIR": scratch,
