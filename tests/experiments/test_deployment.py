@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,14 @@ import pytest
 import torch
 
 from experiments import run as runs
-from experiments.config import RunConfig, resolve
+from experiments.config import resolve
 from experiments.deployment import local
 from experiments.deployment.certificates import make_node_key
-from experiments.deployment.processes import Processes, free_ports
+from experiments.deployment.processes import free_ports
 from experiments.errors import ABORTED, INTERRUPTED, UserError
-from experiments.session import Session
-from privacy import RingAggregator
+from tests.deployments import NODES, ONE, TWO, exact, keys, left_over, released
 
 pytestmark = pytest.mark.slow
-
-NODES = 3
-ONE: dict[str, Any] = {
-    "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
-    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
-    "method": "popularity"}
-TWO: dict[str, Any] = {
-    **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3}
-
-
-def left_over(folder: Path) -> list[int]:
-    mark = (local.MARK, str(folder.absolute() / runs.DEPLOY))
-    return Processes(folder, {}, mark).survivors()
-
-
-def released(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "release.pt", weights_only=True)["sums"]
-
-
-def keys(value: Any, path: str = "") -> set[str]:
-    if not isinstance(value, dict) or path.endswith("costs/seconds"):
-        return {path}
-    return {path}.union(*(keys(v, f"{path}/{k}") for k, v in value.items()))
 
 
 class Intruder:
@@ -119,18 +94,6 @@ def kill_server_app(deployment: local.Deployment) -> None:
 
 def kill_last_node(deployment: local.Deployment) -> None:
     os.killpg(deployment.pids[f"shard-{NODES - 1}"], signal.SIGKILL)
-
-
-def exact(config: RunConfig, alive: np.ndarray, attempt: int) -> dict[str, torch.Tensor]:
-    data = runs.load_data(config)
-    session = Session.start(config, data)
-    plan, mechanism = session.algorithm.plan(session.state), session.stack.mechanism
-    gate = replace(session.stack, aggregator=RingAggregator()).open(
-        session.stack.draw(data.num_users, 0), b"", attempt)
-    for ids in session.algorithm.blocks(alive):
-        gate.submit(ids, session.algorithm.local(plan, ids, session.clients)[0])
-    assert mechanism is not None
-    return mechanism.on_sum(gate.close().sums, session.stack.source, 0)
 
 
 def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
