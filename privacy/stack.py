@@ -209,6 +209,11 @@ class PrivacyStack:
         noise = mechanism.noise_on_sums(len(cohort.ids)) if mechanism else {}
         return Totals(totals, {}, cohort.denominator, noise), before
 
+    def kept(self, round_: int) -> bool:
+        """Whether `finish` hands out what a round released before, whatever sums it is given."""
+        vaulted = self.vault is not None and self.vault.get(round_) is not None
+        return vaulted or bool(self.ledger.released(round_))
+
     def abort(self, cohort: Cohort, population: int) -> None:
         """Charge a round that failed after clients had uploaded."""
         private = self.mechanism is not None or self.on_device is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from experiments import protection
 from experiments.config import RunConfig, resolve, to_toml
 from experiments.deployment.certificates import write_secret
 from experiments.errors import UserError
-from experiments.files import write_json, write_text
+from experiments.files import flush_folder, write_text
 from experiments.run import CONFIG, protocol_of
 from experiments.session import build_algorithm
 from privacy import Dense, Ledger, Slotted, Touched
@@ -178,29 +177,7 @@ class Kept:
     def save(self, value: object) -> None:
         """Durable when it returns."""
         write_secret(self.path, encode(value))
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@dataclass(frozen=True)
-class FileJournal:
-    """The server's journal in a file."""
-
-    path: Path
-
-    def get(self) -> tuple[int, int, bool] | None:
-        """The last entry."""
-        if not self.path.exists():
-            return None
-        row = json.loads(self.path.read_text(encoding="utf-8"))
-        return int(row["round"]), int(row["attempt"]), bool(row["opening"])
-
-    def put(self, round_: int, attempt: int, opening: bool) -> None:
-        """Durable when it returns."""
-        write_json(self.path, {"round": round_, "attempt": attempt, "opening": opening})
+        flush_folder(self.path.parent)
 
 
 def settle(config: RunConfig, data: Dataset, root: Path, nodes: int) -> None:

@@ -21,8 +21,13 @@ from experiments import run as runs
 from experiments.config import resolve
 from experiments.deployment import local
 from experiments.deployment.certificates import make_node_key
+from experiments.deployment.journal import FileJournal
 from experiments.deployment.processes import free_ports
 from experiments.errors import ABORTED, INTERRUPTED, UserError
+from privacy.aggregation.masked import Await
+from privacy.aggregation.masked.server_state import ServerState
+from privacy.aggregation.messages import Message
+from privfedmm.federation.wire import decode
 from tests.deployments import NODES, ONE, TWO, exact, keys, left_over, released
 
 pytestmark = pytest.mark.slow
@@ -113,6 +118,38 @@ def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -
     assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
     survivors = np.arange(24)
     assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
+
+
+def when_shares_are_asked_for(act: Callable[[local.Deployment], None]) -> local.Hook:
+    """Acts once the survivors have signed, and are asked for what opens their sum."""
+    done: list[bool] = []
+
+    def hook(deployment: local.Deployment) -> None:
+        entry = FileJournal(deployment.folder / runs.DEPLOY).get()
+        if done or entry is None or not entry.opening:
+            return
+        saved = decode(entry.opening, (Message,))["masked"]
+        if ServerState.from_bytes(saved).awaits == Await.UNMASK:
+            done.append(True)
+            act(deployment)
+
+    return hook
+
+
+def test_a_server_killed_while_a_sum_opens_finishes_that_sum(tmp_path: Path) -> None:
+    config, out = resolve(None, ONE), tmp_path / "deployed"
+    with pytest.raises(UserError, match="deploy local --resume"):
+        local.start(config, out, local.Shape(NODES, 50.0), lambda row: None,
+                    hook=when_shares_are_asked_for(kill_server_app))
+    assert left_over(out) == []
+    assert not (out / "release.pt").exists()
+    local.resume(out, lambda row: None)
+    assert left_over(out) == []
+    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
+    assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
+    # The first attempt's sum and its noise: nobody trained again.
+    assert torch.equal(released(out)["item_counts"], exact(config, np.arange(36), 0)["item_counts"])
+    assert not list((out / "deploy").glob("opening-*"))
 
 
 def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None:
