@@ -15,9 +15,13 @@ from torch import Tensor
 def select(
     features: Mapping[str, np.ndarray], modalities: str | tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """The modalities a run uses: `all`, `none` or a tuple of names. Raises ValueError if absent."""
+    """The modalities a run uses: `all`, `none` or a tuple of names. Raises ValueError if absent.
+
+    Row after row in memory: the last bits of a product follow from the order, and a node that was
+    sent the features must come to the same space as the simulator.
+    """
     if modalities == "all":
-        return dict(features)
+        return {name: np.ascontiguousarray(matrix) for name, matrix in features.items()}
     if modalities == "none":
         return {}
     missing = [name for name in modalities if name not in features]
@@ -25,7 +29,7 @@ def select(
         have = ", ".join(sorted(features)) or "none"
         raise ValueError(f"modalities: the data set has no {', '.join(missing)} features; "
                          f"it has {have}")
-    return {name: features[name] for name in modalities}
+    return {name: np.ascontiguousarray(features[name]) for name in modalities}
 
 
 Present = Mapping[str, np.ndarray]  # modality -> [items] bool; absent name: every item has it

@@ -22,7 +22,8 @@ ONE: dict[str, Any] = {
     "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
     "method": "popularity"}
 TWO: dict[str, Any] = {
-    **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3}
+    **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3,
+    "statistics.association_rank": 8}
 
 
 def left_over(folder: Path) -> list[int]:
