@@ -156,7 +156,8 @@ class GroupStatistics:
         """No group and no taste yet."""
         n = self._train.users
         return StatisticsClients(
-            torch.zeros(n, dtype=torch.long), torch.zeros(n, self._public.tilt_features.shape[1]))
+            torch.zeros(n, dtype=torch.long), torch.zeros(n, self._public.tilt_features.shape[1]),
+            torch.zeros(n, dtype=torch.bool))
 
     def plan(self, state: StatisticsState) -> StatisticsState:
         """All that is released so far, the same for every client."""
@@ -181,7 +182,7 @@ class GroupStatistics:
             uniform = torch.full((len(ids),), float(np.log(self._items)))
             return {"item_counts": self._own_items(ids, count)}, uniform
         who = torch.from_numpy(ids)
-        logits = self._device.logits(plan, clients, ids, fit=True)
+        logits = self._device.logits(plan, clients, ids)
         expected = torch.softmax(logits, dim=1)
         own = own_items(self._train, ids, self._items)
         loss = -(own * torch.log(expected.clamp(min=1e-30))).sum(1) / count[:, 0]
@@ -218,8 +219,7 @@ class GroupStatistics:
         """Logits of every item for clients ids [m]: [m, items]."""
         out = []
         for block in self.blocks(ids):
-            # Fitted for good in the groups' round; until then whenever it is needed.
-            logits = self._device.logits(state, clients, block, fit=not self._grouped(state))
+            logits = self._device.logits(state, clients, block)
             group = clients.group[torch.from_numpy(block)]
             out.append(logits + state.correction[group])
         return torch.cat(out)
@@ -229,11 +229,8 @@ class GroupStatistics:
     ) -> dict[str, Tensor]:
         """What adds up to `scores`: popularity, each modality's part, associations, the group's
         correction."""
-        parts = self._device.explain(state, clients, ids, fit=not self._grouped(state))
+        parts = self._device.explain(state, clients, ids)
         return {**parts, "group": state.correction[clients.group[torch.from_numpy(ids)]]}
-
-    def _grouped(self, state: StatisticsState) -> bool:
-        return "groups" in self._stages and state.round == len(self._stages)
 
     # On the server --------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ class Associations:
             owner = np.repeat(np.arange(train_rows.users), train_rows.counts)
             # Oldest first, within the user's own stretch of the positives.
             self._order = np.lexsort((-age, owner))
+        self._space: tuple[Tensor, Tensor] | None = None
         self._decay = 0.5 ** (1 / half_life)
         self._lags = math.ceil(_FORGOTTEN * half_life)
 
@@ -70,7 +71,7 @@ class Associations:
 
     def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
         """Each client's matrix, of length 1 or 0 for a single item: [m, r, r]."""
-        points = space(self._components, counts)
+        points = self._points(counts)
         out = torch.zeros(len(ids), self.rank, self.rank)
         for where, own in self._blocks(ids, points):
             before = self._before(own)
@@ -82,7 +83,7 @@ class Associations:
 
     def scores(self, ids: np.ndarray, counts: Tensor, matrix: Tensor) -> Tensor:
         """How well each item follows the clients' items, standardised: [m, items]."""
-        points = space(self._components, counts)
+        points = self._points(counts)
         towards = torch.zeros(len(ids), self.rank)
         for where, own in self._blocks(ids, points):
             towards[where] = self._now(own)
@@ -90,6 +91,12 @@ class Associations:
         found = (towards @ matrix.T) @ points.T
         spread = found.std(dim=1, keepdim=True).clamp(min=1e-9)
         return (found - found.mean(dim=1, keepdim=True)) / spread
+
+    def _points(self, counts: Tensor) -> Tensor:
+        # Popularity is released once, and every block of clients asks for its space.
+        if self._space is None or not torch.equal(self._space[0], counts):
+            self._space = counts, space(self._components, counts)
+        return self._space[1]
 
     def _blocks(self, ids: np.ndarray, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Clients of like count: their places in ids, and their items' points [b, L, r], the

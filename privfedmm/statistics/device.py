@@ -38,29 +38,29 @@ class DeviceModel:
         return state.counts.clamp(min=0) + 1.0 + self._noise
 
     def logits(
-        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, fit: bool
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> Tensor:
-        """Logits [m, items] of clients ids; fit: their tastes are fitted first."""
+        """Logits [m, items] of clients ids, whose tastes are fitted where they are not yet."""
         offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
         if s.personal == "cosine":
             return offset + self._cosine(ids, None) + self._associated(state, ids)
         if s.personal == "none":
             return offset.expand(len(ids), -1) + self._associated(state, ids)
         features = self._public.tilt_features
-        if fit:
+        if state.round and not bool(clients.fitted[who].all()):
             clients.taste[who] = fit_tilt(
                 self._train, ids, offset, features, s.ridge, s.tilt_steps)
+            clients.fitted[who] = True
         logits = offset + clients.taste[who] @ features.T
         if self._recency is not None:
             logits += s.recent_weight * self._cosine(ids, self._recency)
         return logits + self._associated(state, ids)
 
     def explain(
-        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, fit: bool
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> dict[str, Tensor]:
         """The parts that add up to `logits`: popularity, each modality's taste, associations."""
-        if fit:
-            self.logits(state, clients, ids, fit=True)
+        self.logits(state, clients, ids)
         who, items = torch.from_numpy(ids), self._public.num_items
         out = {"popularity": torch.log(self.chances(state)).expand(len(ids), -1)}
         taste = {name: torch.zeros(len(ids), items) for name in self._public.modalities}

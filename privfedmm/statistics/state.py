@@ -24,7 +24,9 @@ class StatisticsState:
 
 @dataclass
 class StatisticsClients:
-    """On the devices: group [n] int64 and taste [n, r]."""
+    """On the devices: group [n] int64 and taste [n, r]; fitted [n] bool: whether the taste has been
+    fitted to the released popularity, which happens once."""
 
     group: Tensor
     taste: Tensor
+    fitted: Tensor
