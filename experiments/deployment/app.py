@@ -39,15 +39,20 @@ def serve(transport: Transport, settings: Settings) -> None:
     """Play the rounds that are left, and leave the outcome beside the server's folder."""
     folder, root = Path(str(settings["folder"])), Path(str(settings["root"]))
     try:
-        play(transport, folder, root)
+        play(transport, folder, root, str(settings["command"]))
     except UserError as error:
         write_json(root / OUTCOME, {"code": error.code, "sentence": str(error)})
         raise
     write_json(root / OUTCOME, {"code": 0, "sentence": ""})
 
 
-def play(transport: Transport, folder: Path, root: Path) -> Hub:
-    """The rounds that are left in a run folder, with the server's folder under `root`."""
+def play(
+    transport: Transport, folder: Path, root: Path, command: str = "deploy local"
+) -> Hub:
+    """The rounds that are left in a run folder, with the server's folder under `root`.
+
+    command: of privfedmm, by which the run is continued.
+    """
     party = Party.read(root / "server")
     records.set_threads(party.config.threads)
     session = Session.start(party.config, party.data, folder, guard=True)
@@ -59,18 +64,15 @@ def play(transport: Transport, folder: Path, root: Path) -> Hub:
         FileJournal(root / JOURNAL), party.greeting, session.planned.rounds, KINDS)
     try:
         runs.play(session, party.data.sha256, folder, lambda row: _note(hub, root),
-                  runs.Means(hub, partial(_ranks, hub), "deploy local"))
+                  runs.Means(hub, partial(_ranks, hub), command))
     finally:
         _note(hub, root)
     return hub
 
 
 def _ranks(hub: Hub, session: Session) -> Mapping[str, np.ndarray]:
-    found = hub.ranks(session.state, session.clients)
-    if not found:
-        raise UserError("no node reports ranks, so there is nothing to evaluate; the model is in "
-                        "the checkpoint. For an experiment start nodes with experiment=true")
-    return found
+    """Ranks of the held-out items; none where no node is part of an experiment."""
+    return hub.ranks(session.state, session.clients)
 
 
 def _note(hub: Hub, root: Path) -> None:

@@ -14,15 +14,10 @@ from typing import Any
 from experiments import record as records
 from experiments import run as runs
 from experiments.config import RunConfig, resolve
-from experiments.deployment import app, parties
-from experiments.deployment.certificates import (
-    CA,
-    SERVER_CERTIFICATE,
-    SERVER_KEY,
-    make_node_key,
-    make_tls,
-)
+from experiments.deployment import app, commands, parties
+from experiments.deployment.certificates import CA
 from experiments.deployment.processes import Processes, free_ports, program
+from experiments.deployment.together import settle_all
 from experiments.errors import ABORTED, UserError
 from experiments.files import write_json, write_text
 from experiments.run import DEPLOY
@@ -33,7 +28,7 @@ from privfedmm.federation.flower import write_app
 SHAPE = "shape.json"
 MARK = "PRIVFEDMM_DEPLOYMENT"
 LINK = "deployment"  # the name of the connection in Flower's configuration
-_START, _SUBMIT = 120.0, 180.0  # seconds
+START, SUBMIT = 120.0, 180.0  # seconds
 NOTE = (
     "a Flower SuperLink with TLS and authenticated SuperNodes, on one machine; every user is a "
     "client of the protocol with its own keys, and its rows and state are on its node alone; "
@@ -87,10 +82,7 @@ def start(
     root = out.absolute() / DEPLOY
     runs.open_folder(config, data, out, announce)
     root.mkdir(mode=0o700)
-    parties.settle(config, data, root, shape.nodes)
-    make_tls(root / "tls")
-    for name in (*_names(shape), *(["keyholder"] if parties.has_holder(config) else [])):
-        make_node_key(root / name / "node.key")
+    settle_all(config, data, root, shape.nodes)
     write_json(root / SHAPE, vars(shape))
     return _run(config, data, out, shape, listen, hook)
 
@@ -121,7 +113,7 @@ def _run(
     (root / app.OUTCOME).unlink(missing_ok=True)
     try:
         with _up(config, out, shape) as deployment:
-            _follow(deployment, out, root, listen, hook)
+            follow(deployment, out, root, listen, hook, "deploy local")
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
     records.set_threads(config.threads)
@@ -140,48 +132,49 @@ def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     holder = ["keyholder"] if parties.has_holder(config) else []
     names = [*_names(shape), *holder]
     port, *node_ports = free_ports(1 + len(names))
-    home, tls = root / "home", root / "tls"
-    home.mkdir(exist_ok=True)
-    write_text(home / "config.toml", (
-        f'[superlink.{LINK}]\naddress = "127.0.0.1:{port}"\n'
-        f'root-certificates = "{tls / CA}"\n'))
-    write_app(root / "app", "experiments.deployment.app", {
-        "nodes": len(names), "wait": shape.wait, "folder": str(out.absolute()),
-        "root": str(root)})
-    environment = {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1",
-                   "PYTHONPATH": str(Path(__file__).parents[2])}
+    tls = root / "tls"
+    lay(out, f"127.0.0.1:{port}", len(names), shape.wait, "deploy local")
+    environment = commands.environment(root / "home")
     with Processes(root / "logs", environment, (MARK, str(root))) as processes:
-        pids = {"superlink": processes.start("superlink", [
-            program("flower-superlink"), "--host", "127.0.0.1", "--port", str(port),
-            "--ssl-ca-certfile", str(tls / CA), "--ssl-certfile", str(tls / SERVER_CERTIFICATE),
-            "--ssl-keyfile", str(tls / SERVER_KEY), "--enable-supernode-auth",
-            "--disable-runtime-dependency-installation"])}
-        _listening(processes, port)
+        pids = {"superlink": processes.start(
+            "superlink", commands.superlink(tls, "127.0.0.1", port))}
+        listening(processes, port)
         for name in names:
-            key = root / name / "node.key"
-            processes.call("register", [
-                program("flwr"), "supernode", "register", str(key.with_suffix(".pub")), LINK],
-                _START)
+            processes.call(
+                "register", commands.register(root / name / "node.pub", LINK), START)
         for name, own in zip(names, node_ports, strict=True):
             pids[name] = processes.start(
                 name, node_command(root, name, port, own))
-        processes.call("submit", [program("flwr"), "run", str(root / "app"), LINK], _SUBMIT)
+        processes.call("submit", [program("flwr"), "run", str(root / "app"), LINK], SUBMIT)
         yield Deployment(out, processes, pids, port)
 
 
+def lay(out: Path, address: str, nodes: int, wait: float, command: str) -> None:
+    """The app of a run and Flower's configuration, in the run folder `out`.
+
+    address: of the SuperLink. nodes: with the key holder's. command: that continues the run.
+    """
+    root = out.absolute() / DEPLOY
+    home = root / "home"
+    home.mkdir(exist_ok=True)
+    write_text(home / "config.toml", (
+        f'[superlink.{LINK}]\naddress = "{address}"\n'
+        f'root-certificates = "{root / "tls" / CA}"\n'))
+    write_app(root / "app", "experiments.deployment.app", {
+        "nodes": nodes, "wait": wait, "folder": str(out.absolute()), "root": str(root),
+        "command": command})
+
+
 def node_command(root: Path, name: str, port: int, own: int) -> list[str]:
-    """The command of a SuperNode; own: the port on which it serves its own ClientApps."""
-    role = "keyholder" if name == "keyholder" else "clients"
-    settings = f'run-dir="{root / name}" role="{role}" experiment=true'
-    return [
-        program("flower-supernode"), "--superlink", f"127.0.0.1:{port}",
-        "--root-certificates", str(root / "tls" / CA), "--port", str(own),
-        "--auth-supernode-private-key", str(root / name / "node.key"),
-        "--max-retries", "5", "--node-config", settings]
+    """The command of a SuperNode here; own: the port on which it serves its own ClientApps."""
+    return [*commands.supernode(
+        root / name, name, root / "tls" / CA, f"127.0.0.1:{port}", own, experiment=True),
+        "--max-retries", "5"]
 
 
-def _listening(processes: Processes, port: int) -> None:
-    until = time.monotonic() + _START
+def listening(processes: Processes, port: int) -> None:
+    """Return once the SuperLink listens. Raises RuntimeError, TimeoutError."""
+    until = time.monotonic() + START
     while time.monotonic() < until:
         if processes.ended():
             raise RuntimeError("the SuperLink ended before it listened")
@@ -190,15 +183,15 @@ def _listening(processes: Processes, port: int) -> None:
             return
         except OSError:
             time.sleep(0.3)
-    raise TimeoutError(f"the SuperLink did not listen within {_START:g} s")
+    raise TimeoutError(f"the SuperLink did not listen within {START:g} s")
 
 
-def _follow(
-    deployment: Deployment, out: Path, root: Path, listen: runs.Listener, hook: Hook
+def follow(
+    deployment: Deployment, out: Path, root: Path, listen: runs.Listener, hook: Hook, command: str
 ) -> None:
-    """Show rounds as they are played, until the outcome is there."""
+    """Show rounds as they are played, until the outcome is there. command: that continues it."""
     shown, started = len(_rows(out)), time.monotonic()
-    again = f"continue with: privfedmm deploy local --resume {out}"
+    again = f"continue with: privfedmm {command} --resume {out}"
     seen = False
     while not (root / app.OUTCOME).exists():
         hook(deployment)
@@ -213,8 +206,8 @@ def _follow(
             raise UserError(f"the ServerApp ended without an outcome; {again}; its log is "
                             f"{root / 'logs' / 'superlink.log'}", ABORTED)
         seen = seen or serving
-        if not seen and time.monotonic() - started > _START:
-            raise TimeoutError(f"no ServerApp was started within {_START:g} s")
+        if not seen and time.monotonic() - started > START:
+            raise TimeoutError(f"no ServerApp was started within {START:g} s")
         time.sleep(0.5)
     for row in _rows(out)[shown:]:
         listen(row)

@@ -12,6 +12,7 @@ import pytest
 from experiments.config import RunConfig, resolve
 from experiments.deployment import parties
 from experiments.deployment.parties import Party
+from experiments.deployment.together import settle_all
 from experiments.run import load_data
 
 Tamper = Callable[[str, int, bytes], bytes | None]
@@ -61,7 +62,7 @@ def settled(tmp_path: Path) -> Settle:
         out = tmp_path / "deployed"
         out.mkdir()
         root = out / "deploy"
-        parties.settle(config, load_data(config), root, NODES)
+        settle_all(config, load_data(config), root, NODES)
         found = [parties.node_folder(root, shard) for shard in range(NODES)]
         holder = [root / "keyholder"] if parties.has_holder(config) else []
         return config, out, Loop(found + holder)
