@@ -107,7 +107,7 @@ def read_items(folder: Path) -> Raw:
     nobody = pd.DataFrame({"user": [], "item": []})
     raw = Raw(folder.resolve().name, "items.csv", nobody, nobody)
     _add_items(folder, raw)
-    if raw.items.empty:
+    if not len(raw.items):
         raise DataError(f"{folder}: items.csv lists no items; add some lines below the header")
     return raw
 

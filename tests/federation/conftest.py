@@ -28,6 +28,7 @@ class Loop:
     folders: list[Path]
     before: Tamper = lambda kind, node, body: body
     after: Tamper = lambda kind, node, body: body
+    experiment: bool = True
     log: list[tuple[str, int]] = field(default_factory=list)
 
     def nodes(self) -> list[int]:
@@ -42,11 +43,17 @@ class Loop:
                 continue
             party = Party.read(self.folders[node])
             holder = self.folders[node].name == "keyholder"
-            one = party.holder() if holder else party.node(experiment=True)
+            one = party.holder() if holder else party.node(self.experiment)
             got = self.after(kind, node, one.handle(kind, sent))
             if got is not None:
                 out[node] = got
         return out
+
+
+@pytest.fixture
+def loop_of() -> Callable[[list[Path]], Loop]:
+    """A loop over parties' folders."""
+    return Loop
 
 
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Loop]]
