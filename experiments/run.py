@@ -42,6 +42,7 @@ from privfedmm.federation import Backend, Simulator, run_round
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
 STATEMENT = "statement.json"
 DEPLOY = "deploy"  # in the folder of a deployment: its parties
+SHAPE = "shape.json"  # and how many they are, and the command that goes on with them
 Listener = Callable[[dict[str, Any]], None]
 Ranks = Callable[[Session], Mapping[str, np.ndarray]]
 Announce = Callable[[list[str]], None]
@@ -102,7 +103,7 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
         return finished
     if (out / DEPLOY).exists():
         raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
-                        f"deploy local --resume {out}")
+                        f"{deployed_by(out)} --resume {out}")
     config = resolve(out / CONFIG, {})
     records.set_threads(config.threads)
     data = load_data(config)
@@ -240,6 +241,14 @@ def _judge(
 
 def _add(totals: dict[str, float], key: str, value: float) -> None:
     totals[key] = totals.get(key, 0.0) + value
+
+
+def deployed_by(out: Path) -> str:
+    """The command of privfedmm that continues the deployment in a folder."""
+    found = out / DEPLOY / SHAPE
+    if not found.exists():  # it ended before it began; either command says so
+        return "deploy local"
+    return str(json.loads(found.read_text(encoding="utf-8"))["command"])
 
 
 def rounds_of(out: Path) -> int:

@@ -6,15 +6,18 @@ import os
 from pathlib import Path
 
 from experiments.deployment.certificates import CA, SERVER_CERTIFICATE, SERVER_KEY
+from experiments.deployment.gate import AUTHORITY, TO
 from experiments.deployment.holding import KEYHOLDER, NODE_KEY
 from experiments.deployment.processes import program
 from experiments.errors import UserError
+
+_PACKAGES = Path(__file__).parents[2]
 
 
 def environment(home: Path) -> dict[str, str]:
     """Variables of every process: Flower's folder, no telemetry, one thread, these packages."""
     return {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(Path(__file__).parents[2])}
+            "PYTHONPATH": str(_PACKAGES)}
 
 
 def superlink(tls: Path, bind: str, port: int) -> list[str]:
@@ -24,6 +27,20 @@ def superlink(tls: Path, bind: str, port: int) -> list[str]:
         "--ssl-ca-certfile", str(tls / CA), "--ssl-certfile", str(tls / SERVER_CERTIFICATE),
         "--ssl-keyfile", str(tls / SERVER_KEY), "--enable-supernode-auth",
         "--disable-runtime-dependency-installation"]
+
+
+def gate(tls: Path, bind: str, port: int) -> list[str]:
+    """The gate to a SuperLink; `gate_environment` says to which."""
+    return [
+        program("uvicorn"), "--factory", "experiments.deployment.gate:from_environment",
+        "--app-dir", str(_PACKAGES), "--host", bind, "--port", str(port),
+        "--ssl-certfile", str(tls / SERVER_CERTIFICATE), "--ssl-keyfile", str(tls / SERVER_KEY),
+        "--lifespan", "on", "--no-access-log", "--no-server-header", "--no-proxy-headers"]
+
+
+def gate_environment(tls: Path, port: int) -> dict[str, str]:
+    """Variables of the gate to the SuperLink on a port of loopback."""
+    return {TO: f"https://127.0.0.1:{port}", AUTHORITY: str(tls / CA)}
 
 
 def register(public: Path, link: str) -> list[str]:

@@ -20,12 +20,12 @@ from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.together import settle_all
 from experiments.errors import ABORTED, UserError
 from experiments.files import write_json, write_text
-from experiments.run import DEPLOY
+from experiments.run import DEPLOY, SHAPE
 from experiments.session import Session
 from privfedmm.data import Dataset
 from privfedmm.federation.flower import write_app
 
-SHAPE = "shape.json"
+COMMAND = "deploy local"
 MARK = "PRIVFEDMM_DEPLOYMENT"
 LINK = "deployment"  # the name of the connection in Flower's configuration
 START, SUBMIT = 120.0, 180.0  # seconds
@@ -83,7 +83,7 @@ def start(
     runs.open_folder(config, data, out, announce)
     root.mkdir(mode=0o700)
     settle_all(config, data, root, shape.nodes)
-    write_json(root / SHAPE, vars(shape))
+    write_json(root / SHAPE, {**vars(shape), "command": COMMAND})
     return _run(config, data, out, shape, listen, hook)
 
 
@@ -94,11 +94,15 @@ def resume(
     if not (out / DEPLOY / SHAPE).exists():
         raise UserError(f"--resume: {out} holds no deployment; start one with: privfedmm deploy "
                         "local")
+    if runs.deployed_by(out) != COMMAND:
+        raise UserError(f"--resume: {out} was begun by another command; continue with: privfedmm "
+                        f"{runs.deployed_by(out)} --resume {out}")
     if (out / runs.RECORD).exists():
         finished: dict[str, Any] = json.loads((out / runs.RECORD).read_text(encoding="utf-8"))
         return finished
     config = resolve(out / runs.CONFIG, {})
-    shape = Shape(**json.loads((out / DEPLOY / SHAPE).read_text(encoding="utf-8")))
+    found = json.loads((out / DEPLOY / SHAPE).read_text(encoding="utf-8"))
+    shape = Shape(found["nodes"], found["wait"])
     return _run(config, runs.load_data(config), out, shape, listen, hook)
 
 
@@ -113,7 +117,7 @@ def _run(
     (root / app.OUTCOME).unlink(missing_ok=True)
     try:
         with _up(config, out, shape) as deployment:
-            follow(deployment, out, root, listen, hook, "deploy local")
+            follow(deployment, out, root, listen, hook, COMMAND)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
     records.set_threads(config.threads)
@@ -133,7 +137,7 @@ def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     names = [*_names(shape), *holder]
     port, *node_ports = free_ports(1 + len(names))
     tls = root / "tls"
-    lay(out, f"127.0.0.1:{port}", len(names), shape.wait, "deploy local")
+    lay(out, f"127.0.0.1:{port}", len(names), shape.wait, COMMAND)
     environment = commands.environment(root / "home")
     with Processes(root / "logs", environment, (MARK, str(root))) as processes:
         pids = {"superlink": processes.start(

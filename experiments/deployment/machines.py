@@ -13,9 +13,11 @@ from experiments.deployment.directory import accept, fingerprint, settle
 from experiments.deployment.holding import KEYHOLDER, KNOWN
 from experiments.deployment.invitation import INVITATION, invite, read_invitation
 from experiments.deployment.joining import ANSWER, join
+from experiments.deployment.serving import COMMAND
 from experiments.deployment.sources import offered, rows_for
 from experiments.errors import UserError
-from experiments.run import DEPLOY
+from experiments.files import write_json
+from experiments.run import DEPLOY, SHAPE
 from experiments.session import Session
 from privfedmm.data import Dataset, Part
 from privfedmm.encoders import Report
@@ -38,6 +40,7 @@ def invite_all(
     _terms(config, data, tell)
     invitation = invite(config, catalogue, shares, address, folder / DEPLOY)
     runs.open_folder(config, data, folder, lambda lines: None)
+    write_json(folder / DEPLOY / SHAPE, {"command": COMMAND})
     tell(f"{len(shares)} nodes, {', '.join(invitation.parties)}, meet at {address}")
     tell(f"hand out {folder / DEPLOY / INVITATION}; nothing in it is secret. Then: privfedmm "
          f"deploy settle {folder} ANSWERS")

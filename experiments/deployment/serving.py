@@ -33,7 +33,7 @@ from experiments.deployment.local import (
     listening,
 )
 from experiments.deployment.parties import Party
-from experiments.deployment.processes import Processes, program
+from experiments.deployment.processes import Processes, free_ports, program
 from experiments.errors import ABORTED, UserError
 from experiments.run import DEPLOY
 from experiments.session import Session
@@ -61,13 +61,26 @@ def serve(
     if (root / app.JOURNAL).exists() and not resume:
         raise UserError(f"{out} was begun before; continue with: privfedmm {COMMAND} --resume "
                         f"{out}")
+    if resume and _is_over(root):
+        return result(out)
     (root / app.OUTCOME).unlink(missing_ok=True)
+
+    def watch(deployment: Deployment) -> None:
+        if "gate" in deployment.processes.ended():
+            raise RuntimeError("the gate to the SuperLink ended; is its port in use?")
+        hook(deployment)
+
     try:
         with _up(invitation, out, wait) as deployment:
-            follow(deployment, out, root, listen, hook, COMMAND)
+            follow(deployment, out, root, listen, watch, COMMAND)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
     return result(out)
+
+
+def _is_over(root: Path) -> bool:
+    found = root / app.OUTCOME
+    return found.exists() and json.loads(found.read_text(encoding="utf-8"))["code"] == 0
 
 
 def result(out: Path) -> dict[str, Any]:
@@ -92,18 +105,23 @@ def result(out: Path) -> dict[str, Any]:
 
 @contextmanager
 def _up(invitation: Invitation, out: Path, wait: float) -> Iterator[Deployment]:
+    """The SuperLink on loopback, where runs are submitted, and the gate that nodes come to."""
     root = out.absolute() / DEPLOY
     host, port = address_of(invitation.superlink)
     # What is invited to this machine alone is not offered to others.
     bind = "127.0.0.1" if is_loopback(host) else "0.0.0.0"
-    lay(out, f"127.0.0.1:{port}", len(invitation.parties), wait, COMMAND)
-    environment = commands.environment(root / "home")
+    (inner,) = free_ports(1)
+    lay(out, f"127.0.0.1:{inner}", len(invitation.parties), wait, COMMAND)
+    environment = {**commands.environment(root / "home"),
+                   **commands.gate_environment(root / TLS, inner)}
     with Processes(root / "logs", environment, (MARK, str(root))) as processes:
         pids = {"superlink": processes.start(
-            "superlink", commands.superlink(root / TLS, bind, port))}
-        listening(processes, port)
+            "superlink", commands.superlink(root / TLS, "127.0.0.1", inner))}
+        listening(processes, inner)
         for party in invitation.parties:
             processes.call(
                 "register", commands.register(root / NODES / f"{party}.pub", LINK), START)
+        # Not before: a SuperNode that is not registered yet is told to give up.
+        pids["gate"] = processes.start("gate", commands.gate(root / TLS, bind, port))
         processes.call("submit", [program("flwr"), "run", str(root / "app"), LINK], SUBMIT)
-        yield Deployment(out, processes, pids, port)
+        yield Deployment(out, processes, pids, inner)

@@ -449,3 +449,6 @@ def test_refusals_of_invite(world: World, tmp_path: Path) -> None:
 def test_the_server_waits_for_its_directory(world: World) -> None:
     _says(cli("deploy", "serve", str(world.operator)), "privfedmm deploy settle")
     _says(cli("deploy", "serve", str(world.root)), "no run folder")
+    for other in (("run",), ("deploy", "local")):
+        _says(cli(*other, "--resume", str(world.operator)),
+              f"privfedmm deploy serve --resume {world.operator}")
