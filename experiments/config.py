@@ -27,9 +27,9 @@ Method = Literal["gfmfr", "backbone", "local", "group_statistics", "taste", "pop
 SUBSPACE_RANK = 64  # of the groups' item updates, where they are sent in full length
 STATISTICS: dict[str, dict[str, Any]] = {
     "group_statistics": {},
-    "taste": {"groups": 0},
-    "popularity_profile": {"groups": 0, "personal": "cosine"},
-    "popularity": {"groups": 0, "personal": "none"},
+    "taste": {"groups": 0, "association_rank": 0, "recent_weight": 0.7},
+    "popularity_profile": {"groups": 0, "association_rank": 0, "personal": "cosine"},
+    "popularity": {"groups": 0, "association_rank": 0, "personal": "none"},
 }
 
 
@@ -156,7 +156,7 @@ def _defaults(values: dict[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {"method": method, "algorithm": base.model_dump()}
     if method in STATISTICS:
         out["statistics"] = STATISTICS[method]
-        out["rounds"] = 2 if method == "group_statistics" else 1
+        out["rounds"] = 3 if method == "group_statistics" else 1
     elif private:
         # Noise grows with the root of the rounds, and with what is released beside the table.
         out["rounds"] = PRIVATE_ROUNDS

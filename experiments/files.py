@@ -28,6 +28,15 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def flush_folder(folder: Path) -> None:
+    """Make names durable that were added, replaced or removed in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def save_tensors(path: Path, value: Any) -> None:
     """`torch.save`, whole or not there."""
     part = path.with_name(path.name + ".part")

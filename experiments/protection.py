@@ -54,7 +54,7 @@ from privacy.quantise import most_levels
 from privacy.transforms import Step
 from privfedmm.federation import Algorithm, TrainsOnDevice
 from privfedmm.gfmfr.algorithm import GFMFR
-from privfedmm.statistics import public_groups
+from privfedmm.statistics import public_groups, public_rank
 
 LEDGER, RELEASE = "ledger.json", "release.pt"
 PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a table's width
@@ -69,6 +69,7 @@ class Plan:
     noise_multiplier: float
     rounds: int
     groups: int | None = None  # of the statistics methods, settled by public quantities
+    rank: int | None = None  # of their associations, likewise
     shares: Shares | None = None  # of distributed noise
     clip_rule: ClipRule | None = None  # of an adaptive clip
 
@@ -135,7 +136,7 @@ def _plan(config: RunConfig, population: int, items: int) -> Plan:
     if settled.rounds == config.rounds:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
-    return replace(calibrated(settled.rounds), groups=settled.groups)
+    return replace(calibrated(settled.rounds), groups=settled.groups, rank=settled.rank)
 
 
 def _shares(config: RunConfig, population: int) -> Shares:
@@ -161,12 +162,13 @@ def survivors(config: RunConfig) -> Survivors:
 
 
 def _settled(config: RunConfig, population: int, planned: Plan) -> Plan:
-    """The plan with the number of groups, and with the rounds that they need."""
+    """The plan with groups and rank of associations, and with the rounds that they need."""
     if config.method not in STATISTICS:
         return planned
     stddev = planned.noise_stddev(config.dp, population) if config.dp else 0.0
     groups = public_groups(config.statistics, population, stddev)
-    return replace(planned, groups=groups, rounds=2 if groups else 1)
+    rank = public_rank(config.statistics, population, stddev)
+    return replace(planned, groups=groups, rank=rank, rounds=1 + bool(groups) + bool(rank))
 
 
 def _sampling(dp: DPSettings, population: int) -> Sampling:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import adjusted_rand_score
 
 from experiments.config import RunConfig
 from experiments.files import finite
@@ -140,6 +139,8 @@ def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
         "sizes": np.bincount(group, minlength=groups).tolist(),
     }
     if data.truth is not None:
+        from sklearn.metrics import adjusted_rand_score
+
         out["adjusted_rand_index"] = float(adjusted_rand_score(data.truth.user_group, group))
     return out
 

@@ -248,7 +248,7 @@ def deployed_by(out: Path) -> str:
     found = out / DEPLOY / SHAPE
     if not found.exists():  # it ended before it began; either command says so
         return "deploy local"
-    return str(json.loads(found.read_text(encoding="utf-8"))["command"])
+    return str(json.loads(found.read_text(encoding="utf-8")).get("command", "deploy local"))
 
 
 def rounds_of(out: Path) -> int:

@@ -48,7 +48,8 @@ def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) 
         chosen = select(data.features, settings.modalities)
         if config.method in STATISTICS:
             noise = planned.noise_stddev(config.dp, data.num_users) if config.dp else 0.0
-            statistics = config.statistics.model_copy(update={"groups": planned.groups})
+            statistics = config.statistics.model_copy(update={
+                "groups": planned.groups, "association_rank": planned.rank})
             method = GroupStatistics(
                 statistics, data.train,
                 PublicItems(chosen, data.num_items, statistics, data.present),

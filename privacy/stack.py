@@ -22,7 +22,7 @@ from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors
 from privacy.transforms import GaussianNoise, Mechanism
-from privacy.uploads import Collected, Release, UploadError, Uploads
+from privacy.uploads import Collected, LowRank, Release, UploadError, Uploads
 
 JOINT = "joint"
 
@@ -209,6 +209,11 @@ class PrivacyStack:
         noise = mechanism.noise_on_sums(len(cohort.ids)) if mechanism else {}
         return Totals(totals, {}, cohort.denominator, noise), before
 
+    def kept(self, round_: int) -> bool:
+        """Whether `finish` hands out what a round released before, whatever sums it is given."""
+        vaulted = self.vault is not None and self.vault.get(round_) is not None
+        return vaulted or bool(self.ledger.released(round_))
+
     def abort(self, cohort: Cohort, population: int) -> None:
         """Charge a round that failed after clients had uploaded."""
         private = self.mechanism is not None or self.on_device is not None
@@ -302,6 +307,8 @@ class Gate:
             self.zeroed += int(clipped.zeroed.sum())
             self.shortened += int(clipped.shortened.sum())
             uploads = clipped.uploads
+        # Factors never pass: a clip drops them, and where there is none they are dropped here.
+        uploads = {n: p.table() if isinstance(p, LowRank) else p for n, p in uploads.items()}
         here = ~np.isin(ids, self._vanished)
         if not here.all():
             where = torch.from_numpy(np.flatnonzero(here))

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 Kind = Literal["sum", "individual"]
@@ -208,6 +209,33 @@ class Touched:
         # A row that travels is its number (4 bytes) and its values.
         per_row = 4 + self.values.shape[2] * self.values.element_size()
         return int(self.mask.sum().item()) * per_row
+
+
+@dataclass(frozen=True)
+class LowRank(Touched):
+    """Touched rows that changed by a few outer products: values = left' right, client by client.
+
+    left [clients, r, L], 0 on padding; right [clients, r, width]. The factors make a projection
+    cheap and tell more than the vector does, so they stay on the device: `table` is what may leave
+    it, and every operation inherited from Touched drops them.
+    """
+
+    left: Tensor
+    right: Tensor
+
+    def table(self) -> Touched:
+        """The rows alone."""
+        return Touched(self.index, self.values, self.mask, self.num_rows)
+
+    def projected(self, basis: Tensor) -> Dense:
+        """As of any touched rows, to float rounding: (basis' left') right."""
+        clients, rank, length = self.left.shape
+        columns = self.index[:, None, :].expand(-1, rank, -1).reshape(-1).numpy()
+        starts = np.arange(0, self.left.numel() + 1, length)
+        left = csr_array((self.left.reshape(-1).numpy(), columns, starts),
+                         shape=(clients * rank, self.num_rows))
+        inner = torch.from_numpy(left @ basis.numpy()).reshape(clients, rank, -1)
+        return Dense(torch.bmm(inner.transpose(1, 2), self.right))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,19 @@ def bench_round(
     show(bench(dataset, backbone, epochs, seed), json_)
 
 
+def bench_dp(
+    dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
+    epsilon: Annotated[float, typer.Option(help="Of the private run.")] = 2.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the fastest counts.")] = 5,
+    seed: Annotated[int, typer.Option()] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Time rounds with differential privacy against the same rounds without."""
+    from experiments.benchmarks.private import bench
+
+    show(bench(dataset, epsilon, repeats, seed), json_)
+
+
 def bench_secagg(
     dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
     clients: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,25 +36,37 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def local(
-    config: ConfigOption = None, dataset: DatasetOption = None, method: MethodOption = None,
-    rounds: RoundsOption = None, seed: SeedOption = None, aggregation: AggregationOption = None,
-    group_statistics: StatisticsOption = None, dp_epsilon: EpsilonOption = None,
-    trust: TrustOption = None, noise: NoiseOption = None, settings: SetOption = None,
-    nodes: Annotated[int | None, typer.Option(help="SuperNodes that share the users.")] = None,
-    wait: Annotated[float | None, typer.Option(help="Seconds an exchange may take.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,
-    json_: JsonOption = False,
-) -> None:
-    """SuperLink, SuperNodes and the run on this machine, with TLS and authenticated nodes."""
-    from experiments.deployment.command import play
+def _here(way: str, explained: str) -> Callable[..., None]:
+    """A command that plays a whole deployment on this machine."""
 
-    flags = _flags(
-        settings, dataset=dataset, method=method, rounds=rounds, seed=seed,
-        aggregation=aggregation, group_statistics=group_statistics, dp_epsilon=dp_epsilon,
-        trust=trust, noise=noise)
-    play(errors(), config, flags, nodes, wait, out, resume, json_)
+    def deploy(
+        config: ConfigOption = None, dataset: DatasetOption = None, method: MethodOption = None,
+        rounds: RoundsOption = None, seed: SeedOption = None,
+        aggregation: AggregationOption = None, group_statistics: StatisticsOption = None,
+        dp_epsilon: EpsilonOption = None, trust: TrustOption = None, noise: NoiseOption = None,
+        settings: SetOption = None,
+        nodes: Annotated[int | None, typer.Option(help="Nodes that share the users.")] = None,
+        wait: Annotated[float | None, typer.Option(help="Seconds an exchange may take.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
+        resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,
+        json_: JsonOption = False,
+    ) -> None:
+        from experiments.deployment.command import play
+
+        flags = _flags(
+            settings, dataset=dataset, method=method, rounds=rounds, seed=seed,
+            aggregation=aggregation, group_statistics=group_statistics, dp_epsilon=dp_epsilon,
+            trust=trust, noise=noise)
+        play(errors(), way, config, flags, nodes, wait, out, resume, json_)
+
+    deploy.__doc__ = explained
+    return deploy
+
+
+local = _here(
+    "local", "SuperLink, SuperNodes and the run on this machine, with TLS and authenticated nodes.")
+simulated = _here(
+    "simulated", "The same app under Flower's simulation, with the extra 'simulation' (Ray).")
 
 
 def invite(

@@ -12,7 +12,8 @@ import numpy as np
 
 from experiments import record as records
 from experiments import run as runs
-from experiments.deployment.parties import KINDS, FileJournal, Party
+from experiments.deployment.journal import FileJournal
+from experiments.deployment.parties import KINDS, Party
 from experiments.errors import UserError
 from experiments.files import write_json
 from experiments.session import CHECKPOINT, Session
@@ -20,7 +21,7 @@ from privfedmm.federation.exchange import Transport
 from privfedmm.federation.flower import Settings, client_app, server_app
 from privfedmm.federation.hub import Hub
 
-OUTCOME, EXCHANGES, JOURNAL = "outcome.json", "exchanges.json", "journal.json"
+OUTCOME, EXCHANGES = "outcome.json", "exchanges.json"
 
 
 def answer(kind: str, body: bytes, settings: Settings) -> bytes:
@@ -59,12 +60,14 @@ def play(
     if not (folder / CHECKPOINT).exists():
         session.save(folder, party.data.sha256)
     session.restore(folder, party.data.sha256)
+    journal = FileJournal(root)
     hub = Hub(
-        transport, party.agreed, party.known.directory, party.known.key_holder,
-        FileJournal(root / JOURNAL), party.greeting, session.planned.rounds, KINDS)
+        transport, party.agreed, party.known.directory, party.known.key_holder, journal,
+        party.greeting, session.planned.rounds, KINDS)
     try:
         runs.play(session, party.data.sha256, folder, lambda row: _note(hub, root),
                   runs.Means(hub, partial(_ranks, hub), command))
+        journal.finished()
     finally:
         _note(hub, root)
     return hub

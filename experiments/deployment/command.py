@@ -1,4 +1,4 @@
-"""What `privfedmm deploy local` does with its arguments."""
+"""What `privfedmm deploy local` and `deploy simulated` do with their arguments."""
 
 from __future__ import annotations
 
@@ -11,19 +11,28 @@ from rich.console import Console
 from experiments import run as runs
 from experiments.arguments import folder_of
 from experiments.config import resolve
-from experiments.deployment import local
+from experiments.deployment.carrier import Carrier, Shape
+from experiments.deployment.carrier import resume as continued
+from experiments.deployment.carrier import start as started
+from experiments.deployment.local import LOCAL
+from experiments.deployment.simulated import SIMULATED
 from experiments.errors import UserError
 from experiments.interrupts import resumable
 from experiments.progress import RunProgress, summary
 
 NODES, WAIT = 3, 120.0
+CARRIERS: dict[str, Carrier] = {"local": LOCAL, "simulated": SIMULATED}
 
 
 def play(
-    console: Console, file: Path | None, flags: dict[str, Any], nodes: int | None,
+    console: Console, way: str, file: Path | None, flags: dict[str, Any], nodes: int | None,
     wait: float | None, out: Path | None, resume: Path | None, as_json: bool,
 ) -> None:
-    """Start or continue a deployment, and show its record. Raises UserError."""
+    """Start or continue a deployment, and show its record. Raises UserError.
+
+    way: one of CARRIERS.
+    """
+    carrier = CARRIERS[way]
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
         if given or file or out or nodes or wait:
@@ -31,14 +40,15 @@ def play(
                             "other option with it")
         folder, rounds = resume, runs.rounds_of(resume)
         with RunProgress(console, rounds) as progress:
-            record = resumable(lambda: local.resume(folder, progress), folder, "deploy local")
+            record = resumable(
+                lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
         config = resolve(file, flags)
-        folder, shape = folder_of(out, config), local.Shape(nodes or NODES, wait or WAIT)
+        folder, shape = folder_of(out, config), Shape(nodes or NODES, wait or WAIT)
         with RunProgress(console, config.rounds) as progress:
             record = resumable(
-                lambda: local.start(config, folder, shape, progress, progress.announce), folder,
-                "deploy local")
+                lambda: started(carrier, config, folder, shape, progress, progress.announce),
+                folder, carrier.command)
     if as_json:
         print(json.dumps({**record, "folder": str(folder)}))
     else:

@@ -14,12 +14,6 @@ from experiments.errors import UserError
 _PACKAGES = Path(__file__).parents[2]
 
 
-def environment(home: Path) -> dict[str, str]:
-    """Variables of every process: Flower's folder, no telemetry, one thread, these packages."""
-    return {"FLWR_HOME": str(home), "FLWR_TELEMETRY_ENABLED": "0", "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(_PACKAGES)}
-
-
 def superlink(tls: Path, bind: str, port: int) -> list[str]:
     """A SuperLink with TLS that lets in registered SuperNodes alone."""
     return [

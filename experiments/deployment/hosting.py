@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from experiments.deployment import commands
+from experiments.deployment.carrier import MARK
 from experiments.deployment.certificates import CA
 from experiments.deployment.joining import NODE
-from experiments.deployment.local import MARK
 from experiments.deployment.parties import Party
 from experiments.deployment.processes import Processes, free_ports
+from experiments.deployment.superlink import environment
 from experiments.errors import UserError
 
 _PAUSE, _LOOK = 5.0, 0.5  # seconds
@@ -34,7 +35,7 @@ def command(folder: Path, experiment: bool) -> list[str]:
 
 def shown(folder: Path, line: list[str]) -> str:
     """The command as it can be typed."""
-    given = commands.environment(folder.absolute() / "home")
+    given = environment(folder.absolute())
     return " ".join([*(f"{k}={shlex.quote(v)}" for k, v in given.items()), shlex.join(line)])
 
 
@@ -47,11 +48,11 @@ def host(folder: Path, experiment: bool, tell: Callable[[str], None]) -> None:
     """
     line = command(folder, experiment)
     root = folder.absolute()
-    home, logs = root / "home", root / "logs"
-    home.mkdir(exist_ok=True)
+    logs = root / "logs"
+    (root / "home").mkdir(exist_ok=True)
     tell(shown(folder, line))
     tell(f"its log is {logs / 'supernode.log'}; Ctrl-C ends it")
-    with Processes(logs, commands.environment(home), (MARK, str(root))) as processes:
+    with Processes(logs, environment(root), (MARK, str(root))) as processes:
         while True:
             processes.start("supernode", line)
             while not processes.ended():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,7 @@ from experiments.deployment.holding import (
     version,
 )
 from experiments.errors import UserError
-from experiments.files import write_json
+from experiments.files import flush_folder
 from experiments.run import CONFIG, protocol_of
 from experiments.session import build_algorithm
 from privacy import Dense, Ledger, Slotted, Touched
@@ -39,7 +37,7 @@ from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.wire import decode, encode
 from privfedmm.gfmfr.grouping import Centroids
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
-from privfedmm.statistics.algorithm import StatisticsClients, StatisticsState
+from privfedmm.statistics.state import StatisticsClients, StatisticsState
 
 KINDS = (Message, Dense, Touched, Slotted, Plan, Centroids, ServerState, Clients,
          StatisticsState, StatisticsClients)
@@ -135,29 +133,7 @@ class Kept:
     def save(self, value: object) -> None:
         """Durable when it returns."""
         write_secret(self.path, encode(value))
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@dataclass(frozen=True)
-class FileJournal:
-    """The server's journal in a file."""
-
-    path: Path
-
-    def get(self) -> tuple[int, int, bool] | None:
-        """The last entry."""
-        if not self.path.exists():
-            return None
-        row = json.loads(self.path.read_text(encoding="utf-8"))
-        return int(row["round"]), int(row["attempt"]), bool(row["opening"])
-
-    def put(self, round_: int, attempt: int, opening: bool) -> None:
-        """Durable when it returns."""
-        write_json(self.path, {"round": round_, "attempt": attempt, "opening": opening})
+        flush_folder(self.path.parent)
 
 
 def node_folder(root: Path, shard: int) -> Path:

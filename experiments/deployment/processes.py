@@ -39,7 +39,8 @@ class Processes:
     """A context manager; on leaving, whatever happened, every process started here is ended.
 
     mark: a name and value that the environment of every process carries, its children's too: a
-    child that left its parent's group is found by it. logs: folder of one file a process.
+    child that left its parent's group is found by it. One that writes its title over its
+    environment is found by its session. logs: folder of one file a process.
     """
 
     logs: Path
@@ -47,6 +48,7 @@ class Processes:
     mark: tuple[str, str]
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _before: list[object] = field(default_factory=list)
+    _sessions: set[int] = field(default_factory=set)
 
     def __enter__(self) -> Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -94,20 +96,28 @@ class Processes:
         return {n: p.returncode for n, p in self._running.items() if p.poll() is not None}
 
     def survivors(self) -> list[int]:
-        """Ids of living processes that carry the mark."""
+        """Ids of living processes that carry the mark, and of those in their sessions."""
         wanted = "=".join(self.mark).encode()
-        found = []
+        marked, sessions = set(), {}
         for entry in _PROC.iterdir() if _PROC.is_dir() else ():
             if not entry.name.isdecimal() or int(entry.name) == os.getpid():
                 continue
             try:
-                marked = wanted in (entry / "environ").read_bytes().split(b"\0")
-                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                carries = wanted in (entry / "environ").read_bytes().split(b"\0")
+                state, _, _, session = (
+                    (entry / "stat").read_text().rpartition(")")[2].split()[:4])
             except OSError:  # it ended while we looked, or is another user's
                 continue
-            if marked and state != "Z":
-                found.append(int(entry.name))
-        return found
+            if state == "Z":
+                continue
+            sessions[int(entry.name)] = int(session)
+            if carries:
+                marked.add(int(entry.name))
+        # A session's number is given to nobody else while one of its processes lives.
+        own = os.getsid(0)
+        self._sessions &= set(sessions.values())
+        self._sessions |= {sessions[pid] for pid in marked} - {own}
+        return sorted(marked | {p for p, s in sessions.items() if s in self._sessions})
 
     def commands(self) -> dict[int, str]:
         """Id -> command line of every living process that carries the mark."""

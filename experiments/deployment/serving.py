@@ -11,6 +11,16 @@ from typing import Any
 from experiments import record as records
 from experiments import run as runs
 from experiments.deployment import app, commands
+from experiments.deployment.carrier import (
+    MARK,
+    START,
+    SUBMIT,
+    Deployment,
+    Hook,
+    Shape,
+    follow,
+)
+from experiments.deployment.certificates import CA
 from experiments.deployment.directory import NODES
 from experiments.deployment.holding import KNOWN, SERVER
 from experiments.deployment.invitation import (
@@ -21,19 +31,10 @@ from experiments.deployment.invitation import (
     is_loopback,
     read_invitation,
 )
-from experiments.deployment.local import (
-    LINK,
-    MARK,
-    START,
-    SUBMIT,
-    Deployment,
-    Hook,
-    follow,
-    lay,
-    listening,
-)
+from experiments.deployment.journal import JOURNAL
 from experiments.deployment.parties import Party
 from experiments.deployment.processes import Processes, free_ports, program
+from experiments.deployment.superlink import LINK, environment, lay, listening
 from experiments.errors import ABORTED, UserError
 from experiments.run import DEPLOY
 from experiments.session import Session
@@ -58,7 +59,7 @@ def serve(
     if not (root / SERVER / KNOWN).exists():
         raise UserError(f"{out} has no directory of keys yet; put it together with: privfedmm "
                         "deploy settle")
-    if (root / app.JOURNAL).exists() and not resume:
+    if (root / JOURNAL).exists() and not resume:
         raise UserError(f"{out} was begun before; continue with: privfedmm {COMMAND} --resume "
                         f"{out}")
     if resume and _is_over(root):
@@ -72,7 +73,7 @@ def serve(
 
     try:
         with _up(invitation, out, wait) as deployment:
-            follow(deployment, out, root, listen, watch, COMMAND)
+            follow(deployment, out, COMMAND, "flwr-serverapp", listen, watch)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
     return result(out)
@@ -111,10 +112,11 @@ def _up(invitation: Invitation, out: Path, wait: float) -> Iterator[Deployment]:
     # What is invited to this machine alone is not offered to others.
     bind = "127.0.0.1" if is_loopback(host) else "0.0.0.0"
     (inner,) = free_ports(1)
-    lay(out, f"127.0.0.1:{inner}", len(invitation.parties), wait, COMMAND)
-    environment = {**commands.environment(root / "home"),
-                   **commands.gate_environment(root / TLS, inner)}
-    with Processes(root / "logs", environment, (MARK, str(root))) as processes:
+    shape = Shape(len(invitation.users), wait)
+    lay(out, invitation.config, shape, "experiments.deployment.app", COMMAND, [
+        f'address = "127.0.0.1:{inner}"', f'root-certificates = "{root / TLS / CA}"'])
+    variables = {**environment(root), **commands.gate_environment(root / TLS, inner)}
+    with Processes(root / "logs", variables, (MARK, str(root))) as processes:
         pids = {"superlink": processes.start(
             "superlink", commands.superlink(root / TLS, "127.0.0.1", inner))}
         listening(processes, inner)

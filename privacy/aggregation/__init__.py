@@ -1,6 +1,12 @@
 """Ways to bring a cohort's uploads together: one interface, one file a protocol."""
 
-from privacy.aggregation.messages import CapacityError, ProtocolError, RoundAborted, Transcript
+from privacy.aggregation.messages import (
+    CapacityError,
+    ProtocolError,
+    RoundAborted,
+    RoundNotBegun,
+    Transcript,
+)
 from privacy.aggregation.plain import PlainAggregator, RingAggregator
 from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
 from privacy.aggregation.routed import RoutedAggregator
@@ -12,6 +18,7 @@ __all__ = [
     "ProtocolError",
     "RingAggregator",
     "RoundAborted",
+    "RoundNotBegun",
     "RoutedAggregator",
     "Session",
     "Sums",

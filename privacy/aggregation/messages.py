@@ -21,6 +21,11 @@ class RoundAborted(RuntimeError):
     """A round that cannot be finished; nothing of its sum was released."""
 
 
+class RoundNotBegun(RoundAborted):
+    """An attempt that ended before any client was asked for anything: there is nothing to charge,
+    and what an earlier attempt left open stays as it is."""
+
+
 class CapacityError(ValueError):
     """A sum that could leave its range: refused at set-up, never wrapped."""
 
@@ -54,7 +59,7 @@ def unpack(body: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
     """The values of `pack`. Raises ProtocolError unless exactly `fields` are there, as declared."""
     try:
         values = msgpack.unpackb(body, raw=False, strict_map_key=False, use_list=True)
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a message cannot be read ({error})") from error
     if not isinstance(values, dict) or values.keys() != fields.keys():
         raise ProtocolError(f"a message must hold {', '.join(sorted(fields))} and nothing else")

@@ -40,13 +40,14 @@ class FedRAP:
 
     def _hidden(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
         weight = network[W]
-        by_user = torch.bmm(weight[:, :, : self.dim], user[:, :, None])[:, :, 0] + network[B]
+        by_user = torch.bmm(user[:, None, :], weight[:, :, : self.dim].transpose(1, 2))[:, 0]
+        by_user += network[B]
         by_item = torch.bmm(rows, weight[:, :, self.dim :].transpose(1, 2))
         return (by_item + by_user[:, None, :]).relu_()
 
     def logits(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
         hidden = self._hidden(user, rows, network)
-        return torch.bmm(hidden, network[H].transpose(1, 2))[:, :, 0] + network[H0]
+        return torch.bmm(network[H], hidden.transpose(1, 2))[:, 0] + network[H0]
 
     def gradients(
         self, user: Tensor, rows: Tensor, network: Network, residual: Tensor
@@ -64,6 +65,9 @@ class FedRAP:
         )
         network_gradient = {W: by_weight, B: by_bias, H: by_head, H0: residual.sum(1)[:, None]}
         return Gradients(by_user, by_rows, network_gradient)
+
+    def direction(self, user: Tensor) -> None:
+        return None  # which hidden units are on differs from row to row
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
         """As `logits`, a few users at a time: the hidden layer is [m, items, d]."""

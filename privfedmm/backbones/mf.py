@@ -24,14 +24,19 @@ class MatrixFactorisation:
         return torch.cat([user, torch.ones(user.shape[0], 1)], dim=1)
 
     def logits(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
-        return torch.bmm(rows, self._extended(user)[:, :, None])[:, :, 0]
+        # A row times a matrix: several times faster than the matrix times a column, and to the last
+        # bit the same for a client alone and in a block, as the products below are.
+        return torch.bmm(self._extended(user)[:, None, :], rows.transpose(1, 2))[:, 0]
 
     def gradients(
         self, user: Tensor, rows: Tensor, network: Network, residual: Tensor
     ) -> Gradients:
-        by_user = torch.bmm(residual[:, None, :], rows)[:, 0, : self.dim]
+        by_user = torch.bmm(residual[:, None, :], rows[:, :, : self.dim])[:, 0]
         by_rows = residual[:, :, None] * self._extended(user)[:, None, :]
         return Gradients(by_user, by_rows, {})
+
+    def direction(self, user: Tensor) -> Tensor:
+        return self._extended(user)
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
         return torch.addmm(table[:, self.dim], user, table[:, : self.dim].T)

@@ -54,6 +54,10 @@ class Backbone(Protocol):
         """Gradients for residual [m, L], the derivative of the loss by each logit."""
         ...
 
+    def direction(self, user: Tensor) -> Tensor | None:
+        """d logit / d row [m, width] where it is the same for all rows; None where it is not."""
+        ...
+
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
         """Logits [m, items] of one table [items, width] for users [m, d], networks [m, ...]."""
         ...

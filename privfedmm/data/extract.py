@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from privfedmm.features import principal
 
@@ -12,5 +11,7 @@ TEXT_NOTE = "tf-idf of the words, {rank} principal components"
 
 def text_features(texts: list[str], rank: int) -> np.ndarray:
     """tf-idf bag of words, reduced by PCA: [texts, <= rank] float32."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     counts = TfidfVectorizer(token_pattern=r"(?u)\b\w\w+\b").fit_transform(texts)
     return principal(counts.toarray(), min(rank, len(texts) - 1))

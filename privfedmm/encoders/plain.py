@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
-from sklearn.feature_extraction.text import HashingVectorizer
 
 from privfedmm.encoders.protocol import Encode, Encoder
 
@@ -27,6 +26,8 @@ def hashing_text() -> Encoder:
 
 
 def _load_hashing() -> Encode:
+    from sklearn.feature_extraction.text import HashingVectorizer
+
     counts = HashingVectorizer(n_features=HASHED, stop_words="english")
     # The seed is part of the encoder, as weights are of a model.
     rng = np.random.default_rng(20250919)

@@ -77,17 +77,24 @@ def server_app(serve: Serve) -> ServerApp:
     return app
 
 
-def client_app(answer: Answer) -> ClientApp:
-    """A ClientApp that gives `answer` every kind of message, and the settings of its SuperNode."""
+def client_app(answer: Answer, simulated: bool = False) -> ClientApp:
+    """A ClientApp that gives `answer` every kind of message, and the settings of its SuperNode.
+
+    simulated: those of the run as well, because a node of Flower's simulation has no settings but
+    its number. A real node must not: the server writes them.
+    """
     app = ClientApp()
     for kind in KINDS:
-        app.query(kind)(_handler(kind, answer))
+        app.query(kind)(_handler(kind, answer, simulated))
     return app
 
 
-def _handler(kind: str, answer: Answer) -> Callable[[Message, Context], Message]:
+def _handler(
+    kind: str, answer: Answer, simulated: bool
+) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
-        body = answer(kind, _body(message.content), dict(context.node_config))
+        run = context.run_config if simulated else {}
+        body = answer(kind, _body(message.content), {**run, **context.node_config})
         return Message(_record(body), reply_to=message)
 
     return handle

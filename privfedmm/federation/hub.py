@@ -4,33 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted
+from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
 from privacy.aggregation import Sums, Task
 from privacy.aggregation.apart import Agreed, EncryptedSide, MaskedSide, PlainSide
 from privacy.aggregation.messages import Message
-from privacy.aggregation.routed import merged
 from privacy.crypto.keys import Directory
 from privfedmm.federation import exchange
 from privfedmm.federation.exchange import Transport
+from privfedmm.federation.opening import Journal, Opener, Opening, Saved, Underway
 from privfedmm.federation.post import Answers, Post, RoundLog, are_figures
 from privfedmm.federation.types import Algorithm, Costs
-
-
-class Journal(Protocol):
-    """What the server is about to do, written before it does it."""
-
-    def get(self) -> tuple[int, int, bool] | None:
-        """Round, attempt, and whether the clients were asked to open it; None at the start."""
-        ...
-
-    def put(self, round_: int, attempt: int, opening: bool) -> None:
-        """Make it durable."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -53,9 +41,10 @@ class Hub:
     ) -> None:
         self._post, self._agreed, self._directory = Post(transport, kinds), agreed, directory
         self._key_holder, self._journal, self._greeting = key_holder, journal, greeting
-        self._rounds = rounds
+        self._rounds, self._opener = rounds, Opener(self._post, journal)
         self._holder: tuple[int, Message] | None = None
         self._ahead: MaskedSide | None = None
+        self._introduced = False
 
     @property
     def log(self) -> list[RoundLog]:
@@ -65,27 +54,28 @@ class Hub:
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
     ) -> tuple[Sums, Costs]:
-        """One round. `clients` is not used: their state is on the nodes.
+        """One round. `clients` is not used: their state is on the nodes. A round whose uploads were
+        in when the server stopped is opened as it was begun.
 
         Raises RoundAborted where too few clients are left, or the key holder does not answer.
         """
         self.log.append(RoundLog(cohort.round))
-        if stack.mechanism is not None and stack.ledger.released(cohort.round):
-            # Killed between charge and checkpoint: the stack hands out what was released.
+        if stack.mechanism is not None and stack.kept(cohort.round):
+            # Killed between release and checkpoint: the stack hands out what was released.
             return Sums({}, {}, 0, len(cohort.ids)), Costs(0.0, 0.0, 0.0, 0.0)
         told = algorithm.plan_hash(plan)
-        attempt = self._attempt(cohort, stack)
-        task = stack.task(cohort, told, attempt)
-        masked = self._agreed.leg(task, "masked")
-        side = self._prepared(masked.task if masked else None, cohort.round, attempt)
-        following = self._following(stack, cohort.round + 1)
-        sums, figures = self._carry(task, plan, told, side, following)
-        return sums, self._costs(sums, figures, len(cohort.ids))
+        begun = self._begun(cohort, stack)
+        opening = self._resumed(cohort, stack, told, begun) if begun else (
+            self._carry(cohort, stack, plan, told))
+        sums = self._opener.unmask(opening)
+        return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
     def ranks(self, state: Any, clients: Any) -> dict[str, np.ndarray]:
         """Ranks of all clients' held-out items, for an experiment; 0 for a node that is away.
-        Also writes the groups that clients picked into `clients`."""
+        Also writes the groups that clients picked into `clients`. Raises RoundNotBegun."""
         self.log.append(RoundLog(state.round - 1))
+        if not self._post.hosted:
+            self._meet(None, False)
         bodies = {node: {"state": state} for node in self._post.hosted}
         answers = self._post.exchange(exchange.RANKS, bodies)
         out: dict[str, np.ndarray] = {}
@@ -96,18 +86,45 @@ class Hub:
                 out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = ranks
         return out
 
+    def _begun(self, cohort: Cohort, stack: PrivacyStack) -> Underway | None:
+        """The attempt at this round that was being opened when the server stopped."""
+        found = self._journal.get()
+        if found is None or found.round != cohort.round or found.opening is None:
+            return None
+        if not found.opening and stack.ledger.attempt(cohort.round) > found.attempt:
+            return None  # lost, and charged for that already
+        return found
+
+    def _resumed(
+        self, cohort: Cohort, stack: PrivacyStack, told: bytes, begun: Underway
+    ) -> Opening:
+        """The same opening once more, up to its last question: the same survivors and words."""
+        task = stack.task(cohort, told, begun.attempt)
+        try:
+            saved = Saved.read(begun.opening or b"", told)
+            self._meet(None, saved.total is not None)
+            published = self._holder[1] if self._holder else None
+            opening = saved.opening(
+                self._agreed, task, self._directory, self._key_holder, published)
+        except ProtocolError as error:
+            raise RoundAborted(
+                f"round {cohort.round} was being opened when the server stopped, and what would "
+                f"finish that is damaged or does not fit ({error}); clients open a round only "
+                "once: start a new run") from error
+        saved.log.absorb(self.log[-1])
+        self.log[-1] = saved.log
+        if opening.encrypted is not None or (opening.masked and not opening.masked.signed):
+            self._opener.sign(opening, (), self._holder[0] if self._holder else None)
+        return opening
+
     def _attempt(self, cohort: Cohort, stack: PrivacyStack) -> int:
         """The number of this attempt; one that may have told something before is charged."""
         attempt, earlier = stack.ledger.attempt(cohort.round), self._journal.get()
-        if earlier is not None and earlier[0] == cohort.round and earlier[1] >= attempt:
-            if earlier[2]:
-                raise RoundAborted(
-                    f"round {cohort.round} was being opened when the server stopped, and clients "
-                    "open a round only once; nothing was handed out: start a new run")
+        if earlier is not None and earlier.round == cohort.round and earlier.attempt >= attempt:
             if "plain" in self._agreed.uses:
                 stack.abort(cohort, self._agreed.clients)
-            attempt = earlier[1] + 1
-        self._journal.put(cohort.round, attempt, False)
+            attempt = earlier.attempt + 1
+        self._journal.put(Underway(cohort.round, attempt))
         return attempt
 
     def _following(self, stack: PrivacyStack, round_: int) -> Task | None:
@@ -122,20 +139,21 @@ class Hub:
         """Keys and shares of the round: from the round before, or by two exchanges now."""
         ahead, self._ahead = self._ahead, None
         if task is None:
-            if not self._post.hosted:
-                self._meet(None)
+            if not self._introduced:
+                self._meet(None, "encrypted" in self._agreed.uses)
                 self._introduce()
             return None
         if ahead is not None and ahead.number == (round_, attempt):
             return ahead
         side = MaskedSide(self._agreed, task, self._directory)
-        answers = self._meet((round_, attempt))
+        answers = self._meet((round_, attempt), "encrypted" in self._agreed.uses)
         routed = side.adverts(self._post.messages(answers, "adverts"))
         side.shares(self._post.messages(self._introduce(routed), "shares"))
         return side
 
-    def _meet(self, number: tuple[int, int] | None) -> Answers:
-        """Learn which node hosts whom, and where the key holder is."""
+    def _meet(self, number: tuple[int, int] | None, holder: bool) -> Answers:
+        """Learn which node hosts whom, and where the key holder is. holder: it must be there.
+        Raises RoundNotBegun."""
         body = {"version": self._greeting.version, "settings": self._greeting.settings,
                 "run": self._agreed.run}
         answers = self._post.exchange(
@@ -144,13 +162,14 @@ class Hub:
             if "context" in answer:
                 self._holder = node, answer["context"]
         self._post.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
-        if "encrypted" in self._agreed.uses and self._holder is None:
-            raise RoundAborted("the key holder's node did not answer; start it and go on")
+        if holder and self._holder is None:
+            raise RoundNotBegun("the key holder's node did not answer; start it and go on")
         if not self._post.hosted:
-            raise RoundAborted("no node answered: " + "; ".join(self.log[-1].stayed_out))
+            raise RoundNotBegun("no node answered: " + "; ".join(self.log[-1].stayed_out))
         return {node: answers[node] for node in self._post.hosted}
 
     def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
+        self._introduced = True
         if self._agreed.uses == {"plain"}:
             return {}
         context = self._holder[1] if self._holder else None
@@ -158,9 +177,13 @@ class Hub:
             node: {"adverts": own, "context": context}
             for node, own in self._post.by_node(adverts).items()})
 
-    def _carry(
-        self, task: Task, plan: Any, told: bytes, side: MaskedSide | None, following: Task | None
-    ) -> tuple[Sums, list[dict[str, Any]]]:
+    def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, told: bytes) -> Opening:
+        """A new attempt, up to its last question."""
+        attempt = self._attempt(cohort, stack)
+        task = stack.task(cohort, told, attempt)
+        masked = self._agreed.leg(task, "masked")
+        side = self._prepared(masked.task if masked else None, cohort.round, attempt)
+        following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
         ahead = MaskedSide(self._agreed, following, self._directory) if following else None
         sealed = self._post.by_node(side.sealed(told) if side else ())
@@ -184,8 +207,10 @@ class Hub:
                 assert self._holder is not None
                 encrypted = EncryptedSide(
                     self._agreed, leg.task, self._directory, self._key_holder, self._holder[1])
-        total = encrypted.uploads(self._post.messages(answers, "encrypted")) if encrypted else None
-        survivors = side.masked(self._post.messages(answers, "masked")) if side else []
+        if encrypted is not None:
+            encrypted.uploads(self._post.messages(answers, "encrypted"))
+        if side is not None:
+            side.masked(self._post.messages(answers, "masked"))
         adverts: list[Message] = []
         if ahead is not None:
             try:
@@ -193,21 +218,12 @@ class Hub:
             except RoundAborted as error:
                 self._post.note(f"the next round is not prepared ahead: {error}")
                 ahead = None
-        signed = self._sign(survivors, adverts, total, number)
-        if encrypted is not None:
-            parts.append(self._decrypted(encrypted, signed))
+        opening = Opening(number, told, parts, figures, side, encrypted)
+        signed = self._opener.sign(opening, adverts, self._holder[0] if self._holder else None)
         if ahead is not None:
             ahead.shares(self._post.messages(signed, "shares"))
             self._ahead = ahead
-        if side is not None:
-            routed = self._post.by_node(side.signatures(self._post.messages(signed, "signatures")))
-            self._journal.put(*number, True)
-            revealed = self._post.exchange(exchange.UNMASK, {
-                node: {"signatures": own} for node, own in routed.items() if own})
-            parts.append(side.opened(self._post.messages(revealed, "revealed")))
-        for one in (side, encrypted):
-            self.log[-1].stayed_out += one.refusals if one else []
-        return merged(parts), figures
+        return opening
 
     def _plain(self, side: PlainSide, node: int, block: Any) -> None:
         form = isinstance(block, tuple) and [type(part) for part in block] == [np.ndarray, dict]
@@ -215,32 +231,6 @@ class Hub:
             side.uploads(*block)
         else:
             self._post.note(f"node {node} sent uploads that are not of its clients")
-
-    def _sign(
-        self, survivors: Sequence[Message], adverts: Sequence[Message],
-        total: tuple[Message, Message] | None, number: tuple[int, int],
-    ) -> Answers:
-        lists, keys = self._post.by_node(survivors), self._post.by_node(adverts)
-        bodies: dict[int, dict[str, Any]] = {
-            node: {"survivors": lists[node], "adverts": keys[node]}
-            for node in self._post.hosted if lists[node] or keys[node]}
-        if total is not None:
-            assert self._holder is not None
-            bodies[self._holder[0]] = {"terms": total[0], "total": total[1]}
-            # The key holder decrypts each round's total once.
-            self._journal.put(*number, True)
-        return self._post.exchange(exchange.SIGN, bodies) if bodies else {}
-
-    def _decrypted(self, side: EncryptedSide, answers: Answers) -> Sums:
-        assert self._holder is not None
-        answer = answers.get(self._holder[0], {}).get("result")
-        if not isinstance(answer, Message):
-            raise RoundAborted("the key holder released nothing: "
-                               + ("; ".join(self.log[-1].stayed_out) or "it did not answer"))
-        try:
-            return side.opened(answer)
-        except ProtocolError as error:
-            raise RoundAborted(f"the key holder's answer is refused: {error}") from error
 
     def _costs(self, sums: Sums, figures: list[dict[str, Any]], size: int) -> Costs:
         log = self.log[-1]

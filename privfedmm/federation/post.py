@@ -45,6 +45,12 @@ class RoundLog:
     nodes: int = 0
     stayed_out: list[str] = field(default_factory=list)
 
+    def absorb(self, other: RoundLog) -> None:
+        """Add what another process spent on the same round."""
+        for name in ("exchanges", "seconds", "bytes_up", "bytes_down"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.stayed_out += other.stayed_out
+
 
 class Post:
     """log: one entry a round, the last one open. hosted: node -> its clients."""
@@ -102,10 +108,15 @@ class Post:
         return out
 
     def by_node(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
-        """Messages by the node that hosts their receiver, for every node."""
+        """Messages by the node that hosts their receiver, for every node. Clients whose node is
+        not there get none: they have dropped out."""
         out: dict[int, list[Message]] = {node: [] for node in self.hosted}
+        away = [m.receiver for m in messages if m.receiver not in self._host]
+        if away:
+            self.note(f"the nodes of {len(away)} clients are away, client {away[0]}'s among them")
         for message in messages:
-            out[self._host[message.receiver]].append(message)
+            if message.receiver in self._host:
+                out[self._host[message.receiver]].append(message)
         return out
 
     def note(self, sentence: str) -> None:

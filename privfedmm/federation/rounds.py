@@ -11,6 +11,7 @@ from privacy import (
     PrivacyStack,
     ProtocolError,
     RoundAborted,
+    RoundNotBegun,
     UploadError,
 )
 from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
@@ -35,9 +36,10 @@ def run_round(
 ) -> tuple[Any, RoundReport]:
     """Play one round; `clients` is updated in place, the server's new state is returned.
 
-    Raises UploadError or RoundAborted for a round that fails, which is charged, BudgetError for one
-    that the budget does not allow, of which nothing is released, and ChainError where the stack
-    charges for other noise than the algorithm's devices add.
+    Raises UploadError or RoundAborted for a round that fails, which is charged unless no client
+    was asked for anything yet (RoundNotBegun), BudgetError for one that the budget does not allow,
+    of which nothing is released, and ChainError where the stack charges for other noise than the
+    algorithm's devices add.
     """
     noisy = algorithm if isinstance(algorithm, TrainsOnDevice) else None
     if stack.on_device is not (noisy.on_device if noisy else None):
@@ -48,6 +50,8 @@ def run_round(
     plan = algorithm.plan(state)
     try:
         sums, costs = backend.gather(algorithm, plan, clients, cohort, stack)
+    except RoundNotBegun:
+        raise
     except (UploadError, RoundAborted):
         stack.abort(cohort, population)
         raise

@@ -203,7 +203,7 @@ class GFMFR:
             keep_private_rows(
                 clients, ids, drawn.items, drawn.positive, drawn.mask, local.private
             )
-        uploads = self._form.fill(plan, drawn, local, before, factor, signal, group)
+        uploads = self._form.fill(plan, drawn, local, before, factor, trace.factors, signal, group)
         return uploads, trace.loss
 
     def _teacher(self, plan: Plan, group: Tensor, items: Tensor) -> Teacher | None:

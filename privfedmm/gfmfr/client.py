@@ -71,11 +71,16 @@ class Local:
 @dataclass(frozen=True)
 class Trace:
     """What training tells about itself: mean BCE of the last epoch [m], steps taken [m],
-    the balance of the two losses at the end [m] (0 without distillation)."""
+    the balance of the two losses at the end [m] (0 without distillation).
+
+    factors: left [m, steps, L] and right [m, steps, width], whose product left' right is the
+    change of the shared rows; None where that change is no sum of one outer product a step.
+    """
 
     loss: Tensor
     steps: Tensor
     balance: Tensor
+    factors: tuple[Tensor, Tensor] | None
 
 
 def train(
@@ -93,6 +98,8 @@ def train(
     steps = torch.zeros(clients)
     balance = torch.zeros(clients)
     loss = torch.zeros(clients)
+    left: list[Tensor] = []
+    right: list[Tensor] = []
     for epoch in range(settings.epochs):
         for start in range(0, length, size):
             part = slice(start, start + size)
@@ -123,11 +130,19 @@ def train(
                     balance = torch.where(active > 0, fresh, balance)
                     factor = teacher.weight * balance[:, None]
                 residual = residual + factor * (probability - target) * weight
+            direction = backbone.direction(local.user)
+            if direction is not None:
+                left.append(residual)
+                right.append(direction)
             gradient = backbone.gradients(local.user, rows, local.network, residual)
             _descend(local, gradient, part, valid, count, active, settings, rate)
             steps += active
     total = mask.sum(1).clamp(min=1)
-    return Trace(loss / total, steps, balance)
+    plain = not (rate.alpha or rate.beta or settings.weight_decay_items)
+    factors = None
+    if right and plain and size >= length:
+        factors = torch.stack(left, 1) * -rate.items, torch.stack(right, 1)
+    return Trace(loss / total, steps, balance, factors)
 
 
 def _descend(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from privacy import Dense, Kind, Part, Release, Slotted, Touched, Uploads
+from privacy import Dense, Kind, LowRank, Part, Release, Slotted, Touched, Uploads
 from privfedmm.gfmfr.client import Local
 from privfedmm.gfmfr.samples import Samples
 from privfedmm.gfmfr.state import Plan
@@ -61,10 +61,12 @@ class UploadForm:
         local: Local,
         before: Tensor,
         factor: Tensor,
+        factors: tuple[Tensor, Tensor] | None,
         signal: Tensor | None,
         group: Tensor,
     ) -> Uploads:
-        """Uploads of a trained block: `before` holds its shared rows as they were broadcast."""
+        """Uploads of a trained block: `before` holds its shared rows as they were broadcast,
+        `factors` their change in two factors where it has them."""
         if not self.releases:
             return {}
         s, k = self._settings, self._settings.groups.groups
@@ -74,7 +76,9 @@ class UploadForm:
             # Untouched rows shrink by a known factor: one scalar a client says it for all rows.
             values = values - (factor - 1)[:, None, None] * before
         values *= drawn.mask[:, :, None]
-        update = Touched(drawn.items, values, drawn.mask, self._items)
+        rows = Touched(drawn.items, values, drawn.mask, self._items)
+        update = rows if factors is None else LowRank(**vars(rows), left=factors[0],
+                                                      right=factors[1])
         parts: dict[str, Part] = {"item_update": update}
         if decays:
             parts["item_decay"] = Dense((factor - 1)[:, None])
@@ -89,7 +93,7 @@ class UploadForm:
             parts["group_count"] = Slotted(group, Dense(torch.ones(len(group))), k)
             parts["group_signal"] = Slotted(group, Dense(signal), k)
             if s.groups.adapter:
-                whole = update if self._basis is None else update.projected(self._basis)
+                whole = rows if self._basis is None else update.projected(self._basis)
                 parts["group_item_update"] = Slotted(group, whole, k)
             if s.distillation.weight:
                 parts["group_user"] = Slotted(group, Dense(local.user), k)

@@ -12,10 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
-from sklearn.cluster import KMeans, SpectralClustering
-from sklearn.decomposition import PCA
-from sklearn.metrics import pairwise_distances
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from privfedmm.settings import GroupSettings
@@ -43,6 +39,8 @@ def initial_centroids(
         # Items without features are no kind of item; a centre among them would draw users.
         signals = signals[(signals != 0).any(1)]
     if signals is not None and _distinct(signals) >= groups:
+        from sklearn.cluster import KMeans
+
         fitted = KMeans(groups, n_init=4, random_state=seed % 2**32).fit(signals.numpy())
         centres = torch.from_numpy(fitted.cluster_centers_.astype(np.float32))
     else:
@@ -105,6 +103,12 @@ def _plain_step(
 
 def cluster_parameters(vectors: np.ndarray, settings: GroupSettings, seed: int) -> np.ndarray:
     """Reference grouping: labels [n] of all clients' parameter vectors [n, P]."""
+    # Imported where it is used: a second of CPU that a node would pay for every message.
+    from sklearn.cluster import KMeans, SpectralClustering
+    from sklearn.decomposition import PCA
+    from sklearn.metrics import pairwise_distances
+    from sklearn.preprocessing import StandardScaler
+
     scaled = StandardScaler().fit_transform(vectors)
     if settings.pca_variance:
         keep = settings.pca_variance

@@ -1,17 +1,18 @@
-"""Group statistics: popularity in one release, what groups like beyond their tastes in a second.
+"""Group statistics: popularity, what goes with what, and what groups like beyond both.
 
-Round 0: each client uploads its item vector at length 1; the sum is popularity. Then every device
-fits its own taste in the public feature space on top of it (tilt.py) and picks the public centroid
-nearest to that taste. Round 1: it uploads, in its group's slot and again at length 1, what its own
-model does not explain: interactions minus expected ones. The server shrinks each group's sum and
-broadcasts all groups' corrections; a client adds its own group's. Two releases of bounded length
-replace many noisy rounds.
+First each client uploads its item vector at length 1; the sum is popularity. Every device fits its
+own taste in the public feature space on top of it (tilt.py). Then it uploads which public features
+go with which in its own items (associations.py), again at length 1. Last it picks the public
+centroid nearest to its taste and uploads, in that group's slot and at length 1, what its own model
+does not explain: interactions minus expected ones. The server shrinks each sum and broadcasts it; a
+client adds its own group's correction. Up to three releases of bounded length replace many noisy
+rounds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,21 +23,25 @@ from privacy import Dense, Part, Release, Slotted, Totals, Touched, Uploads
 from privfedmm.data.types import Rows
 from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
-from privfedmm.profiles import own_items, profile_cosine
+from privfedmm.profiles import own_items
+from privfedmm.statistics.associations import Associations, shrunken
+from privfedmm.statistics.device import DeviceModel
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems
 from privfedmm.statistics.settings import StatisticsSettings
-from privfedmm.statistics.tilt import BLOCK, fit_tilt
+from privfedmm.statistics.state import StatisticsClients, StatisticsState
+from privfedmm.statistics.tilt import BLOCK
 
 # Variance that choosing adds to a sum, in shares of its expectation: a client's unit is about a
 # tenth, and the members of a group are not alike (measured on validation: .1 trusts too much).
 CHOICE = 0.5
+_FLOATS = 8_000_000  # of a block's associations
 
 
 def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float) -> int:
     """The number of groups: as set, or by users per unit of noise, both of which are public.
 
-    Below 250 users a unit the second release costs more than it tells; one group for every 107.
+    Below 250 users a unit the release costs more than it tells; one group for every 107.
     """
     if settings.groups is not None:
         return settings.groups
@@ -44,26 +49,18 @@ def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float)
     return 0 if supply < 250 else min(max(round(supply / 107), 5), 40)
 
 
-@dataclass(frozen=True)
-class StatisticsState:
-    """counts [items]: released popularity. correction [K, items]: what each group adds to scores;
-    zeros before their rounds. round: rounds played."""
-
-    round: int
-    counts: Tensor
-    correction: Tensor
-
-
-@dataclass
-class StatisticsClients:
-    """On the devices: group [n] int64 and taste [n, r]."""
-
-    group: Tensor
-    taste: Tensor
+def public_rank(settings: StatisticsSettings, users: int, noise_stddev: float) -> int:
+    """Components that associations are counted in: as set, or one for every 4 users per unit of
+    noise. Below 100 users a unit their release costs more than it tells."""
+    if settings.association_rank is not None:
+        return settings.association_rank
+    supply = users / max(noise_stddev, 1.0)
+    return 0 if supply < 100 else min(round(supply / 4), 256)
 
 
 class GroupStatistics:
-    """Popularity, on-device taste and group corrections; with fewer parts, the DP controls.
+    """Popularity, on-device taste, associations and group corrections; with fewer parts, the DP
+    controls.
 
     noise_stddev: of the released sums, public. train_age: of each training interaction, how many
     later ones its user has; None without times. Raises ValueError for groups without features.
@@ -79,7 +76,8 @@ class GroupStatistics:
         train_age: np.ndarray | None = None,
     ) -> None:
         groups = public_groups(settings, train_rows.users, noise_stddev)
-        if (groups or settings.personal != "none") and not public.modalities:
+        rank = public_rank(settings, train_rows.users, noise_stddev)
+        if (groups or rank or settings.personal != "none") and not public.modalities:
             raise ValueError("group statistics and on-device profiles need item features; give "
                              "some, or use method popularity")
         self.settings = settings
@@ -88,10 +86,15 @@ class GroupStatistics:
         self._noise = noise_stddev
         self._items = public.num_items
         self._groups = groups
-        self._recency: Tensor | None = None
-        if train_age is not None and settings.recent_weight:
-            self._recency = torch.from_numpy(
-                0.5 ** (train_age / settings.recent_items)).float()
+        self._associations: Associations | None = None
+        if rank:
+            self._associations = Associations(
+                public.association_features(rank), train_rows, train_age,
+                settings.association_items)
+        self._device = DeviceModel(
+            settings, train_rows, public, self._associations, noise_stddev, train_age)
+        # Round -> what is released in it.
+        self._stages = ("counts", *["associations"] * bool(rank), *["groups"] * bool(groups))
         self._centroids: Centroids | None = None
         if groups:
             self._centroids = initial_centroids(
@@ -100,18 +103,22 @@ class GroupStatistics:
     @property
     def rounds(self) -> int:
         """Rounds that the method needs."""
-        return 2 if self._groups else 1
+        return len(self._stages)
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """Popularity in round 0, group counts and residuals in round 1."""
+        """Popularity in round 0, then associations, then group counts and residuals."""
         out = [Release("item_counts", (self._items, 1), meaning="items, at length 1", rounds=(0,))]
+        if self._associations:
+            square = (self._associations.rank, self._associations.rank)
+            out.append(Release("associations", square, rounds=(1,), meaning=(
+                "public features of items against those of the items before, at length 1")))
         if self._groups:
-            k = self._groups
+            k, last = self._groups, (len(self._stages) - 1,)
             out += [
-                Release("group_count", (k, 1), meaning="one in the client's group", rounds=(1,),
+                Release("group_count", (k, 1), meaning="one in the client's group", rounds=last,
                         statistic=True),
-                Release("group_residual", (k, self._items), rounds=(1,), statistic=True,
+                Release("group_residual", (k, self._items), rounds=last, statistic=True,
                         meaning="interactions beyond the device's model, at length 1, by group"),
             ]
         return tuple(out)
@@ -123,23 +130,27 @@ class GroupStatistics:
 
     @property
     def joint_weights(self) -> dict[str, float]:
-        """The joint vector has length 1 in both rounds, so that a clip at 1 costs nothing."""
+        """The joint vector has length 1 in every round, so that a clip at 1 costs nothing."""
         count = self.settings.count_weight
-        every = {"item_counts": 1.0, "group_count": count,
+        every = {"item_counts": 1.0, "associations": 1.0, "group_count": count,
                  "group_residual": (1 - count**2) ** 0.5}
         return {release.name: every[release.name] for release in self.releases}
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients in order, a bounded number of scores a block."""
-        for start in range(0, len(ids), BLOCK):
-            yield ids[start : start + BLOCK]
+        """Clients in order, a bounded number of scores and of associations a block."""
+        square = self._associations.rank**2 if self._associations else 0
+        size = max(1, min(BLOCK, _FLOATS // max(square, 1)))
+        for start in range(0, len(ids), size):
+            yield ids[start : start + size]
 
     # State ----------------------------------------------------------------------------------
 
     def initial_state(self) -> StatisticsState:
         """Nothing is known of anybody."""
+        rank = self._associations.rank if self._associations else 0
         return StatisticsState(
-            0, torch.zeros(self._items), torch.zeros(max(self._groups, 1), self._items))
+            0, torch.zeros(self._items), torch.zeros(rank, rank),
+            torch.zeros(max(self._groups, 1), self._items))
 
     def initial_clients(self) -> StatisticsClients:
         """No group and no taste yet."""
@@ -153,11 +164,11 @@ class GroupStatistics:
 
     def plan_bytes(self, plan: StatisticsState) -> int:
         """Bytes of the broadcast, 4 a value."""
-        return 4 * (plan.counts.numel() + plan.correction.numel())
+        return 4 * sum(part.numel() for part in plan.tensors())
 
     def plan_hash(self, plan: StatisticsState) -> bytes:
         """SHA-256 of the round's number and the broadcast."""
-        return hash_tensors(plan.round, [plan.counts, plan.correction])
+        return hash_tensors(plan.round, plan.tensors())
 
     # On the device --------------------------------------------------------------------------
 
@@ -170,10 +181,14 @@ class GroupStatistics:
             uniform = torch.full((len(ids),), float(np.log(self._items)))
             return {"item_counts": self._own_items(ids, count)}, uniform
         who = torch.from_numpy(ids)
-        logits = self._personal(plan, clients, ids, fit=True)
+        logits = self._device.logits(plan, clients, ids, fit=True)
         expected = torch.softmax(logits, dim=1)
         own = own_items(self._train, ids, self._items)
         loss = -(own * torch.log(expected.clamp(min=1e-30))).sum(1) / count[:, 0]
+        if self._stages[plan.round] == "associations":
+            assert self._associations is not None
+            return {"associations": Dense(
+                self._associations.upload(ids, self._device.chances(plan)))}, loss
         assert self._centroids is not None
         clients.group[who] = assign(clients.taste[who], self._centroids)
         residual = own - count * expected
@@ -197,52 +212,14 @@ class GroupStatistics:
         values = (held / count.sqrt())[:, :, None]
         return Touched(torch.from_numpy(index), values, held, self._items)
 
-    def _offset(self, plan: StatisticsState) -> Tensor:
-        """log popularity; the floor keeps noise on rare items from making them impossible."""
-        return torch.log(plan.counts.clamp(min=0) + 1.0 + self._noise)
-
-    def _personal(
-        self, plan: StatisticsState, clients: StatisticsClients, ids: np.ndarray, fit: bool
-    ) -> Tensor:
-        """Logits from popularity and the device's own knowledge [m, items]."""
-        offset, who = self._offset(plan), torch.from_numpy(ids)
-        if self.settings.personal == "cosine":
-            return offset + self._cosine(ids, None)
-        if self.settings.personal == "none":
-            return offset.expand(len(ids), -1)
-        features = self._public.tilt_features
-        if fit:
-            clients.taste[who] = fit_tilt(
-                self._train, ids, offset, features, self.settings.ridge, self.settings.tilt_steps)
-        logits = offset + clients.taste[who] @ features.T
-        if self._recency is not None:
-            logits += self.settings.recent_weight * self._cosine(ids, self._recency)
-        return logits
-
-    def _cosine(self, ids: np.ndarray, weights: Tensor | None) -> Tensor:
-        """Weighted sum over modalities of the cosine with the user's mean item, standardised."""
-        total = torch.zeros(len(ids), self._items)
-        for part in self._cosines(ids, weights).values():
-            total += part
-        return total
-
-    def _cosines(self, ids: np.ndarray, weights: Tensor | None) -> dict[str, Tensor]:
-        """The weighted terms of that sum, by modality."""
-        s = self.settings
-        return {
-            name: (s.text_cosine if name == "text" else s.other_cosine)
-            * profile_cosine(self._train, ids, unit, weights)
-            for name, unit in self._public.modalities.items()
-        }
-
     def scores(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> Tensor:
         """Logits of every item for clients ids [m]: [m, items]."""
         out = []
         for block in self.blocks(ids):
-            # The taste is refitted only while popularity is newer than it.
-            logits = self._personal(state, clients, block, fit=state.round == 1)
+            # Fitted for good in the groups' round; until then whenever it is needed.
+            logits = self._device.logits(state, clients, block, fit=not self._grouped(state))
             group = clients.group[torch.from_numpy(block)]
             out.append(logits + state.correction[group])
         return torch.cat(out)
@@ -250,25 +227,13 @@ class GroupStatistics:
     def explain(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """What adds up to `scores`: popularity, each modality's part, the group's correction."""
-        who, names = torch.from_numpy(ids), list(self._public.modalities)
-        out = {"popularity": self._offset(state).expand(len(ids), -1)}
-        taste = {name: torch.zeros(len(ids), self._items) for name in names}
-        if self.settings.personal == "tilt":
-            if state.round == 1:
-                self._personal(state, clients, ids, fit=True)
-            start = 0
-            for name, width in self._public.widths.items():
-                part = slice(start, start + width)
-                taste[name] += clients.taste[who][:, part] @ self._public.tilt_features[:, part].T
-                start = part.stop
-            if self._recency is not None:
-                for name, part_ in self._cosines(ids, self._recency).items():
-                    taste[name] += self.settings.recent_weight * part_
-        elif self.settings.personal == "cosine":
-            taste = self._cosines(ids, None)
-        out |= {f"{name} taste": part for name, part in taste.items()}
-        return {**out, "group": state.correction[clients.group[who]]}
+        """What adds up to `scores`: popularity, each modality's part, associations, the group's
+        correction."""
+        parts = self._device.explain(state, clients, ids, fit=not self._grouped(state))
+        return {**parts, "group": state.correction[clients.group[torch.from_numpy(ids)]]}
+
+    def _grouped(self, state: StatisticsState) -> bool:
+        return "groups" in self._stages and state.round == len(self._stages)
 
     # On the server --------------------------------------------------------------------------
 
@@ -276,6 +241,10 @@ class GroupStatistics:
         """Post-processing of the totals."""
         if state.round == 0:
             return replace(state, round=1, counts=totals.sums["item_counts"][:, 0])
+        if self._stages[state.round] == "associations":
+            matrix = shrunken(totals.sums["associations"],
+                              totals.noise_stddev.get("associations", 0.0))
+            return replace(state, round=state.round + 1, associations=matrix)
         counts = totals.sums["group_count"]
         share = counts.clamp(min=1.0) / totals.cohort
         correction = self._shrunken(
@@ -316,4 +285,3 @@ class GroupStatistics:
         if not self._groups:
             return None
         return "private", saved["clients"]["group"].numpy(), self._groups
-

@@ -33,7 +33,9 @@ class PublicItems:
         present: Present | None = None,
     ) -> None:
         self.num_items = num_items
+        self._features, self._settings = features, settings
         masks = {n: m for n, m in (present or {}).items() if n in features}
+        self._masks = masks
         self.raw = with_masks(features, masks)
         self.modalities = {
             n: torch.from_numpy(unit_rows(x, masks.get(n))) for n, x in sorted(features.items())}
@@ -50,3 +52,11 @@ class PublicItems:
                              joined_present(features, masks))
             self.fusion_features = torch.from_numpy(rows / np.sqrt((rows**2).sum(1).mean()))
 
+    def association_features(self, rank: int) -> torch.Tensor:
+        """Leading components of all modalities together [items, <= rank], without those that
+        nothing varies along."""
+        weight = self._settings.association_image_weight
+        rows = principal(joined(self._features, weight, self._masks), rank,
+                         joined_present(self._features, self._masks))
+        varies = rows.std(0) > 1e-4 * max(float(rows.std(0).max(initial=0.0)), 1e-12)
+        return torch.from_numpy(rows[:, varies])

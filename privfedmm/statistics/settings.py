@@ -24,8 +24,14 @@ class StatisticsSettings(Settings):
     tilt_steps: Annotated[int, Field(ge=1)] = 40
     # Weight of what the user's last items are like, beside the tilt; half of it is from the last
     # `recent_items`. Needs times; without them there is no such part.
-    recent_weight: NonNegative = 0.7
+    recent_weight: NonNegative = 0.5
     recent_items: Positive = 3.0
+    # Components that associations are counted in; 0: none; None: by users and noise
+    # (algorithm.public_rank).
+    association_rank: Annotated[int, Field(ge=0)] | None = None
+    association_weight: NonNegative = 0.3  # of their standardised score
+    association_items: Positive = 2.0  # half-life, in items, of what the next one is set against
+    association_image_weight: Positive = 0.35
     text_cosine: NonNegative = 0.3  # weight of the standardised cosine: text, other modalities
     other_cosine: NonNegative = 0.2
     count_weight: Positive = 0.2  # of "one in my group" in the joint vector

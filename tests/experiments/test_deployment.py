@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,38 +18,19 @@ import pytest
 import torch
 
 from experiments import run as runs
-from experiments.config import RunConfig, resolve
+from experiments.config import resolve
 from experiments.deployment import local
 from experiments.deployment.certificates import make_node_key
-from experiments.deployment.processes import Processes, free_ports
+from experiments.deployment.journal import FileJournal
+from experiments.deployment.processes import free_ports
 from experiments.errors import ABORTED, INTERRUPTED, UserError
-from experiments.session import Session
-from privacy import RingAggregator
+from privacy.aggregation.masked import Await
+from privacy.aggregation.masked.server_state import ServerState
+from privacy.aggregation.messages import Message
+from privfedmm.federation.wire import decode
+from tests.deployments import NODES, ONE, TWO, exact, keys, left_over, released
 
 pytestmark = pytest.mark.slow
-
-NODES = 3
-ONE: dict[str, Any] = {
-    "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
-    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
-    "method": "popularity"}
-TWO: dict[str, Any] = {
-    **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3}
-
-
-def left_over(folder: Path) -> list[int]:
-    mark = (local.MARK, str(folder.absolute() / runs.DEPLOY))
-    return Processes(folder, {}, mark).survivors()
-
-
-def released(folder: Path) -> dict[str, torch.Tensor]:
-    return torch.load(folder / "release.pt", weights_only=True)["sums"]
-
-
-def keys(value: Any, path: str = "") -> set[str]:
-    if not isinstance(value, dict) or path.endswith("costs/seconds"):
-        return {path}
-    return {path}.union(*(keys(v, f"{path}/{k}") for k, v in value.items()))
 
 
 class Intruder:
@@ -121,18 +101,6 @@ def kill_last_node(deployment: local.Deployment) -> None:
     os.killpg(deployment.pids[f"shard-{NODES - 1}"], signal.SIGKILL)
 
 
-def exact(config: RunConfig, alive: np.ndarray, attempt: int) -> dict[str, torch.Tensor]:
-    data = runs.load_data(config)
-    session = Session.start(config, data)
-    plan, mechanism = session.algorithm.plan(session.state), session.stack.mechanism
-    gate = replace(session.stack, aggregator=RingAggregator()).open(
-        session.stack.draw(data.num_users, 0), b"", attempt)
-    for ids in session.algorithm.blocks(alive):
-        gate.submit(ids, session.algorithm.local(plan, ids, session.clients)[0])
-    assert mechanism is not None
-    return mechanism.on_sum(gate.close().sums, session.stack.source, 0)
-
-
 def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
     config, out = resolve(None, ONE), tmp_path / "deployed"
     with pytest.raises(UserError, match="deploy local --resume") as caught:
@@ -150,6 +118,38 @@ def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -
     assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
     survivors = np.arange(24)
     assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
+
+
+def when_shares_are_asked_for(act: Callable[[local.Deployment], None]) -> local.Hook:
+    """Acts once the survivors have signed, and are asked for what opens their sum."""
+    done: list[bool] = []
+
+    def hook(deployment: local.Deployment) -> None:
+        entry = FileJournal(deployment.folder / runs.DEPLOY).get()
+        if done or entry is None or not entry.opening:
+            return
+        saved = decode(entry.opening, (Message,))["masked"]
+        if ServerState.from_bytes(saved).awaits == Await.UNMASK:
+            done.append(True)
+            act(deployment)
+
+    return hook
+
+
+def test_a_server_killed_while_a_sum_opens_finishes_that_sum(tmp_path: Path) -> None:
+    config, out = resolve(None, ONE), tmp_path / "deployed"
+    with pytest.raises(UserError, match="deploy local --resume"):
+        local.start(config, out, local.Shape(NODES, 50.0), lambda row: None,
+                    hook=when_shares_are_asked_for(kill_server_app))
+    assert left_over(out) == []
+    assert not (out / "release.pt").exists()
+    local.resume(out, lambda row: None)
+    assert left_over(out) == []
+    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
+    assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
+    # The first attempt's sum and its noise: nobody trained again.
+    assert torch.equal(released(out)["item_counts"], exact(config, np.arange(36), 0)["item_counts"])
+    assert not list((out / "deploy").glob("opening-*"))
 
 
 def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None:

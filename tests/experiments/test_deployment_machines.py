@@ -18,9 +18,9 @@ import torch
 
 from experiments import run as runs
 from experiments.config import resolve
+from experiments.deployment.carrier import MARK, Deployment
 from experiments.deployment.certificates import CA
 from experiments.deployment.directory import fingerprint
-from experiments.deployment.local import MARK, Deployment
 from experiments.deployment.processes import Processes, free_ports
 from experiments.deployment.serving import serve
 from tests.commands import cli

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -116,6 +117,34 @@ def test_every_process_ends_its_runaway_children_too(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert processes.survivors() == []
     assert processes.ended().keys() == {"parent"}
+
+
+# A process that writes its title over its environment, as Ray's do, carries no mark any more.
+UNMARKED = "import subprocess, sys, time; " \
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], env={}); " \
+    "time.sleep(60)"
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found through /proc")
+def test_a_child_that_lost_the_mark_is_found_by_its_session(tmp_path: Path) -> None:
+    parent = ("import subprocess, sys, time; "
+              f"subprocess.Popen([sys.executable, '-c', {UNMARKED!r}], start_new_session=True); "
+              "time.sleep(60)")
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    processes = Processes(tmp_path, {}, ("PRIVFEDMM_TEST", str(tmp_path)))
+    try:
+        with processes:
+            processes.start("parent", [sys.executable, "-c", parent])
+            until = time.monotonic() + 20
+            while len(processes.survivors()) < 3 and time.monotonic() < until:
+                time.sleep(0.05)
+            assert len(processes.survivors()) == 3
+            assert stranger.pid not in processes.survivors()
+        assert processes.survivors() == []
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_command_that_fails_is_told_with_its_last_words(tmp_path: Path) -> None:

@@ -286,6 +286,18 @@ def test_bench_round_prints_json_only() -> None:
     assert result["ratio"] > 2
 
 
+def test_bench_dp_compares_each_method_with_itself() -> None:
+    done = cli("bench", "dp", "--json", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["methods"].keys() == {"group_statistics", "gfmfr"}
+    for taken in result["methods"].values():
+        # What is added to rounds of 60 users says nothing; that it is measured does.
+        ratio = taken["private_cpu_seconds"] / taken["plain_cpu_seconds"]
+        assert taken["plain_cpu_seconds"] > 0
+        assert taken["added"] == pytest.approx(ratio - 1)
+
+
 def test_sweep_and_report(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

@@ -60,18 +60,18 @@ Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Loop]]
 NODES = 3
 
 
+def settle(flags: dict[str, Any], out: Path) -> tuple[RunConfig, Path, Loop]:
+    """A new deployment in folder `out`."""
+    config = resolve(None, flags)
+    out.mkdir()
+    root = out / "deploy"
+    settle_all(config, load_data(config), root, NODES)
+    found = [parties.node_folder(root, shard) for shard in range(NODES)]
+    holder = [root / "keyholder"] if parties.has_holder(config) else []
+    return config, out, Loop(found + holder)
+
+
 @pytest.fixture
 def settled(tmp_path: Path) -> Settle:
     """Flags -> config, run folder, and a loop over the parties' folders, key holder last."""
-
-    def settle(flags: dict[str, Any]) -> tuple[RunConfig, Path, Loop]:
-        config = resolve(None, flags)
-        out = tmp_path / "deployed"
-        out.mkdir()
-        root = out / "deploy"
-        settle_all(config, load_data(config), root, NODES)
-        found = [parties.node_folder(root, shard) for shard in range(NODES)]
-        holder = [root / "keyholder"] if parties.has_holder(config) else []
-        return config, out, Loop(found + holder)
-
-    return settle
+    return lambda flags: settle(flags, tmp_path / "deployed")

@@ -12,10 +12,16 @@ from privacy import (
     Collected,
     Dense,
     Everyone,
+    GaussianNoise,
+    JointClip,
     Ledger,
     LedgerError,
+    LowRank,
+    Mechanism,
     PlainAggregator,
     PrivacyStack,
+    Project,
+    Quantise,
     Release,
     RoundAborted,
     Slotted,
@@ -23,7 +29,10 @@ from privacy import (
     Task,
     Touched,
     UploadError,
+    Uploads,
+    chain,
 )
+from privacy.aggregation.tapped import TappedAggregator
 from privacy.uploads import Part
 
 
@@ -115,6 +124,47 @@ def test_the_gate_refuses(uploads: dict[str, Part], sentence: str) -> None:
     gate = stack().open(Cohort(0, np.arange(2), 2))
     with pytest.raises(UploadError, match=sentence):
         gate.submit(np.arange(2), uploads)
+
+
+def low_rank(clients: int, rank: int, seed: int) -> LowRank:
+    table, g = touched(clients, 6, 2, seed), torch.Generator().manual_seed(seed)
+    left = torch.randint(-3, 4, (clients, rank, 4), generator=g) * table.mask[:, None]
+    right = torch.randint(-3, 4, (clients, rank, 2), generator=g).float()
+    values = torch.bmm(left.transpose(1, 2), right)
+    return LowRank(table.index, values, table.mask, 6, left, right)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 7), st.integers(1, 3), st.integers(0, 1000))
+def test_projected_factors_are_the_projected_rows(clients: int, rank: int, seed: int) -> None:
+    """Integers in float32: exact."""
+    part = low_rank(clients, rank, seed)
+    basis = torch.randint(-3, 4, (6, 3), generator=torch.Generator().manual_seed(seed)).float()
+    assert torch.equal(part.projected(basis).values, part.table().projected(basis).values)
+    assert torch.equal(part.dense(), part.table().dense())
+
+
+CLIP, QUIET = JointClip(1.0, {"b": 1.0}), GaussianNoise(0.0, 1000.0)
+
+
+@pytest.mark.parametrize("mechanism", [
+    None, chain([CLIP, QUIET]), chain([CLIP, Quantise(64, 12), QUIET]),
+    chain([Project({"b": torch.eye(6)[:, :3]}), CLIP, QUIET]),
+], ids=["plain", "clipped", "rounded", "projected"])
+def test_factors_never_pass_the_gate(mechanism: Mechanism | None) -> None:
+    """They hold the user's vector, which no release declares."""
+    seen: list[Part] = []
+
+    def tap(ids: np.ndarray, uploads: Uploads) -> Uploads:
+        seen.extend(uploads.values())
+        return uploads
+
+    stack = PrivacyStack((Release("b", (6, 2)),), Ledger(), mechanism=mechanism,
+                         aggregator=TappedAggregator(PlainAggregator(), lambda task: tap))
+    gate = stack.open(stack.draw(3, 0))
+    gate.submit(np.arange(3), {"b": low_rank(3, 2, 0)})
+    assert [type(part) for part in seen] == (
+        [Dense] if mechanism and mechanism.project else [Touched])
 
 
 class AggregatorContract:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -40,9 +42,12 @@ def test_items_without_popularity_get_no_preference() -> None:
     assert got[0, 0] == 0.0 and 0 < got[0, 1] < 0.5
 
 
+SETTINGS = StatisticsSettings(groups=4, association_rank=8)
+
+
 def small() -> tuple[Dataset, PublicItems, StatisticsSettings]:
     data = load("planted", k_core=5, seed=0)
-    settings = StatisticsSettings(groups=4)
+    settings = SETTINGS
     return data, PublicItems(data.features, data.num_items, settings), settings
 
 
@@ -68,12 +73,11 @@ def test_own_items_and_sums_agree() -> None:
 
 
 def totals_of(data: Dataset, train: Rows, public: PublicItems) -> list[dict[str, Tensor]]:
-    """The pre-noise sums of both rounds; round 1 is told the same popularity for any data."""
-    method = GroupStatistics(StatisticsSettings(groups=4), train, public, 0,
-                             train_age=None)
+    """The pre-noise sums of all rounds; later ones are told the same whatever the data."""
+    method = GroupStatistics(SETTINGS, train, public, 0, train_age=None)
     out = []
     state, clients = method.initial_state(), method.initial_clients()
-    for round_ in range(2):
+    for round_ in range(method.rounds):
         stack = PrivacyStack(method.releases, Ledger())
         cohort = stack.draw(train.users, round_)
         sums, _ = Simulator().gather(method, method.plan(state), clients, cohort, stack)
@@ -81,7 +85,9 @@ def totals_of(data: Dataset, train: Rows, public: PublicItems) -> list[dict[str,
         totals, _ = stack.finish(sums, cohort, train.users)
         state = method.step(state, totals)
         if round_ == 0:
-            state = type(state)(1, torch.linspace(1, 9, data.num_items), state.correction)
+            state = replace(state, counts=torch.linspace(1, 9, data.num_items))
+        if round_ == 1:
+            state = replace(state, associations=torch.eye(8))
     return out
 
 
@@ -95,7 +101,9 @@ def test_one_user_changes_nothing_but_its_own_part_of_the_releases() -> None:
     whole, less = totals_of(data, train, public), totals_of(data, without, public)
     method = GroupStatistics(settings, train, public, 0)
     weights = method.joint_weights
-    for round_ in range(2):
+    assert [sorted(sums) for sums in whole] == [
+        ["item_counts"], ["associations"], ["group_count", "group_residual"]]
+    for round_ in range(3):
         squared = sum(float(((whole[round_][n] - less[round_][n]) * weights[n]).square().sum())
                       for n in whole[round_])
         assert abs(squared - 1.0) < 1e-2, "one client's joint vector has length 1"

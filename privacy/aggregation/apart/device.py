@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from privacy.aggregation.apart.agreed import Agreed
+from privacy.aggregation.apart.given import Given
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
 from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.masked.attendance import Attendance
@@ -67,6 +68,9 @@ class MaskedDevice:
     A round is joined when its vectors are masked, not when its keys are advertised: keys tell
     nothing, and so those of the next round may be on their way while a failed round is tried
     again. Clients of an older attempt are forgotten then: of one round no second sum can open.
+
+    What was signed and revealed is kept until then, to be given to a server that stopped before
+    it read the answer and asks the very same again. Another request is refused as before.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class MaskedDevice:
         self._agreed, self._identities, self._directory = agreed, identities, directory
         self._attendance = Attendance(agreed.run)
         self._rounds: dict[Number, dict[int, MaskedClient]] = {}
+        self._given = Given()
         self.refusals: list[Refusal] = []
 
     def advertise(self, task: Task) -> list[Message]:
@@ -109,6 +114,7 @@ class MaskedDevice:
             raise ProtocolError(f"no keys are there for round {number}: it was not prepared")
         self._attendance = self._attendance.joins(self._agreed.masked_terms(task))
         self._rounds = {n: c for n, c in self._rounds.items() if n >= number}
+        self._given = Given()
 
         def answer(client: MaskedClient, message: Message) -> Message:
             client.receive_shares(message)
@@ -124,12 +130,12 @@ class MaskedDevice:
 
     def sign(self, messages: Sequence[Message]) -> list[Message]:
         """Signatures under the list of survivors."""
-        return self._each(messages, MaskedClient.sign)
+        return self._once(messages, MaskedClient.sign)
 
     def unmask(self, messages: Sequence[Message]) -> list[Message]:
         """Shares that open the sum; from here on the round is open for this node."""
-        out = self._each(messages, MaskedClient.unmask)
-        for number in {message.round for message in out}:
+        out = self._once(messages, MaskedClient.unmask)
+        for number in {message.round for message in out} & self._rounds.keys():
             terms = next(iter(self._rounds.pop(number).values())).terms
             self._attendance = self._attendance.opens(terms)
         return out
@@ -138,6 +144,7 @@ class MaskedDevice:
         """Everything that must be safe before an answer is sent, secrets included."""
         return {
             "attendance": self._attendance.to_bytes(),
+            "given": self._given.to_state(),
             "rounds": [
                 (number, {n: client.to_bytes() for n, client in clients.items()})
                 for number, clients in self._rounds.items()],
@@ -151,6 +158,7 @@ class MaskedDevice:
         self._attendance = Attendance.from_bytes(attendance)
         if self._attendance.run != self._agreed.run:
             raise ProtocolError("the node's state is of another run")
+        self._given = Given.from_state(state["given"])
         rounds = state["rounds"]
         assert isinstance(rounds, list)
         for number, clients in rounds:
@@ -158,6 +166,19 @@ class MaskedDevice:
             self._rounds[number] = {
                 n: MaskedClient.from_bytes(body, self._identities[n], self._directory, floor)
                 for n, body in clients.items()}
+
+    def _once(
+        self, messages: Sequence[Message], step: Callable[[MaskedClient, Message], Message]
+    ) -> list[Message]:
+        """As `_each`; whoever has answered this very request gives that answer again."""
+        def kept(client: MaskedClient, message: Message) -> Message:
+            answer = step(client, message)
+            self._given.keep(message, answer)
+            return answer
+
+        again = [(message, self._given.again(message)) for message in messages]
+        fresh = [message for message, answer in again if answer is None]
+        return [answer for _, answer in again if answer is not None] + self._each(fresh, kept)
 
     def _each(
         self, messages: Sequence[Message], answer: Callable[[MaskedClient, Message], Message]

@@ -43,7 +43,11 @@ class HolderSide:
 
     def decrypt(self, terms: Message, total: Message) -> Message:
         """Agree to the terms and decrypt the total in one step: an agreement is not kept over a
-        restart. Raises ProtocolError or RoundAborted."""
+        restart. The same total asked for again is answered as it was. Raises ProtocolError or
+        RoundAborted."""
+        again = self._holder.repeated(total)
+        if again is not None:
+            return again
         self._holder.agree(terms)
         return self._holder.decrypt(total)
 

@@ -12,7 +12,7 @@ from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.encrypted.server import EncryptedServer
 from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.encrypted.terms import TERMS
-from privacy.aggregation.masked.server import MaskedServer
+from privacy.aggregation.masked.server import Await, MaskedServer
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError
 from privacy.aggregation.plain import RunningSums
 from privacy.aggregation.protocol import Sums, Task, split
@@ -21,13 +21,43 @@ from privacy.uploads import UploadError, Uploads
 
 
 class MaskedSide:
-    """One attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`."""
+    """One attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`.
 
-    def __init__(self, agreed: Agreed, task: Task, directory: Directory) -> None:
+    server: one that was saved while it opened the sum of this task; None: a new one.
+    """
+
+    def __init__(
+        self, agreed: Agreed, task: Task, directory: Directory,
+        server: MaskedServer | None = None,
+    ) -> None:
         self._task = task
-        self._terms, self._directory = agreed.masked_terms(task), directory
-        self._server = MaskedServer(self._terms, directory)
+        self._terms = agreed.masked_terms(task)
+        self._server = MaskedServer(self._terms, directory) if server is None else server
         self.refusals: list[str] = []
+
+    @classmethod
+    def opening(
+        cls, agreed: Agreed, task: Task, directory: Directory, told: bytes, saved: bytes
+    ) -> MaskedSide:
+        """The side of `to_bytes`. Raises ProtocolError where it opens another sum than this."""
+        server = MaskedServer.from_bytes(saved, directory)
+        if server.terms != agreed.masked_terms(task).with_model(told):
+            raise ProtocolError("what was saved opens the sum of another round or another model")
+        return cls(agreed, task, directory, server)
+
+    def to_bytes(self) -> bytes:
+        """The opening so far, from `masked` on."""
+        return self._server.to_bytes()
+
+    @property
+    def signed(self) -> bool:
+        """Whether the survivors have signed, and are asked for shares."""
+        return self._server.awaits == Await.UNMASK
+
+    def asked(self) -> list[Message]:
+        """What clients are asked now: to sign the survivors, or for shares. The same again after
+        a restart."""
+        return self._server.asked()
 
     @property
     def number(self) -> tuple[int, int]:
@@ -48,15 +78,15 @@ class MaskedSide:
         self._server.terms = self._server.terms.with_model(told)
         return self._server.route_shares()
 
-    def masked(self, messages: Sequence[Message]) -> list[Message]:
-        """Masked vectors in, the list of survivors out."""
+    def masked(self, messages: Sequence[Message]) -> None:
+        """Masked vectors in: who survives is settled, and `asked` to sign."""
         self._take(messages)
-        return self._server.announce_survivors()
+        self._server.announce_survivors()
 
-    def signatures(self, messages: Sequence[Message]) -> list[Message]:
-        """Signatures in, signatures of neighbours out."""
+    def signatures(self, messages: Sequence[Message]) -> None:
+        """Signatures in: who signed is `asked` for shares."""
         self._take(messages)
-        return self._server.route_signatures()
+        self._server.route_signatures()
 
     def opened(self, messages: Sequence[Message]) -> Sums:
         """Shares in, the sum out."""
@@ -74,28 +104,38 @@ class MaskedSide:
 
 
 class EncryptedSide:
-    """One attempt at one round of encrypted summing. published: the key holder's context."""
+    """One attempt at one round of encrypted summing. published: the key holder's context.
+
+    total: for which the key holder was asked before a restart; None: clients upload first.
+    Raises ProtocolError for a total of another round.
+    """
 
     def __init__(
         self, agreed: Agreed, task: Task, directory: Directory, key_holder: bytes,
-        published: Message,
+        published: Message, total: Message | None = None,
     ) -> None:
-        self._task = task
+        self._task, self.total = task, total
         signers = Signers({**directory.keys, KEY_HOLDER: key_holder})
         context = accept_context(published, agreed.run.hex(), signers)
         self._terms = agreed.encrypted_terms(task, context)
-        self._server = EncryptedServer(self._terms, context, signers)
+        self._server = EncryptedServer(self._terms, context, signers) if total is None else (
+            EncryptedServer.closed(self._terms, context, signers, total))
         self.refusals: list[str] = []
 
-    def uploads(self, messages: Sequence[Message]) -> tuple[Message, Message]:
-        """Ciphertexts in; terms and total for the key holder out. Raises RoundAborted."""
+    def uploads(self, messages: Sequence[Message]) -> None:
+        """Ciphertexts in: the `total` is there. Raises RoundAborted."""
         for message in messages:
             try:
                 self._server.receive(message)
             except ProtocolError as error:
                 self.refusals.append(str(error))
+        self.total = self._server.close()
+
+    def asked(self) -> tuple[Message, Message]:
+        """What the key holder is asked, once the total is there: terms and total."""
+        assert self.total is not None
         terms = Message(TERMS, SERVER, KEY_HOLDER, self._terms.at, self._terms.to_bytes())
-        return terms, self._server.close()
+        return terms, self.total
 
     def opened(self, message: Message) -> Sums:
         """The key holder's answer in, the sum out. Raises ProtocolError where it is not its own."""

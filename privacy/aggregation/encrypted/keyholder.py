@@ -19,6 +19,7 @@ from privacy.aggregation.encrypted.terms import (
     RESULT,
     TERMS,
     TOTAL,
+    TOTAL_FIELDS,
     Terms,
     context_statement,
     parameters_from,
@@ -51,7 +52,8 @@ class KeyHolder:
 
     identity: its private Ed25519 key. directory: the clients' public keys. n_min: fewest
     contributors it ever decrypts for. noise: added to every total, None for exact totals.
-    save: called with the state before a decryption, so that no restart forgets one.
+    save: called with the state before a decryption, so that no restart forgets one, and with the
+    answer before it leaves.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class KeyHolder:
         self._decrypted = -1  # the last round whose total was decrypted
         self._agreed = _NOTHING  # the last attempt agreed to
         self._terms: Terms | None = None
+        self._answer = b"", b""  # hash of the last total that was decrypted, and what was said
 
     def publish(self, receiver: int) -> Message:
         """The public context, signed: for every client and the server."""
@@ -111,8 +114,7 @@ class KeyHolder:
         if terms is None or message.round != terms.at or terms.round <= self._decrypted:
             raise ProtocolError(f"round {message.round} is not open: its total was decrypted "
                                 "before, or its terms were never agreed to")
-        body = unpack(message.body, {"terms": bytes, "total": bytes, "contributors": list,
-                                     "ciphertexts": bytes, "signatures": bytes})
+        body = unpack(message.body, TOTAL_FIELDS)
         if body["terms"] != terms.digest:
             raise ProtocolError("the total is for other terms than those agreed to")
         contributors = body["contributors"]
@@ -128,7 +130,18 @@ class KeyHolder:
         statement = result_statement(terms, released, contributors)
         answer = {"totals": released, "contributors": contributors,
                   "signature": sign(self._identity, statement)}
-        return Message(RESULT, KEY_HOLDER, SERVER, terms.at, pack(answer))
+        self._answer = _told(message), pack(answer)
+        # Saved with its noise before it leaves: asked again, the same answer is given.
+        self._save(self.to_bytes())
+        return Message(RESULT, KEY_HOLDER, SERVER, terms.at, self._answer[1])
+
+    def repeated(self, message: Message) -> Message | None:
+        """The answer once more, byte for byte and with no new noise, where the last total that was
+        decrypted is asked for again; None for any other."""
+        told, answer = self._answer
+        if not answer or _told(message) != told:
+            return None
+        return Message(RESULT, KEY_HOLDER, SERVER, message.round, answer)
 
     def _check(
         self, terms: Terms, contributors: list[int], hashes: bytes, signatures: bytes
@@ -164,7 +177,7 @@ class KeyHolder:
             "run": self._run, "secret": self._secret.to_bytes(),
             "public": self.context.serialised, "cell_bytes": self.context.cell_bytes,
             "parameters": asdict(self._parameters), "decrypted": self._decrypted,
-            "agreed": list(self._agreed),
+            "agreed": list(self._agreed), "answer": list(self._answer),
         })
 
     @classmethod
@@ -177,7 +190,8 @@ class KeyHolder:
         An attempt that was agreed to before the restart must be opened again under a new number.
         """
         body = unpack(state, {"run": str, "secret": bytes, "public": bytes, "cell_bytes": int,
-                              "parameters": dict, "decrypted": int, "agreed": list})
+                              "parameters": dict, "decrypted": int, "agreed": list,
+                              "answer": list})
         parameters = parameters_from(body["parameters"])
         secret = SecretContext.from_bytes(body["secret"], parameters)
         public = read_public(body["public"], parameters, body["cell_bytes"])
@@ -185,7 +199,14 @@ class KeyHolder:
                      (secret, public))
         holder._decrypted = body["decrypted"]
         holder._agreed = (int(body["agreed"][0]), int(body["agreed"][1]))
+        holder._answer = bytes(body["answer"][0]), bytes(body["answer"][1])
         return holder
+
+
+def _told(message: Message) -> bytes:
+    """Hash [32] of a total as it was asked for: its terms, ciphertext and contributors."""
+    head = f"{message.kind} {message.sender} {message.receiver} {message.round}".encode()
+    return hashlib.sha256(hashlib.sha256(head).digest() + message.body).digest()
 
 
 def _cut(joined: bytes, size: int) -> list[bytes]:

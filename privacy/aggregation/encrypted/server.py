@@ -11,6 +11,7 @@ from privacy.aggregation.encrypted.signing import Directory
 from privacy.aggregation.encrypted.terms import (
     RESULT,
     TOTAL,
+    TOTAL_FIELDS,
     UPLOAD,
     Terms,
     result_statement,
@@ -46,6 +47,7 @@ class EncryptedServer:
         self._total: Ciphertexts | None = None
         self._signed: dict[int, tuple[bytes, bytes]] = {}
         self._hashes: set[bytes] = set()
+        self._contributors: list[int] = []
         self._closed = False
 
     def receive(self, message: Message) -> None:
@@ -88,13 +90,25 @@ class EncryptedServer:
         if total is None or len(self._signed) < self._terms.n_min:
             raise RoundAborted(f"{len(self._signed)} clients contributed and {self._terms.n_min} "
                                "are needed; open another attempt")
-        clients = sorted(self._signed)
+        clients = self._contributors = sorted(self._signed)
         body = {
             "terms": self._terms.digest, "total": total.to_bytes(), "contributors": clients,
             "ciphertexts": b"".join(self._signed[c][0] for c in clients),
             "signatures": b"".join(self._signed[c][1] for c in clients),
         }
         return Message(TOTAL, SERVER, KEY_HOLDER, self._terms.at, pack(body))
+
+    @classmethod
+    def closed(
+        cls, terms: Terms, context: PublicContext, directory: Directory, total: Message
+    ) -> EncryptedServer:
+        """The server that `close` left, from the total that it made. Raises ProtocolError."""
+        body = unpack(total.body, TOTAL_FIELDS)
+        if total.round != terms.at or body["terms"] != terms.digest:
+            raise ProtocolError("the saved total is for other terms")
+        server = cls(terms, context, directory)
+        server._contributors, server._closed = body["contributors"], True
+        return server
 
     def finish(self, message: Message) -> Total:
         """The total that the KeyHolder released. Raises ProtocolError where it is not its own."""
@@ -104,7 +118,7 @@ class EncryptedServer:
         body = unpack(message.body, {"totals": bytes, "contributors": list, "signature": bytes})
         statement = result_statement(self._terms, body["totals"], body["contributors"])
         self._directory.verify(KEY_HOLDER, statement, body["signature"])
-        if body["contributors"] != sorted(self._signed):
+        if body["contributors"] != self._contributors:
             raise ProtocolError("the result is over other contributors than the server's list")
         totals = np.frombuffer(body["totals"], dtype="<i8").astype(np.int64)
         return Total(totals, tuple(body["contributors"]))

@@ -12,6 +12,11 @@ from privacy.crypto.he_parameters import HEParameters
 
 CONTEXT, TERMS, UPLOAD, TOTAL, RESULT = (
     "he-context", "he-terms", "he-upload", "he-total", "he-result")
+# What the body of a total holds; the same total is told by its bytes.
+TOTAL_FIELDS = {
+    "terms": bytes, "total": bytes, "contributors": list, "ciphertexts": bytes,
+    "signatures": bytes,
+}
 # Fewer contributors than two, and the "total" is one client's vector.
 LEAST_CONTRIBUTORS = 2
 

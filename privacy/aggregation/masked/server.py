@@ -10,6 +10,7 @@ import numpy as np
 from privacy.aggregation.masked import wire
 from privacy.aggregation.masked.graph import sustained
 from privacy.aggregation.masked.reveal import Revealed, open_sum
+from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.masked.terms import RoundTerms
 from privacy.aggregation.messages import SERVER, Message, ProtocolError, RoundAborted, pack, unpack
 from privacy.crypto.keys import SIGNATURE_BYTES, Directory, Verify, verify_signature
@@ -50,6 +51,9 @@ class MaskedServer:
     sent nothing by then has dropped out. A message refused with ProtocolError leaves the server
     as it was. RoundAborted ends the round: the running sum is thrown away, and the next attempt
     needs new terms and new keys. Only a running sum is kept of all masked vectors.
+
+    From `announce_survivors` on the server can be saved (`to_bytes`): it may ask for signatures
+    and shares again after a restart, in the same words and over the same survivors.
     """
 
     def __init__(
@@ -71,6 +75,37 @@ class MaskedServer:
         self._advertised = self._shared = self._survivors = 0
         self._bond = self._list = b""
         self._total = np.zeros(terms.dims, dtype=np.uint32)
+
+    @property
+    def awaits(self) -> Await:
+        """What is taken now."""
+        return self._awaits
+
+    def to_bytes(self) -> bytes:
+        """The opening so far, for the server's own disk, as it was when the stage began: answers
+        that came since are asked for again. Raises ProtocolError outside an opening."""
+        self._opening()
+        return ServerState(
+            self.terms, self._awaits, self._expected, self._shared, self._survivors,
+            self._adverts, self._signatures if self._awaits == Await.UNMASK else {}, self._total,
+        ).to_bytes()
+
+    @classmethod
+    def from_bytes(
+        cls, body: bytes, directory: Directory, verify: Verify = verify_signature
+    ) -> MaskedServer:
+        """The server of `to_bytes`. Raises ProtocolError."""
+        state = ServerState.from_bytes(body)
+        if state.awaits not in (Await.SIGNATURE, Await.UNMASK):
+            raise ProtocolError("a saved opening is at a stage at which nothing is opened")
+        server = cls(state.terms, directory, verify)
+        server._awaits, server._expected = Await(state.awaits), state.expected
+        server._shared, server._survivors = state.shared, state.survivors
+        server._adverts, server._signatures = dict(state.adverts), dict(state.signatures)
+        server._bond = wire.round_bond(state.terms, state.shared)
+        server._list = wire.members_to_bytes(state.survivors, state.terms)
+        server._total = state.total
+        return server
 
     def receive(self, message: Message) -> None:
         """Take a client's message. Raises ProtocolError, and is then as before."""
@@ -123,21 +158,29 @@ class MaskedServer:
             raise self._abort("the survivors' mask graph is empty or in pieces")
         self._survivors = self._next(self._came, "sent a masked vector")
         self._list = wire.members_to_bytes(self._survivors, self.terms)
-        body = pack({"survivors": self._list})
-        places = wire.places_of(self._survivors)
-        return self._route(wire.SURVIVORS, [(place, body) for place in places])
+        return self.asked()
 
     def route_signatures(self) -> list[Message]:
         """End of signatures: every signer gets those of its neighbours."""
         self._ends(Await.SIGNATURE)
-        signed, receivers, bodies = self._came, 0, []
-        for place in wire.places_of(signed):
-            near = [(self.terms.cohort[p], self._signatures[p]) for p in self._near(place, signed)]
-            # With fewer a client would refuse, and so counts as dropped; its own signature stays.
-            if len(near) >= self.terms.threshold:
-                bodies.append((place, pack({"signatures": wire.signatures_to_bytes(near)})))
-                receivers |= 1 << place
+        # With fewer a client would refuse, and so counts as dropped; its own signature stays.
+        receivers = sum(1 << place for place in wire.places_of(self._came)
+                        if len(self._near(place, self._came)) >= self.terms.threshold)
         self._next(receivers, "have enough neighbours who signed", least=1)
+        return self.asked()
+
+    def asked(self) -> list[Message]:
+        """What clients are asked now to open the sum: the list of survivors, or the signatures of
+        neighbours; the same words each time. Raises ProtocolError outside an opening."""
+        self._opening()
+        places = wire.places_of(self._expected)
+        if self._awaits == Await.SIGNATURE:
+            body = pack({"survivors": self._list})
+            return self._route(wire.SURVIVORS, [(place, body) for place in places])
+        cohort, signed, bodies = self.terms.cohort, sum(1 << p for p in self._signatures), []
+        for place in places:
+            near = [(cohort[p], self._signatures[p]) for p in self._near(place, signed)]
+            bodies.append((place, pack({"signatures": wire.signatures_to_bytes(near)})))
         return self._route(wire.SIGNATURES, bodies)
 
     def finish(self, stream: MaskStream | None = None) -> MaskedSum:
@@ -224,6 +267,11 @@ class MaskedServer:
         if self._awaits != stage:
             raise ProtocolError(f"the server takes {self._awaits.name.lower()}, and cannot end "
                                 f"{stage.name.lower()}")
+
+    def _opening(self) -> None:
+        if self._awaits not in (Await.SIGNATURE, Await.UNMASK):
+            raise ProtocolError(f"the server takes {self._awaits.name.lower()}: no sum is being "
+                                "opened")
 
     def _next(self, members: int, what: str, least: int | None = None) -> int:
         least = self.terms.min_survivors if least is None else least

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -152,7 +153,8 @@ def test_a_restart_remembers_what_was_decrypted(world: Any) -> None:
     """The state is saved before the decryption, so a crash in between forgets nothing."""
     message = world.total(world.terms(5))
     world.holder.decrypt(message)
-    assert len(world.saved) == 1
+    before, _ = world.saved
+    world.saved = [before]
     world.holder = world.restarted()
     assert world.holder.context.hash == world.context.hash
     with pytest.raises(ProtocolError, match="not open"):
@@ -166,6 +168,35 @@ def test_a_restart_remembers_what_was_decrypted(world: Any) -> None:
         server.receive(world.upload(client, terms))
     np.testing.assert_array_equal(
         server.finish(world.holder.decrypt(server.close())).totals, world.vectors[:-1].sum(axis=0))
+
+
+def test_the_same_total_gets_the_same_answer_over_a_restart(world: Any) -> None:
+    """With its first noise: a sum that is noised twice tells more than its price."""
+    world.holder._noise = lambda size, round_, attempt: np.frombuffer(
+        os.urandom(8 * size), dtype="<i8") >> 40
+    message = world.total(world.terms(5))
+    answer = world.holder.decrypt(message)
+    world.holder = world.restarted()
+    assert world.holder.repeated(message) == answer
+    # Anything else is no repetition: other contributors, another attempt, another byte.
+    fewer = world.total(world.terms(6, 0), [0, 1, 2])
+    for other in (fewer, replace(message, round=(5, 1)), replace(fewer, round=(5, 0)),
+                  replace(message, body=flipped(message.body, len(message.body) - 1))):
+        assert world.holder.repeated(other) is None
+    world.holder.decrypt(fewer)
+    assert world.holder.repeated(message) is None
+
+
+def test_before_its_answer_is_saved_a_total_is_used_up_and_has_none(bfv_world: Any) -> None:
+    world = bfv_world
+    message = world.total(world.terms(5))
+    assert world.holder.repeated(message) is None
+    world.holder.decrypt(message)
+    world.saved.pop()
+    world.holder = world.restarted()
+    assert world.holder.repeated(message) is None
+    with pytest.raises(ProtocolError, match="not open"):
+        world.holder.decrypt(message)
 
 
 def test_a_state_that_cannot_be_saved_stops_the_decryption(bfv_world: Any) -> None:

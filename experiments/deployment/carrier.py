@@ -1,0 +1,181 @@
+"""A deployment from its folder to its record, whatever starts the processes that play it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments import record as records
+from experiments import run as runs
+from experiments.config import RunConfig, resolve
+from experiments.deployment import app, parties
+from experiments.deployment.processes import Processes
+from experiments.deployment.together import settle_all
+from experiments.errors import ABORTED, UserError
+from experiments.files import write_json
+from experiments.run import DEPLOY, SHAPE
+from experiments.session import Session
+from privfedmm.data import Dataset
+
+MARK = "PRIVFEDMM_DEPLOYMENT"
+START, SUBMIT = 120.0, 180.0  # seconds
+
+
+@dataclass(frozen=True)
+class Shape:
+    """nodes: those that host users. wait: seconds an exchange may take."""
+
+    nodes: int
+    wait: float
+
+    def names(self, config: RunConfig) -> list[str]:
+        """Folders of the nodes, the key holder's last where one takes part."""
+        holder = ["keyholder"] if parties.has_holder(config) else []
+        return [*(f"shard-{number}" for number in range(self.nodes)), *holder]
+
+
+Hook = Callable[["Deployment"], None]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment under way; for its tests, which end a process to see what happens."""
+
+    folder: Path
+    processes: Processes
+    pids: dict[str, int]
+    port: int
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """What plays the rounds of a deployment.
+
+    command: of privfedmm, which starts and continues it. check: raises UserError where this
+    machine lacks what it needs. up: all processes, with the run submitted; on leaving none of
+    them is left. program: a part of the command line of the process that runs the ServerApp.
+    """
+
+    command: str
+    backend: str
+    note: str
+    only: tuple[str, ...]
+    program: str
+    check: Callable[[], None]
+    up: Callable[[RunConfig, Path, Shape], AbstractContextManager[Deployment]]
+
+
+def start(
+    carrier: Carrier, config: RunConfig, out: Path, shape: Shape, listen: runs.Listener,
+    announce: runs.Announce = lambda lines: None, hook: Hook = lambda deployment: None,
+) -> dict[str, Any]:
+    """A new run in folder `out`, which must be absent or empty; its record.
+
+    hook: called about twice a second while the run goes on. Raises UserError, with no process
+    left, whatever happens.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
+                        f"that run with --resume {out}")
+    carrier.check()
+    data = runs.load_data(config)
+    parties.check_carried(config, data.num_users, shape.nodes)
+    root = out.absolute() / DEPLOY
+    runs.open_folder(config, data, out, announce)
+    root.mkdir(mode=0o700)
+    settle_all(config, data, root, shape.nodes)
+    write_json(root / SHAPE, {**vars(shape), "command": carrier.command})
+    return _run(carrier, config, data, out, shape, listen, hook)
+
+
+def resume(
+    carrier: Carrier, out: Path, listen: runs.Listener, hook: Hook = lambda deployment: None
+) -> dict[str, Any]:
+    """Continue the deployment in folder `out`; its record. Raises UserError."""
+    if not (out / DEPLOY / SHAPE).exists():
+        raise UserError(f"--resume: {out} holds no deployment; start one with: privfedmm "
+                        f"{carrier.command}")
+    command = runs.deployed_by(out)
+    if command != carrier.command:
+        raise UserError(f"--resume: {out} was begun by another command; continue with: privfedmm "
+                        f"{command} --resume {out}")
+    if (out / runs.RECORD).exists():
+        finished: dict[str, Any] = json.loads((out / runs.RECORD).read_text(encoding="utf-8"))
+        return finished
+    carrier.check()
+    config = resolve(out / runs.CONFIG, {})
+    found = json.loads((out / DEPLOY / SHAPE).read_text(encoding="utf-8"))
+    shape = Shape(found["nodes"], found["wait"])
+    return _run(carrier, config, runs.load_data(config), out, shape, listen, hook)
+
+
+def _run(
+    carrier: Carrier, config: RunConfig, data: Dataset, out: Path, shape: Shape,
+    listen: runs.Listener, hook: Hook,
+) -> dict[str, Any]:
+    root = out.absolute() / DEPLOY
+    (root / app.OUTCOME).unlink(missing_ok=True)
+    try:
+        with carrier.up(config, out, shape) as deployment:
+            follow(deployment, out, carrier.command, carrier.program, listen, hook)
+    except (RuntimeError, OSError, TimeoutError) as error:
+        raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
+    records.set_threads(config.threads)
+    session = Session.start(config, data, out)
+    session.restore(out, data.sha256)
+    exchanges = sum(row["exchanges"] for row in
+                    json.loads((root / app.EXCHANGES).read_text(encoding="utf-8")))
+    carried = records.Carried(
+        carrier.backend, shape.nodes, exchanges, carrier.note, carrier.only)
+    return runs.conclude(session, data, out, carried)
+
+
+def follow(
+    deployment: Deployment, out: Path, command: str, program: str, listen: runs.Listener,
+    hook: Hook,
+) -> None:
+    """Show rounds as they are played, until the outcome is there. command, program: as of a
+    `Carrier`. Raises UserError, TimeoutError."""
+    root = out.absolute() / DEPLOY
+    shown, started = len(_rows(out)), time.monotonic()
+    again = f"continue with: privfedmm {command} --resume {out}"
+    seen = False
+    while not (root / app.OUTCOME).exists():
+        hook(deployment)
+        rows = _rows(out)
+        for row in rows[shown:]:
+            listen(row)
+        shown = max(shown, len(rows))
+        if "superlink" in deployment.processes.ended():
+            raise UserError(f"the SuperLink ended; {again}", ABORTED)
+        serving = _serving(deployment.processes, program)
+        if seen and not serving and not (root / app.OUTCOME).exists():
+            raise UserError(f"the ServerApp ended without an outcome; {again}; its log is "
+                            f"{root / 'logs' / 'superlink.log'}", ABORTED)
+        seen = seen or serving
+        if not seen and time.monotonic() - started > START:
+            raise TimeoutError(f"no ServerApp was started within {START:g} s")
+        time.sleep(0.5)
+    for row in _rows(out)[shown:]:
+        listen(row)
+    outcome = json.loads((root / app.OUTCOME).read_text(encoding="utf-8"))
+    if outcome["code"]:
+        raise UserError(outcome["sentence"], outcome["code"])
+
+
+def _rows(out: Path) -> list[dict[str, Any]]:
+    """The rounds in rounds.jsonl; a line that is being written is left for the next look."""
+    path = out / runs.ROUNDS
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _serving(processes: Processes, program: str) -> bool:
+    return any(program in command for command in processes.commands().values())

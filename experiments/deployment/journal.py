@@ -1,0 +1,63 @@
+"""The server's journal in files: which attempt is under way, and what finishes its opening."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.deployment.certificates import write_secret
+from experiments.files import flush_folder, write_json
+from privfedmm.federation.opening import Underway
+
+JOURNAL = "journal.json"
+
+
+@dataclass(frozen=True)
+class FileJournal:
+    """`journal.json` names the attempt and, by its SHA-256, the file `opening-*.bin` that belongs
+    to it; one that is damaged, or of another entry, is none."""
+
+    folder: Path
+
+    def get(self) -> Underway | None:
+        """The last entry. Raises ValueError for a journal that cannot be read."""
+        path = self.folder / JOURNAL
+        if not path.exists():
+            return None
+        row = json.loads(path.read_text(encoding="utf-8"))
+        number, told = (int(row["round"]), int(row["attempt"])), row["opening"]
+        if told is None:
+            return Underway(*number)
+        try:
+            body = self._file(told).read_bytes()
+        except FileNotFoundError:
+            body = b""
+        return Underway(*number, body if hashlib.sha256(body).hexdigest() == told else b"")
+
+    def put(self, entry: Underway) -> None:
+        """Durable when it returns; killed within it, the entry before holds."""
+        told = None
+        if entry.opening is not None:
+            told = hashlib.sha256(entry.opening).hexdigest()
+            write_secret(self._file(told), entry.opening)
+            flush_folder(self.folder)
+        write_json(self.folder / JOURNAL, {
+            "round": entry.round, "attempt": entry.attempt, "opening": told})
+        flush_folder(self.folder)
+        self._drop(told)
+
+    def finished(self) -> None:
+        """The last round is complete: forget what opened it."""
+        last = self.get()
+        if last is not None:
+            self.put(Underway(last.round, last.attempt))
+
+    def _file(self, told: str) -> Path:
+        return self.folder / f"opening-{told[:16]}.bin"
+
+    def _drop(self, told: str | None) -> None:
+        for path in self.folder.glob("opening-*"):
+            if told is None or path != self._file(told):
+                path.unlink()

@@ -1,0 +1,52 @@
+"""What every SuperLink of ours needs: Flower's configuration, the app, and to be waited for."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from experiments.config import RunConfig
+from experiments.deployment.carrier import START, Shape
+from experiments.deployment.processes import Processes
+from experiments.files import write_text
+from experiments.run import DEPLOY
+from privfedmm.federation.flower import write_app
+
+LINK = "deployment"  # the name of the connection in Flower's configuration
+
+
+def lay(
+    out: Path, config: RunConfig, shape: Shape, module: str, command: str, connection: list[str],
+) -> None:
+    """The app of a run and Flower's configuration, in the run folder `out`.
+
+    connection: lines of Flower's configuration that say how the SuperLink is reached.
+    """
+    root = out.absolute() / DEPLOY
+    home = root / "home"
+    home.mkdir(exist_ok=True)
+    write_text(home / "config.toml", "\n".join([f"[superlink.{LINK}]", *connection, ""]))
+    write_app(root / "app", module, {
+        "nodes": len(shape.names(config)), "wait": shape.wait, "folder": str(out.absolute()),
+        "root": str(root), "command": command})
+
+
+def environment(root: Path) -> dict[str, str]:
+    """Variables of every process: no telemetry, one thread, this copy of the packages."""
+    return {"FLWR_HOME": str(root / "home"), "FLWR_TELEMETRY_ENABLED": "0",
+            "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def listening(processes: Processes, port: int) -> None:
+    """Return once the SuperLink listens. Raises RuntimeError, TimeoutError."""
+    until = time.monotonic() + START
+    while time.monotonic() < until:
+        if processes.ended():
+            raise RuntimeError("the SuperLink ended before it listened")
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    raise TimeoutError(f"the SuperLink did not listen within {START:g} s")

@@ -1,0 +1,46 @@
+"""Answers that were given once, for a server that stopped before it had read them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from privacy.aggregation.messages import Message, ProtocolError, pack
+
+
+@dataclass
+class Given:
+    """By client and kind of request: hash of the request, and the answer that it got.
+
+    Giving the same bytes to the same request again tells nothing new, whoever asks. For any other
+    request of that kind there is no answer here, and none by a client that has gone on.
+    """
+
+    answers: dict[tuple[int, str], tuple[bytes, Message]] = field(default_factory=dict)
+
+    def again(self, request: Message) -> Message | None:
+        """The answer to this very request, None where there was none."""
+        told, answer = self.answers.get((request.receiver, request.kind), (b"", None))
+        return answer if told == _hash(request) else None
+
+    def keep(self, request: Message, answer: Message) -> None:
+        """Remember an answer before it leaves."""
+        self.answers[request.receiver, request.kind] = _hash(request), answer
+
+    def to_state(self) -> list[object]:
+        """For the node's own disk; the server has been sent all of it."""
+        return [[client, kind, told, answer]
+                for (client, kind), (told, answer) in self.answers.items()]
+
+    @classmethod
+    def from_state(cls, state: object) -> Given:
+        """The answers of `to_state`. Raises ProtocolError."""
+        if not isinstance(state, list):
+            raise ProtocolError("answers of a saved state must be a list")
+        return cls({(client, kind): (told, answer) for client, kind, told, answer in state})
+
+
+def _hash(request: Message) -> bytes:
+    fields: Mapping[str, object] = {**vars(request), "round": list(request.round)}
+    return hashlib.sha256(pack(fields)).digest()

@@ -1,0 +1,133 @@
+"""What goes with what: one matrix over public feature components, from everybody, in one release.
+
+A user's items are points in a space that text and images span and in which popular items have mean
+0 and covariance 1. With x an item and c the mean direction of those before it (where times are
+known; of all others where they are not), a device uploads the sum of x c' over its items, at
+length 1. The total A says what follows what: A c is the direction in which the next item lies, the
+first step of a log-bilinear model from popularity. It is r x r, whatever the number of items.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privfedmm.data.types import Rows
+
+_BLOCK = 2_000_000  # floats of a block's item points
+_FORGOTTEN = 10  # half-lives after which an item no longer counts
+_FLOOR = 1e-3  # added to the covariance of the space, in units of an average component
+
+
+def space(components: Tensor, counts: Tensor) -> Tensor:
+    """Components [items, r] moved and turned to mean 0 and covariance 1 under counts [items]."""
+    weight = (counts / counts.sum()).double()[:, None]
+    scale = components.double().square().mean(0).sqrt().clamp(min=1e-9)
+    centred = components.double() / scale
+    centred = centred - (weight * centred).sum(0)
+    covariance = (weight * centred).T @ centred + _FLOOR * torch.eye(len(scale)).double()
+    turn = torch.linalg.cholesky(torch.linalg.inv(covariance))
+    return (centred @ turn).float()
+
+
+def shrunken(total: Tensor, noise_stddev: float) -> Tensor:
+    """A noisy total [r, r] shrunk towards 0 where rows and columns hold little beyond the noise.
+
+    The variance of an entry's signal is modelled as a product of its row's and its column's.
+    """
+    if not noise_stddev:
+        return total
+    signal = (total.square() - noise_stddev**2).clamp(min=0)
+    across = signal.mean(1, keepdim=True) * signal.mean(0, keepdim=True)
+    expected = across / signal.mean().clamp(min=1e-12)
+    return total * expected / (expected + noise_stddev**2)
+
+
+class Associations:
+    """The devices' side, and scores. components [items, r]; age: of each training interaction, how
+    many later ones its user has (None without times); half_life: in items."""
+
+    def __init__(
+        self, components: Tensor, train_rows: Rows, age: np.ndarray | None, half_life: float
+    ) -> None:
+        self._components, self._train = components, train_rows
+        self._order: np.ndarray | None = None
+        if age is not None:
+            owner = np.repeat(np.arange(train_rows.users), train_rows.counts)
+            # Oldest first, within the user's own stretch of the positives.
+            self._order = np.lexsort((-age, owner))
+        self._decay = 0.5 ** (1 / half_life)
+        self._lags = math.ceil(_FORGOTTEN * half_life)
+
+    @property
+    def rank(self) -> int:
+        """Components of the space."""
+        return int(self._components.shape[1])
+
+    def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
+        """Each client's matrix, of length 1 or 0 for a single item: [m, r, r]."""
+        points = space(self._components, counts)
+        out = torch.zeros(len(ids), self.rank, self.rank)
+        for where, own in self._blocks(ids, points):
+            before = self._before(own)
+            before = before / before.norm(dim=2, keepdim=True).clamp(min=1e-9)
+            product = torch.bmm(own.transpose(1, 2), before)
+            length = product.flatten(1).norm(dim=1).clamp(min=1e-9)
+            out[where] = product / length[:, None, None]
+        return out
+
+    def scores(self, ids: np.ndarray, counts: Tensor, matrix: Tensor) -> Tensor:
+        """How well each item follows the clients' items, standardised: [m, items]."""
+        points = space(self._components, counts)
+        towards = torch.zeros(len(ids), self.rank)
+        for where, own in self._blocks(ids, points):
+            towards[where] = self._now(own)
+        towards = towards / towards.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        found = (towards @ matrix.T) @ points.T
+        spread = found.std(dim=1, keepdim=True).clamp(min=1e-9)
+        return (found - found.mean(dim=1, keepdim=True)) / spread
+
+    def _blocks(self, ids: np.ndarray, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Clients of like count: their places in ids, and their items' points [b, L, r], the
+        latest last, 0 before the first."""
+        counts = self._train.counts[ids]
+        order = np.argsort(counts, kind="stable")
+        start = 0
+        while start < len(order):
+            # The longest of a block is its last.
+            lengths = counts[order[start:]].astype(np.int64)
+            size = int(((np.arange(len(lengths)) + 1) * lengths * self.rank <= _BLOCK).sum())
+            where = order[start : start + max(size, 1)]
+            start += len(where)
+            length = int(counts[where].max(initial=1))
+            column = np.arange(length)[None, :] - (length - counts[where][:, None])
+            row, place = np.nonzero(column >= 0)
+            own = self._train.indptr[ids[where]][row] + column[row, place]
+            items = self._train.indices[own if self._order is None else self._order[own]]
+            block = torch.zeros(len(where), length, self.rank)
+            block[torch.from_numpy(row), torch.from_numpy(place)] = points[
+                torch.from_numpy(items.astype(np.int64))]
+            yield torch.from_numpy(where), block
+
+    def _before(self, own: Tensor) -> Tensor:
+        """What each item is set against [b, L, r]: those before it, later ones more; or all
+        others."""
+        if self._order is None:
+            here = (own != 0).any(2, keepdim=True)
+            return (own.sum(1, keepdim=True) - own) * here
+        out = torch.zeros_like(own)
+        for lag in range(1, min(self._lags, own.shape[1] - 1) + 1):
+            out[:, lag:] += self._decay ** (lag - 1) * own[:, :-lag]
+        return out
+
+    def _now(self, own: Tensor) -> Tensor:
+        """What the next item is set against [b, r]."""
+        if self._order is None:
+            return own.sum(1)
+        last = own[:, -self._lags :]
+        weight = self._decay ** torch.arange(last.shape[1] - 1, -1, -1.0)
+        return torch.einsum("l,blr->br", weight, last)

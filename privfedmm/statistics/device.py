@@ -1,0 +1,104 @@
+"""What a device makes of the releases and of its own user's items: logits, and their parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privfedmm.data.types import Rows
+from privfedmm.profiles import profile_cosine
+from privfedmm.statistics.associations import Associations
+from privfedmm.statistics.public import PublicItems
+from privfedmm.statistics.settings import StatisticsSettings
+from privfedmm.statistics.state import StatisticsClients, StatisticsState
+from privfedmm.statistics.tilt import fit_tilt
+
+
+class DeviceModel:
+    """Logits of all items from popularity, the user's taste and the associations.
+
+    noise_stddev: of the released sums, public. train_age: of each training interaction, how many
+    later ones its user has; None without times.
+    """
+
+    def __init__(
+        self, settings: StatisticsSettings, train_rows: Rows, public: PublicItems,
+        associations: Associations | None, noise_stddev: float, train_age: np.ndarray | None,
+    ) -> None:
+        self._settings, self._train, self._public = settings, train_rows, public
+        self._associations, self._noise = associations, noise_stddev
+        self._recency: Tensor | None = None
+        if train_age is not None and settings.recent_weight:
+            self._recency = torch.from_numpy(
+                0.5 ** (train_age / settings.recent_items)).float()
+
+    def chances(self, state: StatisticsState) -> Tensor:
+        """Popularity [items]; the floor keeps noise on rare items from making them impossible."""
+        return state.counts.clamp(min=0) + 1.0 + self._noise
+
+    def logits(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, fit: bool
+    ) -> Tensor:
+        """Logits [m, items] of clients ids; fit: their tastes are fitted first."""
+        offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
+        if s.personal == "cosine":
+            return offset + self._cosine(ids, None) + self._associated(state, ids)
+        if s.personal == "none":
+            return offset.expand(len(ids), -1) + self._associated(state, ids)
+        features = self._public.tilt_features
+        if fit:
+            clients.taste[who] = fit_tilt(
+                self._train, ids, offset, features, s.ridge, s.tilt_steps)
+        logits = offset + clients.taste[who] @ features.T
+        if self._recency is not None:
+            logits += s.recent_weight * self._cosine(ids, self._recency)
+        return logits + self._associated(state, ids)
+
+    def explain(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, fit: bool
+    ) -> dict[str, Tensor]:
+        """The parts that add up to `logits`: popularity, each modality's taste, associations."""
+        if fit:
+            self.logits(state, clients, ids, fit=True)
+        who, items = torch.from_numpy(ids), self._public.num_items
+        out = {"popularity": torch.log(self.chances(state)).expand(len(ids), -1)}
+        taste = {name: torch.zeros(len(ids), items) for name in self._public.modalities}
+        if self._settings.personal == "tilt":
+            start = 0
+            for name, width in self._public.widths.items():
+                part = slice(start, start + width)
+                taste[name] += clients.taste[who][:, part] @ self._public.tilt_features[:, part].T
+                start = part.stop
+            if self._recency is not None:
+                for name, cosine in self._cosines(ids, self._recency).items():
+                    taste[name] += self._settings.recent_weight * cosine
+        elif self._settings.personal == "cosine":
+            taste = self._cosines(ids, None)
+        out |= {f"{name} taste": part for name, part in taste.items()}
+        if self._associations is not None:
+            out["associations"] = self._associated(state, ids).expand(len(ids), items)
+        return out
+
+    def _associated(self, state: StatisticsState, ids: np.ndarray) -> Tensor:
+        """What the released associations add [m, items]; 0 before there are any."""
+        if self._associations is None or state.round < 2:
+            return torch.zeros(1, 1)
+        return self._settings.association_weight * self._associations.scores(
+            ids, self.chances(state), state.associations)
+
+    def _cosine(self, ids: np.ndarray, weights: Tensor | None) -> Tensor:
+        """Weighted sum over modalities of the cosine with the user's mean item, standardised."""
+        total = torch.zeros(len(ids), self._public.num_items)
+        for part in self._cosines(ids, weights).values():
+            total += part
+        return total
+
+    def _cosines(self, ids: np.ndarray, weights: Tensor | None) -> dict[str, Tensor]:
+        """The weighted terms of that sum, by modality."""
+        s = self._settings
+        return {
+            name: (s.text_cosine if name == "text" else s.other_cosine)
+            * profile_cosine(self._train, ids, unit, weights)
+            for name, unit in self._public.modalities.items()
+        }

@@ -1,0 +1,55 @@
+"""What the tests of deployments share: their settings, and what a deployment left behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments import run as runs
+from experiments.config import RunConfig
+from experiments.deployment import local
+from experiments.deployment.processes import Processes
+from experiments.session import Session
+from privacy import RingAggregator
+
+NODES = 3
+ONE: dict[str, Any] = {
+    "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
+    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
+    "method": "popularity"}
+TWO: dict[str, Any] = {
+    **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3}
+
+
+def left_over(folder: Path) -> list[int]:
+    """Processes of the deployment in a folder."""
+    mark = (local.MARK, str(folder.absolute() / runs.DEPLOY))
+    return Processes(folder, {}, mark).survivors()
+
+
+def released(folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "release.pt", weights_only=True)["sums"]
+
+
+def keys(value: Any, path: str = "") -> set[str]:
+    """The fields of a record; seconds are named by what took them."""
+    if not isinstance(value, dict) or path.endswith("costs/seconds"):
+        return {path}
+    return {path}.union(*(keys(v, f"{path}/{k}") for k, v in value.items()))
+
+
+def exact(config: RunConfig, alive: np.ndarray, attempt: int) -> dict[str, torch.Tensor]:
+    """What round 0 must release if these clients' uploads are in the sum, by the ring alone."""
+    data = runs.load_data(config)
+    session = Session.start(config, data)
+    plan, mechanism = session.algorithm.plan(session.state), session.stack.mechanism
+    gate = replace(session.stack, aggregator=RingAggregator()).open(
+        session.stack.draw(data.num_users, 0), b"", attempt)
+    for ids in session.algorithm.blocks(alive):
+        gate.submit(ids, session.algorithm.local(plan, ids, session.clients)[0])
+    assert mechanism is not None
+    return mechanism.on_sum(gate.close().sums, session.stack.source, 0)
