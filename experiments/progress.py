@@ -48,10 +48,11 @@ class RunProgress:
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Show a finished round."""
-        note = f"loss {row['simulation_loss']:.4f}"
+        # A loss of 0 is one that no node told.
+        note = f"loss {row['simulation_loss']:.4f}  " if row["simulation_loss"] else ""
         if "validation" in row:
-            note += f"  val ndcg@50 {row['validation']['ndcg@50']:.4f}"
-        note += (f"  {row['seconds']:.2f} s  up {row['bytes_up_per_client'] / 1024:.0f} KiB  "
+            note += f"val ndcg@50 {row['validation']['ndcg@50']:.4f}  "
+        note += (f"{row['seconds']:.2f} s  up {row['bytes_up_per_client'] / 1024:.0f} KiB  "
                  f"down {row['bytes_down_per_client'] / 1024:.0f} KiB a client")
         self._bar.update(self._task, completed=row["round"], note=note)
         if not self._console.is_terminal:

@@ -16,7 +16,7 @@ from experiments.config import RunConfig, resolve, to_toml
 from experiments.errors import ABORTED, UserError
 from experiments.files import write_json, write_text
 from experiments.protection import overspent
-from experiments.session import Session
+from experiments.session import CHECKPOINT, Session
 from privacy import BudgetError, RoundAborted, UploadError
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import (
@@ -50,7 +50,8 @@ Announce = Callable[[list[str]], None]
 
 @dataclass(frozen=True)
 class Means:
-    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users].
+    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users],
+    or nothing where nobody tells.
 
     command: of privfedmm, by which such a run is continued.
     """
@@ -174,6 +175,9 @@ def conclude(
 ) -> dict[str, Any]:
     """Baselines, record and ranks of a run whose rounds are over; its record."""
     config, protocol = session.config, protocol_of(session.config)
+    if not session.best_ranks:
+        raise UserError(f"no node reported ranks, so there is nothing to record; the model is in "
+                        f"{out / CHECKPOINT}")
     started = time.perf_counter()
     try:
         lines = baseline_metrics(data, config.baselines, config.seed, protocol)
@@ -214,7 +218,9 @@ def _round(session: Session, means: Means) -> dict[str, Any]:
     last = number + 1 == session.planned.rounds
     # Under a budget the last round is the result: choosing one by its metrics would be a release.
     if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):
-        row |= _judge(session, means.ranks(session), number)
+        ranks = means.ranks(session)
+        # Nobody has to tell how well it is served: then the last model is the result.
+        row |= _judge(session, ranks, number) if ranks else {}
     judged = time.perf_counter()
     _add(session.totals, "seconds_train", trained - started)
     _add(session.totals, "seconds_evaluate", judged - trained)

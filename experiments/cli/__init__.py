@@ -30,7 +30,9 @@ _BENCH: dict[str, Callable[..., None]] = {
     "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
     "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
 _DEPLOY: dict[str, Callable[..., None]] = {
-    "local": deploy.local, "simulated": deploy.simulated}
+    "local": deploy.local, "simulated": deploy.simulated, "invite": deploy.invite,
+    "join": deploy.join, "settle": deploy.settle, "accept": deploy.accept, "node": deploy.node,
+    "serve": deploy.serve}
 for command in _APP:
     app.command()(command)
 for group, commands in ((data_app, _DATA), (bench_app, _BENCH), (deploy_app, _DEPLOY)):

@@ -1,1 +1,1 @@
-"""A run on Flower, all of whose processes are on this machine."""
+"""A run on Flower: its parties, how they come together, and their processes."""

@@ -15,6 +15,7 @@ from experiments import run as runs
 from experiments.config import RunConfig, resolve
 from experiments.deployment import app, parties
 from experiments.deployment.processes import Processes
+from experiments.deployment.together import settle_all
 from experiments.errors import ABORTED, UserError
 from experiments.files import write_json
 from experiments.run import DEPLOY, SHAPE
@@ -56,9 +57,8 @@ class Carrier:
     """What plays the rounds of a deployment.
 
     command: of privfedmm, which starts and continues it. check: raises UserError where this
-    machine lacks what it needs. prepare: adds to the parties' folders.
-    up: all processes, with the run submitted; on leaving none of them is left. program: a part of
-    the command line of the process that runs the ServerApp.
+    machine lacks what it needs. up: all processes, with the run submitted; on leaving none of
+    them is left. program: a part of the command line of the process that runs the ServerApp.
     """
 
     command: str
@@ -67,7 +67,6 @@ class Carrier:
     only: tuple[str, ...]
     program: str
     check: Callable[[], None]
-    prepare: Callable[[RunConfig, Path, Shape], None]
     up: Callable[[RunConfig, Path, Shape], AbstractContextManager[Deployment]]
 
 
@@ -89,8 +88,7 @@ def start(
     root = out.absolute() / DEPLOY
     runs.open_folder(config, data, out, announce)
     root.mkdir(mode=0o700)
-    parties.settle(config, data, root, shape.nodes)
-    carrier.prepare(config, root, shape)
+    settle_all(config, data, root, shape.nodes)
     write_json(root / SHAPE, {**vars(shape), "command": carrier.command})
     return _run(carrier, config, data, out, shape, listen, hook)
 
@@ -124,7 +122,7 @@ def _run(
     (root / app.OUTCOME).unlink(missing_ok=True)
     try:
         with carrier.up(config, out, shape) as deployment:
-            _follow(carrier, deployment, out, root, listen, hook)
+            follow(deployment, out, carrier.command, carrier.program, listen, hook)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
     records.set_threads(config.threads)
@@ -137,13 +135,15 @@ def _run(
     return runs.conclude(session, data, out, carried)
 
 
-def _follow(
-    carrier: Carrier, deployment: Deployment, out: Path, root: Path, listen: runs.Listener,
+def follow(
+    deployment: Deployment, out: Path, command: str, program: str, listen: runs.Listener,
     hook: Hook,
 ) -> None:
-    """Show rounds as they are played, until the outcome is there."""
+    """Show rounds as they are played, until the outcome is there. command, program: as of a
+    `Carrier`. Raises UserError, TimeoutError."""
+    root = out.absolute() / DEPLOY
     shown, started = len(_rows(out)), time.monotonic()
-    again = f"continue with: privfedmm {carrier.command} --resume {out}"
+    again = f"continue with: privfedmm {command} --resume {out}"
     seen = False
     while not (root / app.OUTCOME).exists():
         hook(deployment)
@@ -153,7 +153,7 @@ def _follow(
         shown = max(shown, len(rows))
         if "superlink" in deployment.processes.ended():
             raise UserError(f"the SuperLink ended; {again}", ABORTED)
-        serving = _serving(deployment.processes, carrier.program)
+        serving = _serving(deployment.processes, program)
         if seen and not serving and not (root / app.OUTCOME).exists():
             raise UserError(f"the ServerApp ended without an outcome; {again}; its log is "
                             f"{root / 'logs' / 'superlink.log'}", ABORTED)

@@ -1,9 +1,10 @@
-"""Keys and certificates of one deployment on loopback: the SuperLink's TLS, SuperNodes' keys."""
+"""Keys and certificates of one deployment: the SuperLink's TLS, SuperNodes' keys."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,9 +29,9 @@ def write_secret(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def make_tls(folder: Path) -> None:
-    """A certificate authority that signs one server certificate for localhost and is then lost:
-    its key is never written."""
+def make_tls(folder: Path, hosts: Sequence[str] = ()) -> None:
+    """A certificate authority that signs one server certificate for this machine, under its own
+    names and those in `hosts` (names or addresses), and is then lost: its key is never written."""
     folder.mkdir(parents=True, exist_ok=True)
     authority, server = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(
         ec.SECP384R1())
@@ -43,7 +44,7 @@ def make_tls(folder: Path) -> None:
         .sign(authority, hashes.SHA384())
     )
     names = x509.SubjectAlternativeName(
-        [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        [_general(name) for name in dict.fromkeys(("localhost", "127.0.0.1", *hosts))])
     certificate = (
         _builder(_name("localhost"), issuer, server.public_key())
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -68,6 +69,13 @@ def make_node_key(path: Path) -> Path:
     public.write_bytes(key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH))
     return public
+
+
+def _general(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _private(key: ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> bytes:

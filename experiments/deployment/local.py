@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from experiments.config import RunConfig
-from experiments.deployment import carrier
+from experiments.deployment import carrier, commands
 from experiments.deployment.carrier import (
     MARK,
     START,
@@ -18,13 +18,7 @@ from experiments.deployment.carrier import (
     Hook,
     Shape,
 )
-from experiments.deployment.certificates import (
-    CA,
-    SERVER_CERTIFICATE,
-    SERVER_KEY,
-    make_node_key,
-    make_tls,
-)
+from experiments.deployment.certificates import CA
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, lay, listening
 from experiments.run import DEPLOY
@@ -50,12 +44,6 @@ def _check() -> None:
     """Flower itself is no extra."""
 
 
-def _prepare(config: RunConfig, root: Path, shape: Shape) -> None:
-    make_tls(root / "tls")
-    for name in shape.names(config):
-        make_node_key(root / name / "node.key")
-
-
 @contextmanager
 def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     """All processes, and the run submitted; on leaving none of them is left."""
@@ -66,17 +54,12 @@ def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     lay(out, config, shape, "experiments.deployment.app", COMMAND, [
         f'address = "127.0.0.1:{port}"', f'root-certificates = "{tls / CA}"'])
     with Processes(root / "logs", environment(root), (MARK, str(root))) as processes:
-        pids = {"superlink": processes.start("superlink", [
-            program("flower-superlink"), "--host", "127.0.0.1", "--port", str(port),
-            "--ssl-ca-certfile", str(tls / CA), "--ssl-certfile", str(tls / SERVER_CERTIFICATE),
-            "--ssl-keyfile", str(tls / SERVER_KEY), "--enable-supernode-auth",
-            "--disable-runtime-dependency-installation"])}
+        pids = {"superlink": processes.start(
+            "superlink", commands.superlink(tls, "127.0.0.1", port))}
         listening(processes, port)
         for name in names:
-            key = root / name / "node.key"
-            processes.call("register", [
-                program("flwr"), "supernode", "register", str(key.with_suffix(".pub")), LINK],
-                START)
+            processes.call(
+                "register", commands.register(root / name / "node.pub", LINK), START)
         for name, own in zip(names, node_ports, strict=True):
             pids[name] = processes.start(
                 name, node_command(root, name, port, own))
@@ -85,15 +68,11 @@ def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
 
 
 def node_command(root: Path, name: str, port: int, own: int) -> list[str]:
-    """The command of a SuperNode; own: the port on which it serves its own ClientApps."""
-    role = "keyholder" if name == "keyholder" else "clients"
-    settings = f'run-dir="{root / name}" role="{role}" experiment=true'
-    return [
-        program("flower-supernode"), "--superlink", f"127.0.0.1:{port}",
-        "--root-certificates", str(root / "tls" / CA), "--port", str(own),
-        "--auth-supernode-private-key", str(root / name / "node.key"),
-        "--max-retries", "5", "--node-config", settings]
+    """The command of a SuperNode here; own: the port on which it serves its own ClientApps."""
+    return [*commands.supernode(
+        root / name, name, root / "tls" / CA, f"127.0.0.1:{port}", own, experiment=True),
+        "--max-retries", "5"]
 
 
-LOCAL = Carrier(COMMAND, "flower", NOTE, ONLY, "flwr-serverapp", _check, _prepare, _up)
+LOCAL = Carrier(COMMAND, "flower", NOTE, ONLY, "flwr-serverapp", _check, _up)
 start, resume = partial(carrier.start, LOCAL), partial(carrier.resume, LOCAL)

@@ -40,10 +40,6 @@ def _check() -> None:
                         "get it with: pip install 'privfedmm[simulation]'")
 
 
-def _prepare(config: RunConfig, root: Path, shape: Shape) -> None:
-    """Nothing beside the parties' folders: nobody has to prove who it is."""
-
-
 @contextmanager
 def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     """All processes, and the run submitted; on leaving none of them is left."""
@@ -89,5 +85,5 @@ def _environment(root: Path, scratch: str) -> dict[str, str]:
 
 
 SIMULATED = Carrier(
-    COMMAND, "flower simulation", NOTE, ONLY, "flwr-simulation", _check, _prepare, _up)
+    COMMAND, "flower simulation", NOTE, ONLY, "flwr-simulation", _check, _up)
 start, resume = partial(carrier.start, SIMULATED), partial(carrier.resume, SIMULATED)

@@ -11,6 +11,7 @@ from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
 from privfedmm.data.missing import drop_features
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k, is_cached
+from privfedmm.data.parts import Catalogue, Part, part_of, read_catalogue, read_part
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.prepare import content_hash, prepare, some_users
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
@@ -19,9 +20,11 @@ from privfedmm.encoders import EncoderSettings
 __all__ = [
     "DATA_SEED",
     "LICENCE_TERMS",
+    "Catalogue",
     "DataError",
     "Dataset",
     "Encoding",
+    "Part",
     "PlantedShape",
     "Protocol",
     "Rows",
@@ -33,10 +36,14 @@ __all__ = [
     "feature_cache",
     "fetch_ml100k",
     "hold_out_items",
+    "is_named",
     "load",
+    "part_of",
     "pinned",
     "planted",
     "planted_images",
+    "read_catalogue",
+    "read_part",
     "silent",
 ]
 
@@ -50,6 +57,12 @@ def available() -> dict[str, str]:
         "planted:N": "the same with N users, for measurements of size",
         "ml-100k": "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it",
     }
+
+
+def is_named(source: str) -> bool:
+    """Whether a source is a known name, whose data everyone can have, rather than a folder."""
+    name, _, size = source.partition(":")
+    return source == "ml-100k" or (name == "planted" and (not size or size.isdecimal()))
 
 
 def feature_cache(cache: Path | None = None) -> Path:

@@ -56,36 +56,59 @@ def _ours(folder: Path) -> Raw:
     frame = interactions(
         table, path, {"user": "user_id", "item": "item_id", "time": time, "split": "split"}, _SPLITS
     )
+    raw = Raw(folder.name, path.name, frame, pd.DataFrame(index=pd.Index(frame["item"].unique())))
+    listed = _add_items(folder, raw)
+    unknown = ~frame["item"].isin(raw.items.index)
+    if listed and unknown.any():
+        row = frame[unknown].iloc[0]
+        raise DataError(f"{path.name} line {row['line']}: item {row['item']} is not in items.csv; "
+                        "add it there or delete the line")
+    last = folder / "last_interaction.csv"
+    if last.exists():
+        raw.given_test = _last_interactions(last, frame, raw.items.index, listed)
+    return raw
+
+
+def _add_items(folder: Path, raw: Raw) -> bool:
+    """items.csv of our layout with its features and pictures; whether there is one."""
     items_path = folder / "items.csv"
     feature_files = sorted(folder.glob("*_feat.npy"))
     if items_path.exists():
         # Where texts are to be encoded, a fault in one of them is that item's alone.
-        items = item_table(items_path, ",", "item_id", lenient=not feature_files)
+        raw.items = item_table(items_path, ",", "item_id", lenient=not feature_files)
+        places = (folder / "images", folder / "images.zip")
+        raw.pictures = next((place for place in places if place.exists()), None)
     elif feature_files:
         raise DataError(f"{folder.name} has {feature_files[0].name} but no items.csv, which says "
                         "whose row is whose; add items.csv with a column item_id")
-    else:
-        items = pd.DataFrame(index=pd.Index(frame["item"].unique()))
-    unknown = ~frame["item"].isin(items.index)
-    if items_path.exists() and unknown.any():
-        row = frame[unknown].iloc[0]
-        raise DataError(f"{path.name} line {row['line']}: item {row['item']} is not in items.csv; "
-                        "add it there or delete the line")
-    ids = items.index.to_numpy().astype(str)
+    ids = raw.items.index.to_numpy().astype(str)
     masks = {f: presence(f) for f in feature_files}
-    features = {
-        f.name.removesuffix("_feat.npy"): (ids, feature_matrix(f, len(items), mask))
+    raw.features = {
+        f.name.removesuffix("_feat.npy"): (ids, feature_matrix(f, len(raw.items), mask))
         for f, mask in masks.items()
     }
-    raw = Raw(folder.name, path.name, frame, items, features)
     raw.present = {
         f.name.removesuffix("_feat.npy"): mask for f, mask in masks.items() if mask is not None}
-    if items_path.exists():
-        places = (folder / "images", folder / "images.zip")
-        raw.pictures = next((place for place in places if place.exists()), None)
-    last = folder / "last_interaction.csv"
-    if last.exists():
-        raw.given_test = _last_interactions(last, frame, items.index, items_path.exists())
+    return items_path.exists()
+
+
+def read_items(folder: Path) -> Raw:
+    """Items and features of a folder that has them alone: items.csv and, where there are any,
+    MODALITY_feat.npy or texts and pictures. Raises DataError, also where it holds interactions.
+    """
+    if not (folder / "items.csv").is_file():
+        raise DataError(f"{folder} holds no items.csv, which lists the items (item_id) that all "
+                        "nodes may name; add it")
+    rows = [name for name in (*_OURS, "inter.csv") if (folder / name).exists()]
+    rows += sorted(file.name for file in folder.glob("*.inter"))
+    if rows:
+        raise DataError(f"{folder} holds {rows[0]}: users' rows stay with their nodes; give a "
+                        "folder of items.csv and features alone")
+    nobody = pd.DataFrame({"user": [], "item": []})
+    raw = Raw(folder.resolve().name, "items.csv", nobody, nobody)
+    _add_items(folder, raw)
+    if not len(raw.items):
+        raise DataError(f"{folder}: items.csv lists no items; add some lines below the header")
     return raw
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -41,27 +41,69 @@ def some_users(raw: Raw, count: int, seed: int) -> Raw:
     )
 
 
+@dataclass(frozen=True)
+class Split:
+    """Interactions with indices for ids. held: validation and test, users [n] int64, item or -1.
+    age: as `Dataset.train_age`. name, note: of the split, in words."""
+
+    users: np.ndarray
+    items: np.ndarray
+    train: Rows
+    held: dict[str, np.ndarray]
+    age: np.ndarray | None
+    name: str
+    note: str
+
+
 def prepare(raw: Raw, k: int, seed: int) -> Dataset:
     """Filter, split and index. Raises DataError for what cannot be evaluated."""
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
-    if raw.frame.empty:
-        raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
+    refuse_empty(raw)
     frame = k_core(raw.frame.reset_index(drop=True), k)
     if frame.empty:
         raise DataError(f"{raw.source} has no interactions left after the {k}-core filter; "
                         "lower --k-core")
+    split = split_and_index(frame, raw, seed)
+    users, items, held = split.users, split.items, split.held
+    features, present = features_of(raw, items)
+    return Dataset(
+        name=raw.name,
+        user_ids=users,
+        item_ids=items,
+        train=split.train,
+        validation=held["validation"],
+        test=held["test"],
+        features=features,
+        items=raw.items.loc[items].reset_index(names="item_id"),
+        truth=None,
+        protocol=Protocol(k, split.name, TIES, " ".join([split.note, *raw.notes]).strip()),
+        sha256=content_hash(users, items, split.train, held, features, present),
+        feature_notes=dict(raw.feature_notes),
+        present=present,
+        train_age=split.age,
+    )
+
+
+def split_and_index(
+    frame: pd.DataFrame, raw: Raw, seed: int, items: np.ndarray | None = None
+) -> Split:
+    """Split a filtered frame and give its ids numbers. items: ids in the order of their numbers;
+    None: those that occur. Raises DataError for what cannot be evaluated."""
     sizes = frame.groupby("user").size()
     if (sizes < 3).any():
         user = sizes.index[sizes < 3][0]
         raise DataError(f"{raw.source}: user {user} has {sizes[user]} interactions and needs 3 "
                         "(training, validation, test); set --k-core 3 or more, or drop the user")
     frame = frame.copy()
-    users, frame["u"] = _index(frame["user"])
-    frame["held"], split, note = split_of(frame, raw, seed)
+    users, frame["u"] = index_ids(frame["user"])
+    frame["held"], name, note = split_of(frame, raw, seed)
     kept = frame[frame["held"] != "dropped"].copy()
-    # After the split: an item whose every interaction was dropped is not in the data.
-    items, kept["i"] = _index(kept["item"])
+    if items is None:
+        # After the split: an item whose every interaction was dropped is not in the data.
+        items, kept["i"] = index_ids(kept["item"])
+    else:
+        kept["i"] = pd.Series(np.arange(len(items)), index=items).loc[kept["item"]].to_numpy()
     train = kept[kept["held"] == "train"]
     if (np.bincount(train["u"], minlength=len(users)) == 0).any():
         empty = int(np.flatnonzero(np.bincount(train["u"], minlength=len(users)) == 0)[0])
@@ -76,11 +118,19 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         order = np.lexsort((train["i"], train["u"]))
         age = ages.loc[train.index].to_numpy()[order].astype(np.int32)
     held = {}
-    for name in ("validation", "test"):
-        part = kept[kept["held"] == name]
+    for part_name in ("validation", "test"):
+        part = kept[kept["held"] == part_name]
         target = np.full(len(users), -1, dtype=np.int64)
         target[part["u"].to_numpy()] = part["i"].to_numpy()
-        held[name] = target
+        held[part_name] = target
+    return Split(users, items, rows, held, age, name, note)
+
+
+def features_of(
+    raw: Raw, items: np.ndarray
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Features of these items, and which items have them where some lack them. Raises
+    DataError."""
     features, present = {}, {}
     for modality, (ids, matrix) in raw.features.items():
         place = pd.Series(np.arange(len(ids)), index=ids).loc[items].to_numpy()
@@ -91,22 +141,13 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
                             "take the modality away")
         if not mask.all():
             present[modality] = mask
-    return Dataset(
-        name=raw.name,
-        user_ids=users,
-        item_ids=items,
-        train=rows,
-        validation=held["validation"],
-        test=held["test"],
-        features=features,
-        items=raw.items.loc[items].reset_index(names="item_id"),
-        truth=None,
-        protocol=Protocol(k, split, TIES, " ".join([note, *raw.notes]).strip()),
-        sha256=content_hash(users, items, rows, held, features, present),
-        feature_notes=dict(raw.feature_notes),
-        present=present,
-        train_age=age,
-    )
+    return features, present
+
+
+def refuse_empty(raw: Raw) -> None:
+    """Raises DataError for a file without interactions."""
+    if raw.frame.empty:
+        raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
 
 
 def content_hash(
@@ -130,7 +171,7 @@ def content_hash(
     return digest.hexdigest()
 
 
-def _index(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+def index_ids(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Ids in order (numbers by value, text by letter), and each row's index."""
     ids = column.unique().astype(str)
     numeric = all(i.isdecimal() for i in ids)

@@ -40,6 +40,17 @@ def test_a_client_that_trusts_the_authority_accepts_localhost_and_no_other(
     assert not _meets(ours, ssl.create_default_context(), "localhost")
 
 
+def test_the_certificate_names_the_host_that_nodes_are_told(tmp_path: Path) -> None:
+    make_tls(tmp_path, ["link.example.org", "127.0.0.2"])
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(tmp_path / SERVER_CERTIFICATE, tmp_path / SERVER_KEY)
+    trusting = ssl.create_default_context(cafile=str(tmp_path / CA))
+    for name in ("link.example.org", "127.0.0.2", "localhost", "127.0.0.1"):
+        assert _meets(ours, trusting, name), name
+    for name in ("example.org", "127.0.0.3"):
+        assert not _meets(ours, trusting, name), name
+
+
 def _meets(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> bool:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         def answer() -> None:

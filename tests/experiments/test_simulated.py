@@ -19,6 +19,7 @@ from experiments.config import resolve
 from experiments.deployment import parties, simulated, simulated_app
 from experiments.deployment.carrier import Deployment, Shape
 from experiments.deployment.parties import Party
+from experiments.deployment.together import settle_all
 from experiments.errors import BAD_INPUT, INTERRUPTED, UserError
 from privfedmm.federation import exchange
 from privfedmm.federation.wire import decode, encode
@@ -125,7 +126,7 @@ def test_a_simulated_node_answers_from_the_folder_of_its_number(
     tmp_path: Path, flags: dict[str, Any], nodes: int
 ) -> None:
     config = resolve(None, flags)
-    parties.settle(config, runs.load_data(config), tmp_path, NODES)
+    settle_all(config, runs.load_data(config), tmp_path, NODES)
     server = Party.read(tmp_path / "server")
     body = encode({"version": server.greeting.version, "settings": server.greeting.settings,
                    "run": server.agreed.run, "next": None})

@@ -12,6 +12,7 @@ import pytest
 from experiments.config import RunConfig, resolve
 from experiments.deployment import parties
 from experiments.deployment.parties import Party
+from experiments.deployment.together import settle_all
 from experiments.run import load_data
 
 Tamper = Callable[[str, int, bytes], bytes | None]
@@ -27,6 +28,7 @@ class Loop:
     folders: list[Path]
     before: Tamper = lambda kind, node, body: body
     after: Tamper = lambda kind, node, body: body
+    experiment: bool = True
     log: list[tuple[str, int]] = field(default_factory=list)
 
     def nodes(self) -> list[int]:
@@ -41,11 +43,17 @@ class Loop:
                 continue
             party = Party.read(self.folders[node])
             holder = self.folders[node].name == "keyholder"
-            one = party.holder() if holder else party.node(experiment=True)
+            one = party.holder() if holder else party.node(self.experiment)
             got = self.after(kind, node, one.handle(kind, sent))
             if got is not None:
                 out[node] = got
         return out
+
+
+@pytest.fixture
+def loop_of() -> Callable[[list[Path]], Loop]:
+    """A loop over parties' folders."""
+    return Loop
 
 
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Loop]]
@@ -57,7 +65,7 @@ def settle(flags: dict[str, Any], out: Path) -> tuple[RunConfig, Path, Loop]:
     config = resolve(None, flags)
     out.mkdir()
     root = out / "deploy"
-    parties.settle(config, load_data(config), root, NODES)
+    settle_all(config, load_data(config), root, NODES)
     found = [parties.node_folder(root, shard) for shard in range(NODES)]
     holder = [root / "keyholder"] if parties.has_holder(config) else []
     return config, out, Loop(found + holder)

@@ -1,0 +1,113 @@
+"""What stands between the network and a SuperLink: it lets the messages of nodes through alone.
+
+A SuperLink takes runs from whoever reaches its port, on the same port as its nodes and without
+asking who it is; and a run is code that every node executes. So the SuperLink listens on loopback,
+where the operator is, and nodes meet this.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+TO, AUTHORITY = "PRIVFEDMM_GATE_TO", "PRIVFEDMM_GATE_CA"
+# As it came, before anything is decoded: no dots, no escapes, nothing below.
+_NODES = re.compile(rb"/v1/fleet/[a-z-]+")
+_MOST = 64 * 2**20  # bytes of one request; Flower cuts messages into pieces of 5 MB
+_SECONDS = 60.0
+# Of one connection, not of the message; and the length, which is set anew.
+_HOP = frozenset({b"host", b"connection", b"keep-alive", b"te", b"trailer", b"trailers",
+                  b"transfer-encoding", b"upgrade", b"content-length", b"expect",
+                  b"proxy-authorization", b"proxy-connection", b"date", b"server"})
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+
+class Gate:
+    """An ASGI application. to: address of the SuperLink, as https://127.0.0.1:port. authority: PEM
+    of its certificate's."""
+
+    def __init__(self, to: str, authority: Path) -> None:
+        self._to = to
+        self._client = httpx.AsyncClient(
+            verify=ssl.create_default_context(cafile=str(authority)), timeout=_SECONDS,
+            trust_env=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request: a node's with the SuperLink's answer, all others with 404."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        if scope["type"] != "http":
+            raise ValueError(f"only requests pass here, not {scope['type']}")
+        path: bytes = scope["raw_path"]
+        if scope["method"] != "POST" or scope["query_string"] or not _NODES.fullmatch(path):
+            await _answer(send, 404, [], b"")
+            return
+        body = await _body(receive)
+        if body is None:
+            await _answer(send, 413, [], b"")
+            return
+        asked = httpx.Request("POST", self._to + path.decode("ascii"),
+                              headers=_kept(scope["headers"]), content=body)
+        try:
+            found = await self._client.send(asked, stream=True)
+            try:
+                told = b"".join([piece async for piece in found.aiter_raw()])
+            finally:
+                await found.aclose()
+        except httpx.HTTPError:
+            # To a SuperNode: try again.
+            await _answer(send, 503, [], b"")
+            return
+        await _answer(send, found.status_code, _kept(found.headers.raw), told)
+
+    async def close(self) -> None:
+        """Give its connections back."""
+        await self._client.aclose()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def from_environment() -> Gate:
+    """The gate that the variables `TO` and `AUTHORITY` describe."""
+    return Gate(os.environ[TO], Path(os.environ[AUTHORITY]))
+
+
+def _kept(headers: Headers) -> Headers:
+    return [(name, value) for name, value in headers if name.lower() not in _HOP]
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body of a request; None where it is too long or its sender left."""
+    parts, size = [], 0
+    while True:
+        event = await receive()
+        if event["type"] != "http.request":
+            return None
+        parts.append(event.get("body", b""))
+        size += len(parts[-1])
+        if size > _MOST:
+            return None
+        if not event.get("more_body"):
+            return b"".join(parts)
+
+
+async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})

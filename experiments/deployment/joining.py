@@ -1,0 +1,148 @@
+"""How a party joins a run: it makes its own keys and hands back their public halves alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+
+from experiments.config import to_toml
+from experiments.deployment.certificates import CA, make_node_key, write_secret
+from experiments.deployment.holding import (
+    KEYHOLDER,
+    NODE_KEY,
+    read_identities,
+    write_identities,
+)
+from experiments.deployment.invitation import Invitation
+from experiments.errors import UserError
+from experiments.files import write_json
+from experiments.run import CONFIG
+from privacy.aggregation.messages import ProtocolError
+from privacy.crypto.keys import KEY_BYTES, Identity, verify_signature
+from privfedmm.data import Part
+from privfedmm.federation.wire import encode, fields_of
+
+NODE, USERS, ANSWER = "node.json", "users.csv", ".answer"
+_FORMAT = 1
+_FIELDS: dict[str, type] = {
+    "format": int, "invitation": str, "party": str, "keys": dict, "proofs": dict,
+    "node_key": bytes}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a party hands back, all of it public.
+
+    invitation: SHA-256 of the one that it answers. party: its name. keys: number -> verify key.
+    node_key: public half of its SuperNode's key, in OpenSSH's form.
+    """
+
+    invitation: str
+    party: str
+    keys: Mapping[int, bytes]
+    node_key: bytes
+
+
+def join(invitation: Invitation, party: str, part: Part, folder: Path) -> bytes:
+    """A party's folder with fresh keys; the answer to hand back. Nothing else may leave the folder.
+
+    party: one of the invitation's. part: rows of its users, nobody's for the key holder. Raises
+    UserError, before anything is written, where the rows are of another number of users or the
+    folder is in use.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"--out: {folder} exists and is not empty; keys are made once a run: name "
+                        "another folder")
+    numbers = numbers_of(invitation, party)
+    first = 0 if party == KEYHOLDER else numbers[0]
+    wanted = 0 if party == KEYHOLDER else len(numbers)
+    if len(part.user_ids) != wanted:
+        raise UserError(f"--data: the rows are of {len(part.user_ids)} users, and the invitation "
+                        f"counts {wanted} on {party}; ask for an invitation with --users that "
+                        "counts yours")
+    identities = {n: Identity.generate(n) for n in numbers}
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    write_secret(folder / CONFIG, to_toml(invitation.config).encode())
+    write_secret(folder / CA, invitation.ca)
+    write_identities(folder, identities)
+    public = make_node_key(folder / NODE_KEY).read_bytes()
+    invitation.holding(first, part).write(folder)
+    if wanted:
+        table = [f"{n},{user}" for n, user in zip(numbers, part.user_ids.tolist(), strict=True)]
+        write_secret(folder / USERS, "\n".join(["number,user_id", *table, ""]).encode())
+    write_json(folder / NODE, {"party": party, "superlink": invitation.superlink})
+    return encode({
+        "format": _FORMAT, "invitation": invitation.digest, "party": party,
+        "keys": {n: i.verify_key() for n, i in identities.items()},
+        "proofs": {n: i.sign(proof_text(invitation.digest, n, public))
+                   for n, i in identities.items()},
+        "node_key": public})
+
+
+def numbers_of(invitation: Invitation, party: str) -> list[int]:
+    """Whose keys a party makes: its users', or the key holder's own, which is nobody's number.
+
+    Raises UserError for a party that is not invited.
+    """
+    if party not in invitation.parties:
+        raise UserError(f"the run has no {party}; it has {', '.join(invitation.parties)}")
+    if party == KEYHOLDER:
+        return [sum(invitation.users)]
+    return [int(n) for n in invitation.hosted(int(party.removeprefix("shard-")))]
+
+
+def proof_text(invitation: str, number: int, node_key: bytes) -> bytes:
+    """What a key signs to show that its owner has it, and answers this invitation with this key
+    of its SuperNode."""
+    return f"privfedmm answer|{invitation}|{number}|".encode() + node_key
+
+
+def read_answer(path: Path, invitation: Invitation) -> Answer:
+    """An answer, checked by itself. Raises UserError where it is damaged, altered, of another
+    invitation, or for users of another party."""
+    try:
+        values = fields_of(path.read_bytes(), (), _FIELDS)
+    except OSError as error:
+        raise UserError(f"answer: {path} cannot be read ({error.strerror}); check the path"
+                        ) from error
+    except ProtocolError as error:
+        raise UserError(f"answer: {path} is no answer, or was damaged ({error}); ask for it again"
+                        ) from error
+    party, keys, proofs = values["party"], values["keys"], values["proofs"]
+    if values["format"] != _FORMAT:
+        raise UserError(f"answer: {path} is of another form; install the same version of "
+                        "privfedmm on all machines")
+    if values["invitation"] != invitation.digest:
+        raise UserError(f"answer: {path} answers another invitation; have the node join this one")
+    numbers = numbers_of(invitation, party)
+    if list(keys) != numbers or list(proofs) != numbers:
+        raise UserError(f"answer: {path} holds keys of other users than those of {party} "
+                        f"({numbers[0]} to {numbers[-1]}); ask for it again")
+    for number in numbers:
+        text = proof_text(invitation.digest, number, values["node_key"])
+        if not _proves(keys[number], proofs[number], text):
+            raise UserError(f"answer: {path} was altered: the key of number {number} did not sign "
+                            "it; ask for it again by another way")
+    try:
+        whole = isinstance(load_ssh_public_key(values["node_key"]), EllipticCurvePublicKey)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UserError(f"answer: {path} holds no key of a SuperNode; ask for it again")
+    return Answer(values["invitation"], party, keys, values["node_key"])
+
+
+def _proves(key: object, proof: object, text: bytes) -> bool:
+    if not isinstance(key, bytes) or not isinstance(proof, bytes) or len(key) != KEY_BYTES:
+        return False
+    return verify_signature(key, proof, text)
+
+
+def own_keys(folder: Path) -> dict[int, bytes]:
+    """The verify keys of a party's folder. Raises OSError or ValueError where it has none."""
+    return {n: identity.verify_key() for n, identity in read_identities(folder).items()}

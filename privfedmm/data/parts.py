@@ -1,0 +1,109 @@
+"""A data set in parts: what is public of it, and the rows of some of its users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from privfedmm.data.encoded import Encoding, encode_raw
+from privfedmm.data.layouts import read_folder, read_items
+from privfedmm.data.prepare import (
+    TIES,
+    content_hash,
+    features_of,
+    index_ids,
+    refuse_empty,
+    split_and_index,
+)
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """What everyone may know: items and their features. No user's row is in it.
+
+    items: ids [items] str, in the order of their numbers. features, present: as in `Dataset`.
+    sha256: names the data; of the whole set where whoever made this has the whole set.
+    """
+
+    name: str
+    items: np.ndarray
+    features: Mapping[str, np.ndarray]
+    notes: Mapping[str, str]
+    present: Mapping[str, np.ndarray]
+    sha256: str
+
+    @classmethod
+    def of(cls, data: Dataset) -> Catalogue:
+        """The public part of a data set."""
+        return cls(data.name, data.item_ids, data.features, data.feature_notes, data.present,
+                   data.sha256)
+
+    def with_rows(self, users: int, first: int, part: Part) -> Dataset:
+        """All users in number, of whom only those from number `first` on have rows."""
+        before, m = np.zeros(first, dtype=np.int64), len(part.user_ids)
+        after = np.full(users - first - m, len(part.train.indices), dtype=np.int64)
+        held = np.full((2, users), -1, dtype=np.int64)
+        held[:, first:first + m] = part.validation, part.test
+        return Dataset(
+            self.name, np.arange(users), self.items,
+            Rows(np.concatenate([before, part.train.indptr, after]), part.train.indices),
+            held[0], held[1], dict(self.features), pd.DataFrame(), None,
+            Protocol(0, "made on each node", TIES, ""), self.sha256, dict(self.notes),
+            dict(self.present), train_age=part.train_age)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of m users. user_ids [m] str; train: Rows of m users; validation and test [m] int64,
+    item or -1; train_age: as in `Dataset`."""
+
+    user_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
+    train: Rows = field(default_factory=lambda: Rows(
+        np.zeros(1, dtype=np.int64), np.empty(0, dtype=np.int32)))
+    validation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    test: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    train_age: np.ndarray | None = None
+
+
+def part_of(data: Dataset, users: np.ndarray) -> Part:
+    """The rows of consecutive users [m] of a data set."""
+    first, last = int(users[0]), int(users[-1]) + 1
+    start, stop = data.train.indptr[first], data.train.indptr[last]
+    return Part(
+        data.user_ids[first:last].astype(str),
+        Rows(data.train.indptr[first:last + 1] - start, data.train.indices[start:stop]),
+        data.validation[first:last], data.test[first:last],
+        None if data.train_age is None else data.train_age[start:stop])
+
+
+def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
+    """A folder of items and features alone, in our layout. Raises DataError."""
+    raw = encode_raw(read_items(folder), encoding)
+    items, _ = index_ids(pd.Series(raw.items.index))
+    features, present = features_of(raw, items)
+    nobody = Part()
+    digest = content_hash(
+        nobody.user_ids, items, nobody.train,
+        {"validation": nobody.validation, "test": nobody.test}, features, present)
+    return Catalogue(raw.name, items, features, dict(raw.feature_notes), present, digest)
+
+
+def read_part(folder: Path, items: np.ndarray, seed: int) -> Part:
+    """The rows in a folder of any layout, whose items are among `items` (ids, by number).
+
+    seed: of splits that the data leaves open. Nothing is filtered. Raises DataError.
+    """
+    raw = read_folder(folder)
+    refuse_empty(raw)
+    unknown = ~raw.frame["item"].isin(items)
+    if unknown.any():
+        row = raw.frame[unknown].iloc[0]
+        raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is none of the "
+                        f"{len(items)} items of the run; delete the line")
+    split = split_and_index(raw.frame.reset_index(drop=True), raw, seed, items)
+    return Part(split.users, split.train, split.held["validation"], split.held["test"], split.age)

@@ -1,0 +1,112 @@
+"""A run whose nodes brought their own rows and keys is the simulator's over all rows together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+import torch
+
+from experiments import run as runs
+from experiments.config import resolve
+from experiments.deployment import app
+from experiments.deployment.directory import accept, settle
+from experiments.deployment.machines import invite_all, join_one
+from experiments.deployment.serving import result
+from experiments.errors import UserError
+from experiments.session import Session
+
+ITEMS, EACH = 40, 8
+SIZES = (8, 7, 9)
+FLAGS: dict[str, Any] = {
+    "method": "gfmfr", "rounds": 2, "k_core": 0, "seed": 4, "aggregation": "masked",
+    "secure.dropout": 0.4, "baselines": ["popularity"]}
+
+
+class Looped(Protocol):
+    """The loop of conftest.py."""
+
+    experiment: bool
+
+
+LoopOf = Callable[[list[Path]], Any]
+
+
+def write(folder: Path, users: range, items: bool) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(21)
+    lines = [f"u{user:02},i{item:02},{time}\n" for user in range(sum(SIZES))
+             for time, item in enumerate(rng.choice(ITEMS, EACH, replace=False)) if user in users]
+    if lines:
+        (folder / "interactions.csv").write_text(
+            "user_id,item_id,timestamp\n" + "".join(lines))
+    if items:
+        (folder / "items.csv").write_text(
+            "item_id\n" + "".join(f"i{n:02}\n" for n in range(ITEMS)))
+        matrix = np.random.default_rng(22).normal(size=(ITEMS, 6)).astype(np.float32)
+        np.save(folder / "smell_feat.npy", matrix)
+        np.save(folder / "smell_mask.npy", np.arange(ITEMS) % 9 != 4)
+    return folder
+
+
+@pytest.fixture
+def parties(tmp_path: Path) -> tuple[Path, list[Path]]:
+    """The operator's run folder and the accepted folders of three nodes."""
+    out = tmp_path / "run"
+    source = write(tmp_path / "catalogue", range(0), items=True)
+    flags = {**FLAGS, "dataset": str(source)}
+    said: list[str] = []
+    invite_all(None, flags, "8,7,9", None, "localhost", out, said.append, said.append)
+    assert any("no differential privacy" in line for line in said)
+    folders, answers, first = [], [], 0
+    for number, size in enumerate(SIZES):
+        own = write(tmp_path / f"rows{number}", range(first, first + size), items=False)
+        folders.append(tmp_path / f"shard-{number}")
+        join_one(out / "deploy" / "invitation.bin", number, False, own, folders[-1], said.append)
+        answers.append(tmp_path / f"shard-{number}.answer")
+        first += size
+    heard = settle(out / "deploy", answers)
+    for folder in folders:
+        accept(out / "deploy" / "known.bin", folder, heard)
+    return out, folders
+
+
+def test_rows_that_never_met_train_the_simulators_model(
+    parties: tuple[Path, list[Path]], loop_of: LoopOf, tmp_path: Path
+) -> None:
+    out, folders = parties
+    app.play(loop_of(folders), out, out / "deploy")
+    whole = write(tmp_path / "whole", range(sum(SIZES)), items=True)
+    record = runs.start(resolve(None, {**FLAGS, "dataset": str(whole)}), tmp_path / "simulated",
+                        lambda row: None)
+    ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]["state"]
+                    for f in (tmp_path / "simulated", out))
+    torch.testing.assert_close(theirs["items"], ours["items"], rtol=0, atol=1e-5)
+    found = result(out)
+    assert found["metrics"] == record["metrics"]
+    assert found["rounds"] == 2 and found["stayed_out"] == []
+
+
+def test_a_run_is_over_where_no_node_tells_how_well_it_is_served(
+    parties: tuple[Path, list[Path]], loop_of: LoopOf
+) -> None:
+    out, folders = parties
+    loop = loop_of(folders)
+    loop.experiment = False
+    app.play(loop, out, out / "deploy")
+    found = result(out)
+    assert found["metrics"] is None and found["rounds"] == 2
+    lines = (out / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 2 and not any("validation" in json.loads(line) for line in lines)
+    config = resolve(out / "config.toml", {})
+    session = Session.start(config, app.Party.read(out / "deploy" / "server").data, out)
+    assert session.state.round == 0
+    session.restore(out, app.Party.read(out / "deploy" / "server").data.sha256)
+    assert session.state.round == 2
+    with pytest.raises(UserError, match="no node reported ranks"):
+        runs.conclude(session, app.Party.read(out / "deploy" / "server").data, out,
+                      runs.records.SIMULATOR)
