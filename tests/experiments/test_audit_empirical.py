@@ -66,6 +66,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "backbone": {},
     "gfmfr": {"method": "gfmfr", "dp__subspace_rank": 16},
     "two rounds": {"method": "group_statistics", "statistics__groups": 4},
+    "three rounds": {"method": "group_statistics", "statistics__groups": 4,
+                     "statistics__association_rank": 8},
     "one round": {"method": "popularity"},
     "local": {"dp__trust": "local"},
     "distributed": {"dp__trust": "distributed", "aggregation": "masked"},
