@@ -67,6 +67,7 @@ def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) 
             settings, data.train,
             FeatureViews(chosen, data.num_items, settings, data.present, data.cold),
             config.rounds, config.seed, federated=config.method != "local",
+            train_age=data.train_age,
         )
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -114,6 +114,17 @@ def principal(
     return np.asarray(components * np.where(signs == 0, 1, signs), dtype=np.float32)
 
 
+def space_of(
+    features: Mapping[str, np.ndarray], rank: int, image_weight: float, present: Present
+) -> Tensor:
+    """Leading components of all modalities together [items, <= rank], without those that nothing
+    varies along."""
+    rows = principal(joined(features, image_weight, present), rank,
+                     joined_present(features, present))
+    varies = rows.std(0) > 1e-4 * max(float(rows.std(0).max(initial=0.0)), 1e-12)
+    return torch.from_numpy(rows[:, varies])
+
+
 class Neighbours:
     """For each item its nearest others: index [items, count] and weights that sum to 1.
 

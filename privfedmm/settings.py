@@ -106,6 +106,16 @@ class DistillationSettings(Settings):
     teacher: Literal["group_user", "mean_head"] = "group_user"
 
 
+class AssociationSettings(Settings):
+    """One matrix over public components that says what goes with what (privfedmm/associations.py),
+    summed in the first round and scored on the device."""
+
+    weight: NonNegative = 0.0  # of the standardised score, beside the backbone's logit; 0: none
+    rank: Annotated[int, Field(ge=1)] = 256  # components
+    half_life: Positive = 2.0  # in items, of what the next one is set against; needs times
+    image_weight: Positive = 0.35
+
+
 class AlgorithmSettings(Settings):
     """Everything that decides the numbers of a run, next to data, rounds and seed."""
 
@@ -116,6 +126,7 @@ class AlgorithmSettings(Settings):
     groups: GroupSettings = GroupSettings()
     fusion: FusionSettings = FusionSettings()
     distillation: DistillationSettings = DistillationSettings()
+    associations: AssociationSettings = AssociationSettings()
 
 
 def reference_settings() -> AlgorithmSettings:
@@ -163,6 +174,7 @@ def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
     """What changes under noise: one release a round, so no groups and no teacher; fewer rounds
     with more local work; no smoothing on top of a subspace."""
     return {
+        "associations": settings.associations.model_copy(update={"weight": 0.0}),
         "groups": settings.groups.model_copy(update={"grouping": "none"}),
         "distillation": settings.distillation.model_copy(update={"weight": 0.0}),
         "local": settings.local.model_copy(update={"epochs": 3}),
@@ -175,6 +187,7 @@ def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
     return settings.model_copy(
         update={
             "modalities": "none",
+            "associations": settings.associations.model_copy(update={"weight": 0.0}),
             "groups": settings.groups.model_copy(update={"grouping": "none"}),
             "distillation": settings.distillation.model_copy(update={"weight": 0.0}),
         }

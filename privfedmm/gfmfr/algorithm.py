@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Release, Totals, Uploads
+from privacy import Dense, Release, Totals, Uploads
+from privfedmm.associations import Associations
 from privfedmm.backbones import build
 from privfedmm.data.types import Rows
 from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.explain import score_parts, unit
-from privfedmm.gfmfr.form import UploadForm
+from privfedmm.gfmfr.form import ASSOCIATIONS, UploadForm
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import (
@@ -35,6 +36,8 @@ from privfedmm.profiles import profile, profile_cosine
 from privfedmm.settings import AlgorithmSettings, check
 from privfedmm.streams import normal
 
+_FLOATS = 8_000_000  # of a block's associations
+
 
 class GFMFR:
     """Group-wise fusion over a backbone; with grouping `none` and no features, the backbone alone.
@@ -50,6 +53,7 @@ class GFMFR:
         rounds: int,
         seed: int,
         federated: bool = True,
+        train_age: np.ndarray | None = None,
     ) -> None:
         check(settings)
         self.settings = settings
@@ -66,9 +70,17 @@ class GFMFR:
             train_rows, trained, settings.local.negatives_per_positive
         )
         self.signal_dim = self._signal_dim()
+        self._associations: Associations | None = None
+        if settings.associations.weight and federated:
+            s = settings.associations
+            self._associations = Associations(
+                features.space(s.rank, s.image_weight), train_rows, train_age, s.half_life)
+        # Popularity is not released here: all items count alike in the space.
+        self._alike = torch.ones(self._items)
         network = sum(v.numel() for v in self.backbone.initial_network(seed).values())
         self._form = UploadForm(
-            settings, features, self.backbone.width, network, self.signal_dim, federated)
+            settings, features, self.backbone.width, network, self.signal_dim, federated,
+            self._associations.rank if self._associations else 0)
         self.server = Server(settings, self.backbone, features, train_rows.users, seed)
 
     # What leaves a client -------------------------------------------------------------------
@@ -93,8 +105,9 @@ class GFMFR:
         return {"item_update": self._features.subspace(rank)}
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients of like sample count, a bounded number of samples a block."""
-        return samples.blocks(ids, self._counts)
+        """Clients of like sample count, a bounded number of samples and associations a block."""
+        square = self._associations.rank**2 if self._associations else 1
+        return samples.blocks(ids, self._counts, max(1, _FLOATS // square))
 
     # State ----------------------------------------------------------------------------------
 
@@ -204,6 +217,9 @@ class GFMFR:
                 clients, ids, drawn.items, drawn.positive, drawn.mask, local.private
             )
         uploads = self._form.fill(plan, drawn, local, before, factor, trace.factors, signal, group)
+        if self._associations is not None and plan.round == 0:
+            own = self._associations.upload(ids, self._alike)
+            uploads = {**uploads, ASSOCIATIONS: Dense(own)}
         return uploads, trace.loss
 
     def _teacher(self, plan: Plan, group: Tensor, items: Tensor) -> Teacher | None:
@@ -278,15 +294,26 @@ class GFMFR:
             # Standardised cosine of every item with each client's profile.
             cosine = profile_cosine(self._train, ids, unit(self._features.profile))
             out += self.settings.model.profile_weight * cosine
-        return out
+        return out + self._associated(state, ids)
+
+    def _associated(self, state: ServerState, ids: np.ndarray) -> Tensor:
+        """What the released associations add to scores [m, items]; 0 where there are none."""
+        if self._associations is None or state.associations is None:
+            return torch.zeros(1, 1)
+        return self.settings.associations.weight * self._associations.scores(
+            ids, self._alike, state.associations)
 
     def explain(
         self, state: ServerState, clients: Clients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """What adds up to `scores`: each modality's part by the device's profile, and the rest."""
-        return score_parts(
-            self.scores(state, clients, ids), self._train, ids, self._features,
+        """What adds up to `scores`: each modality's part by the device's profile, associations
+        where there are any, and the rest."""
+        linked = self._associated(state, ids)
+        parts = score_parts(
+            self.scores(state, clients, ids) - linked, self._train, ids, self._features,
             self.settings.model.profile_weight)
+        return parts if state.associations is None else {
+            **parts, ASSOCIATIONS: linked.expand(len(ids), self._items)}
 
     # Helpers --------------------------------------------------------------------------------
 

@@ -105,6 +105,8 @@ def check_examples(s: AlgorithmSettings) -> None:
             s.groups.grouping != "none",
         "model.private_table: private rows carry one interaction into other examples; set none":
             s.model.private_table != "none",
+        "associations.weight: an association is of two interactions; set 0":
+            s.associations.weight != 0,
         "local.batch_size: noise is priced for full batches; set 0": local.batch_size != 0,
         "local.loss: a mean divides by the number of interactions, which is protected; set sum":
             local.loss != "sum",

@@ -71,12 +71,15 @@ def padded_length(count: np.ndarray) -> np.ndarray:
     return np.asarray(-(-count // step) * step)
 
 
-def blocks(ids: np.ndarray, counts: np.ndarray) -> Iterator[np.ndarray]:
-    """Clients of equal padded length, in groups of bounded size; each group ascending."""
+def blocks(
+    ids: np.ndarray, counts: np.ndarray, most: int = BLOCK_SAMPLES
+) -> Iterator[np.ndarray]:
+    """Clients of equal padded length, in groups of bounded size (at most `most`); each ascending.
+    """
     lengths = padded_length(counts[ids])
     for length in np.unique(lengths):
         members = ids[lengths == length]
-        size = max(1, BLOCK_SAMPLES // int(length))
+        size = min(max(1, BLOCK_SAMPLES // int(length)), most)
         for start in range(0, len(members), size):
             yield members[start : start + size]
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from privacy import Totals
+from privfedmm.associations import shrunken
 from privfedmm.backbones import Backbone
 from privfedmm.backbones.fedrap import H0, H
-from privfedmm.gfmfr.form import group_basis
+from privfedmm.gfmfr.form import ASSOCIATIONS, group_basis
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
 from privfedmm.gfmfr.state import ServerState, average
@@ -64,6 +65,10 @@ class Server:
         """The next state."""
         reference = self._settings.groups.grouping == "reference"
         new = self._reference_step(state, totals) if reference else self._step(state, totals)
+        new.associations = state.associations
+        if ASSOCIATIONS in totals.sums:
+            new.associations = shrunken(
+                totals.sums[ASSOCIATIONS], totals.noise_stddev.get(ASSOCIATIONS, 0.0))
         tables = [new.items] if new.adapters is None else [new.items, *new.adapters]
         new.average_tables = average(
             state.average_tables, torch.stack(tables), self._settings.model.averaging, state.round

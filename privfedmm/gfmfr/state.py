@@ -19,7 +19,8 @@ class ServerState:
     """items [I, width]; network name -> tensor; adapters [K, I, width], a group's own addition to
     the item table; average_tables [1 or 1 + K, I, width], running averages of items and adapters,
     from which clients score; group_users [K, d], mean user vectors; preference [K, I], the
-    teacher's probabilities; labels [n], each client's group where the server assigns it."""
+    teacher's probabilities; labels [n], each client's group where the server assigns it;
+    associations [r, r], what goes with what, from round 1 on."""
 
     round: int
     items: Tensor
@@ -30,6 +31,7 @@ class ServerState:
     group_users: Tensor | None
     preference: Tensor | None
     labels: np.ndarray | None
+    associations: Tensor | None = None
 
     def state_dict(self) -> dict[str, object]:
         """All fields as tensors and plain values, for a checkpoint."""

@@ -14,6 +14,7 @@ from privfedmm.features import (
     joined,
     joined_present,
     principal,
+    space_of,
     unit_rows,
     with_masks,
 )
@@ -67,6 +68,13 @@ class FeatureViews:
         """First principal components of all modalities together: [items, <= rank]."""
         assert self.joined is not None
         return torch.from_numpy(principal(self.joined.numpy(), rank, self._joined_present))
+
+    def space(self, rank: int, image_weight: float) -> Tensor:
+        """Leading components with a weight of images of their own [items, <= rank]. Raises
+        ValueError without features."""
+        if self.joined is None:
+            raise ValueError("associations.weight: associations need item features; set 0")
+        return space_of(self._features, rank, image_weight, self._present)
 
     def subspace(self, rank: int) -> Tensor:
         """A constant and principal components, orthonormal: [items, <= 1 + rank].

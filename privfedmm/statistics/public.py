@@ -12,6 +12,7 @@ from privfedmm.features import (
     joined,
     joined_present,
     principal,
+    space_of,
     unit_rows,
     with_masks,
 )
@@ -53,10 +54,5 @@ class PublicItems:
             self.fusion_features = torch.from_numpy(rows / np.sqrt((rows**2).sum(1).mean()))
 
     def association_features(self, rank: int) -> torch.Tensor:
-        """Leading components of all modalities together [items, <= rank], without those that
-        nothing varies along."""
-        weight = self._settings.association_image_weight
-        rows = principal(joined(self._features, weight, self._masks), rank,
-                         joined_present(self._features, self._masks))
-        varies = rows.std(0) > 1e-4 * max(float(rows.std(0).max(initial=0.0)), 1e-12)
-        return torch.from_numpy(rows[:, varies])
+        """Leading components of all modalities together [items, <= rank]."""
+        return space_of(self._features, rank, self._settings.association_image_weight, self._masks)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from privfedmm.associations import Associations, shrunken, space
 from privfedmm.data.types import Rows
 from privfedmm.statistics import StatisticsSettings, public_rank
-from privfedmm.statistics.associations import Associations, shrunken, space
 
 ITEMS, RANK, USERS, HALF_LIFE = 30, 5, 9, 1.5
 
