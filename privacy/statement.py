@@ -73,12 +73,13 @@ class Statement:
         """For people."""
         if self.epsilon is None:
             return [f"epsilon: none ({self.reason})"]
+        kind = "discrete Gaussian" if self.trust == "distributed" else "Gaussian"
         out = [
             f"epsilon {self.epsilon:.4g}, delta {self.delta:.3g}, {self.unit} level, against "
             "everybody who sees only releases",
             f"adjacency: {self.adjacency}",
             f"trust: {self.trust}: {self.trust_means}",
-            f"mechanism: {self.releases or self.rounds} Gaussian releases, noise multiplier "
+            f"mechanism: {self.releases or self.rounds} {kind} releases, noise multiplier "
             f"{self.noise_multiplier:.4f}, clip norm {self.clip_norm:g}, "
             f"noise source {self.noise_source}",
             "against the server: " + (

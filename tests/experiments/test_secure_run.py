@@ -14,6 +14,7 @@ from experiments.config import resolve
 from experiments.run import load_data
 from experiments.session import Session
 from experiments.views import first_round
+from privacy import Statement
 from privacy.aggregation.messages import Transcript
 from privfedmm.federation import Simulator, run_round
 from tests.commands import BARE, cli
@@ -91,6 +92,7 @@ def test_distributed_noise_holds_against_the_server(tmp_path: Path) -> None:
     assert entry["shares"] == 54 - 3 and entry["dims"] > 0
     statement = json.loads((tmp_path / "run" / "statement.json").read_text())
     assert "51 clients" in statement["trust_means"]
+    assert "discrete Gaussian releases" in "\n".join(Statement(**statement).lines())
     audited = cli("audit", str(tmp_path / "run"), "--parts", "budget", "--json")
     assert audited.returncode == 0, audited.stderr
     prices = json.loads(audited.stdout)["prices"]
