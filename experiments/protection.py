@@ -83,7 +83,7 @@ class Plan:
         return self.noise_multiplier * dp.clip_norm * more
 
 
-def plan(config: RunConfig, population: int, items: int = 1) -> Plan:
+def plan(config: RunConfig, population: int, items: int) -> Plan:
     """Sampling, budget and calibrated noise; items: how many there are, public like the users.
 
     Raises UserError for what cannot be promised.
@@ -96,7 +96,7 @@ def plan(config: RunConfig, population: int, items: int = 1) -> Plan:
 def _plan(config: RunConfig, population: int, items: int) -> Plan:
     dp = config.dp
     if dp is None:
-        return _settled(config, population, Plan(Everyone(), None, 0.0, config.rounds))
+        return _settled(config, population, items, Plan(Everyone(), None, 0.0, config.rounds))
     if config.mode == "reference":
         raise UserError("mode: the reference hands the server every client's own parameters; "
                         "no epsilon holds there; use mode default")
@@ -112,7 +112,7 @@ def _plan(config: RunConfig, population: int, items: int) -> Plan:
         raise UserError("dp.sampling: noise on the device is priced at full participation only; "
                         "leave --sampling out")
     if math.isinf(dp.epsilon):
-        return _settled(config, population, Plan(sampling, None, 0.0, config.rounds))
+        return _settled(config, population, items, Plan(sampling, None, 0.0, config.rounds))
     # Of interactions only a public bound is used: their number is part of what is protected.
     units = population * items if interaction else population
     delta = dp.delta if dp.delta is not None else min(1e-5, units**-1.1)
@@ -132,7 +132,7 @@ def _plan(config: RunConfig, population: int, items: int) -> Plan:
             raise UserError(f"dp.epsilon: {error}") from error
         return Plan(sampling, budget, multiplier, rounds, shares=shares)
 
-    settled = _settled(config, population, calibrated(config.rounds))
+    settled = _settled(config, population, items, calibrated(config.rounds))
     if settled.rounds == config.rounds:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
@@ -161,13 +161,13 @@ def survivors(config: RunConfig) -> Survivors:
     return Survivors(tolerated, terms.simulated_dropout, config.seed)
 
 
-def _settled(config: RunConfig, population: int, planned: Plan) -> Plan:
+def _settled(config: RunConfig, population: int, items: int, planned: Plan) -> Plan:
     """The plan with groups and rank of associations, and with the rounds that they need."""
     if config.method not in STATISTICS:
         return planned
     stddev = planned.noise_stddev(config.dp, population) if config.dp else 0.0
     groups = public_groups(config.statistics, population, stddev)
-    rank = public_rank(config.statistics, population, stddev)
+    rank = public_rank(config.statistics, population, items, stddev)
     return replace(planned, groups=groups, rank=rank, rounds=1 + bool(groups) + bool(rank))
 
 

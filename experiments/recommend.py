@@ -72,7 +72,8 @@ def _restore(
         if saved["data"] != data.sha256:
             raise UserError("recommend: the data set or its features have changed since the run; "
                             "start a new run")
-        algorithm = build_algorithm(config, data, protection.plan(config, data.num_users))
+        planned = protection.plan(config, data.num_users, data.num_items)
+        algorithm = build_algorithm(config, data, planned)
         model = saved["best_model"] or saved["model"]
         state, clients = algorithm.from_saved(model)
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,

@@ -38,6 +38,13 @@ svg{max-width:100%;height:auto}small{color:#4a525c}
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
+def _style(number: int) -> dict[str, Any]:
+    """Of the number-th curve: where the colours begin again, lines are dashed and points square."""
+    lap, place = divmod(number, len(_COLOURS))
+    return {"color": _COLOURS[place], "linestyle": "-" if lap % 2 == 0 else "--",
+            "marker": "o" if lap % 2 == 0 else "s"}
+
+
 def page(
     folders: list[Path], against: str, title: str, scaling: list[Path], gallery_users: int = 0
 ) -> str:
@@ -122,8 +129,7 @@ def _curve(runs: Runs) -> Figure:
             place = values.index(_epsilon(runs.records[label][0])) + 0.06 * (number - 1.5)
             points.append((place, mean, mean - low, high - mean))
         x, y, down, up = np.array(points).T
-        axes.errorbar(x, y, yerr=[down, up], label=name, marker="o", capsize=2,
-                      color=_COLOURS[number % len(_COLOURS)])
+        axes.errorbar(x, y, yerr=[down, up], label=name, capsize=2, **_style(number))
     lines = {name: float(np.mean([f["test"]["ndcg@50"] for f in found]))
              for name, found in runs.baselines().items()}
     lines |= {label: float(np.mean([r["metrics"]["test"]["ndcg@50"] for r in records]))
@@ -165,8 +171,8 @@ def _scaling(folders: list[Path], against: str) -> Figure:
                 points.append((users, ratio.mean(), error))
         if points:
             x, y, error = np.array(points).T
-            axes.errorbar(x, y, yerr=error, marker="o", capsize=2, label=f"{method} ({name})",
-                          color=_COLOURS[number % len(_COLOURS)])
+            axes.errorbar(x, y, yerr=error, capsize=2, label=f"{method} ({name})",
+                          **_style(number))
     axes.axhline(1.0, color="#8a949e", linestyle="--", linewidth=0.8)
     axes.set_xscale("log")
     axes.set(xlabel="users", ylabel=f"test NDCG@50 / {against}")
@@ -184,7 +190,7 @@ def _rounds(runs: Runs) -> Figure | None:
         length = min(len(c) for c in curves)
         x = [point[0] for point in curves[0][:length]]
         y = np.mean([[point[1] for point in c[:length]] for c in curves], axis=0)
-        axes.plot(x, y, label=label, color=_COLOURS[drawn % len(_COLOURS)])
+        axes.plot(x, y, label=label, **{**_style(drawn), "marker": ""})
         drawn += 1
     if not drawn:
         return None

@@ -99,7 +99,8 @@ def test_shrinking_keeps_what_stands_out_and_drops_noise() -> None:
 
 def test_rank_follows_from_public_quantities() -> None:
     settings = StatisticsSettings()
-    assert public_rank(settings, 943, 12.0) == 0
-    assert public_rank(settings, 943, 3.45) == 68
-    assert public_rank(settings, 100_000, 3.45) == 256
-    assert public_rank(StatisticsSettings(association_rank=7), 10, math.inf) == 7
+    assert public_rank(settings, 943, 1297, 12.0) == 0
+    assert public_rank(settings, 943, 1297, 3.45) == 68
+    assert public_rank(settings, 1000, 3256, 3.45) == 0
+    assert public_rank(settings, 100_000, 1297, 3.45) == 256
+    assert public_rank(StatisticsSettings(association_rank=7), 10, 10, math.inf) == 7

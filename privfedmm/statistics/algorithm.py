@@ -49,13 +49,16 @@ def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float)
     return 0 if supply < 250 else min(max(round(supply / 107), 5), 40)
 
 
-def public_rank(settings: StatisticsSettings, users: int, noise_stddev: float) -> int:
+def public_rank(
+    settings: StatisticsSettings, users: int, items: int, noise_stddev: float
+) -> int:
     """Components that associations are counted in: as set, or one for every 4 users per unit of
-    noise. Below 100 users a unit their release costs more than it tells."""
+    noise. Below 100 users a unit, or a tenth of a user a unit and item, their release costs more
+    than it tells: the popularity of each item then has more of the noise."""
     if settings.association_rank is not None:
         return settings.association_rank
     supply = users / max(noise_stddev, 1.0)
-    return 0 if supply < 100 else min(round(supply / 4), 256)
+    return 0 if supply < max(100, items / 10) else min(round(supply / 4), 256)
 
 
 class GroupStatistics:
@@ -76,7 +79,7 @@ class GroupStatistics:
         train_age: np.ndarray | None = None,
     ) -> None:
         groups = public_groups(settings, train_rows.users, noise_stddev)
-        rank = public_rank(settings, train_rows.users, noise_stddev)
+        rank = public_rank(settings, train_rows.users, public.num_items, noise_stddev)
         if (groups or rank or settings.personal != "none") and not public.modalities:
             raise ValueError("group statistics and on-device profiles need item features; give "
                              "some, or use method popularity")

@@ -53,7 +53,8 @@ def evidence(run: RunConfig, seed: int = 0, count: int = 200, **more: Any) -> Ev
 
 def record(run: RunConfig, **privacy: Any) -> dict[str, Any]:
     made = claim(run)
-    joint = {"name": "joint", "noise_multiplier": protection.plan(run, 100).noise_multiplier}
+    planned = protection.plan(run, 100, planted_data(100).num_items)
+    joint = {"name": "joint", "noise_multiplier": planned.noise_multiplier}
     return {"privacy": {"epsilon": made.epsilon, "delta": made.delta, "rounds": made.rounds,
                         "reason": "", "releases": [joint], **privacy}}
 
