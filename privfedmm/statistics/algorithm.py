@@ -53,12 +53,13 @@ def public_rank(
     settings: StatisticsSettings, users: int, items: int, noise_stddev: float
 ) -> int:
     """Components that associations are counted in: as set, or one for every 4 users per unit of
-    noise. Below 100 users a unit, or a tenth of a user a unit and item, their release costs more
-    than it tells: the popularity of each item then has more of the noise."""
+    noise. Below 100 users a unit, or 0.105 a unit and item, their release costs more than it tells:
+    the popularity of each item then has more of the noise. (Measured on validation: .110 a unit
+    and item pays on ml100k, .057 does not, nor .101 on ml1m, which has no times.)"""
     if settings.association_rank is not None:
         return settings.association_rank
     supply = users / max(noise_stddev, 1.0)
-    return 0 if supply < max(100, items / 10) else min(round(supply / 4), 256)
+    return 0 if supply < max(100, 0.105 * items) else min(round(supply / 4), 256)
 
 
 class GroupStatistics:
