@@ -43,6 +43,17 @@ def keys(value: Any, path: str = "") -> set[str]:
     return {path}.union(*(keys(v, f"{path}/{k}") for k, v in value.items()))
 
 
+def same_model(one: Path, other: Path) -> None:
+    """Every tensor of the server's state after the last round, to 1e-5."""
+    ours, theirs = (torch.load(folder / "checkpoint.pt", weights_only=True)["model"]["state"]
+                    for folder in (one, other))
+    assert ours.keys() == theirs.keys()
+    tensors = [name for name, value in ours.items() if isinstance(value, torch.Tensor)]
+    assert tensors
+    for name in tensors:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=0, atol=1e-5, msg=name)
+
+
 def exact(config: RunConfig, alive: np.ndarray, attempt: int) -> dict[str, torch.Tensor]:
     """What round 0 must release if these clients' uploads are in the sum, by the ring alone."""
     data = runs.load_data(config)

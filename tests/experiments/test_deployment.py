@@ -28,7 +28,7 @@ from privacy.aggregation.masked import Await
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message
 from privfedmm.federation.wire import decode
-from tests.deployments import NODES, ONE, TWO, exact, keys, left_over, released
+from tests.deployments import NODES, ONE, TWO, exact, keys, left_over, released, same_model
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +60,7 @@ def test_a_real_deployment_is_the_simulators_run(tmp_path: Path) -> None:
     assert left_over(out) == []
     for name, total in released(tmp_path / "simulated").items():
         assert torch.equal(released(out)[name], total), name
+    same_model(tmp_path / "simulated", out)
     assert keys(theirs) == keys(ours)
     assert theirs["metrics"] == ours["metrics"]
     assert theirs["privacy"]["epsilon_spent"] == ours["privacy"]["epsilon_spent"]

@@ -22,6 +22,7 @@ from experiments.record import Carried
 from experiments.session import Session
 from privfedmm.federation import exchange
 from privfedmm.federation.wire import decode, encode
+from tests.deployments import same_model
 from tests.federation.outcomes import NODES, Killed, Looped, entries, everybody, exact, released
 
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Looped]]
@@ -49,6 +50,7 @@ def test_released_integers_and_record_are_the_simulators(
     hub = app.play(loop, out, out / "deploy")
     for name, total in released(tmp_path / "simulated").items():
         assert torch.equal(released(out)[name], total), name
+    same_model(tmp_path / "simulated", out)
     data = runs.load_data(config)
     session = Session.start(config, data, out)
     session.restore(out, data.sha256)
