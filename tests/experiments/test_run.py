@@ -209,6 +209,7 @@ def test_an_existing_folder_is_not_overwritten(finished: tuple[Path, dict[str, A
     assert (out / "record.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_changed_ledger_stops_a_resume(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert cli("run", *QUICK, "--out", str(out)).returncode == 0
@@ -220,6 +221,7 @@ def test_a_changed_ledger_stops_a_resume(tmp_path: Path) -> None:
     assert done.returncode == 3 and "does not follow" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert cli("run", *QUICK, "--out", str(out)).returncode == 0
@@ -298,6 +300,7 @@ def test_bench_dp_compares_each_method_with_itself() -> None:
         assert taken["added"] == pytest.approx(ratio - 1)
 
 
+@pytest.mark.slow
 def test_sweep_and_report(tmp_path: Path) -> None:
     plan = tmp_path / "plan.toml"
     plan.write_text(

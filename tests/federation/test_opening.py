@@ -437,6 +437,7 @@ def _without_one(body: bytes, record: int) -> bytes:
     return pack({"signatures": unpack(body, {"signatures": bytes})["signatures"][record:]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_wherever_it_dies_a_round_is_exact_and_charged_once_or_aborted(
     trial: Trials, seed: int
