@@ -16,8 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privacy import Release
 from privfedmm.data.types import Rows
+from privfedmm.profiles import standardised
 
+ASSOCIATIONS = "associations"
+_MATRICES = 8_000_000  # floats of a block's matrices
 _BLOCK = 2_000_000  # floats of a block's item points
 _FORGOTTEN = 10  # half-lives after which an item no longer counts
 _FLOOR = 1e-3  # added to the covariance of the space, in units of an average component
@@ -69,6 +73,16 @@ class Associations:
         """Components of the space."""
         return int(self._components.shape[1])
 
+    @property
+    def most_clients(self) -> int:
+        """Clients whose matrices may be held side by side."""
+        return max(1, _MATRICES // self.rank**2)
+
+    def release(self, round_: int) -> Release:
+        """The matrix as a release of one round."""
+        return Release(ASSOCIATIONS, (self.rank, self.rank), rounds=(round_,), meaning=(
+            "public features of items against those of the items before, at length 1"))
+
     def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
         """Each client's matrix, of length 1 or 0 for a single item: [m, r, r]."""
         points = self._points(counts)
@@ -88,9 +102,7 @@ class Associations:
         for where, own in self._blocks(ids, points):
             towards[where] = self._now(own)
         towards = towards / towards.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        found = (towards @ matrix.T) @ points.T
-        spread = found.std(dim=1, keepdim=True).clamp(min=1e-9)
-        return (found - found.mean(dim=1, keepdim=True)) / spread
+        return standardised((towards @ matrix.T) @ points.T)
 
     def _points(self, counts: Tensor) -> Tensor:
         # Popularity is released once, and every block of clients asks for its space.

@@ -51,6 +51,10 @@ def profile_cosine(
     train: Rows, ids: np.ndarray, unit: Tensor, weights: Tensor | None = None
 ) -> Tensor:
     """Cosine of every item's unit row with each client's profile, standardised: [m, items]."""
-    cosine = profile(train, ids, unit, weights) @ unit.T
-    spread = cosine.std(dim=1, keepdim=True).clamp(min=1e-9)
-    return (cosine - cosine.mean(dim=1, keepdim=True)) / spread
+    return standardised(profile(train, ids, unit, weights) @ unit.T)
+
+
+def standardised(scores: Tensor) -> Tensor:
+    """Each client's scores [m, items] with mean 0 and standard deviation 1 over items."""
+    spread = scores.std(dim=1, keepdim=True).clamp(min=1e-9)
+    return (scores - scores.mean(dim=1, keepdim=True)) / spread

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from privacy import Dense, Release, Totals, Uploads
-from privfedmm.associations import Associations
+from privfedmm.associations import ASSOCIATIONS, Associations
 from privfedmm.backbones import build
 from privfedmm.data.types import Rows
 from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.explain import score_parts, unit
-from privfedmm.gfmfr.form import ASSOCIATIONS, UploadForm
+from privfedmm.gfmfr.form import UploadForm
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import (
@@ -35,8 +35,6 @@ from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.profiles import profile, profile_cosine
 from privfedmm.settings import AlgorithmSettings, check
 from privfedmm.streams import normal
-
-_FLOATS = 8_000_000  # of a block's associations
 
 
 class GFMFR:
@@ -80,7 +78,7 @@ class GFMFR:
         network = sum(v.numel() for v in self.backbone.initial_network(seed).values())
         self._form = UploadForm(
             settings, features, self.backbone.width, network, self.signal_dim, federated,
-            self._associations.rank if self._associations else 0)
+            self._associations.release(0) if self._associations else None)
         self.server = Server(settings, self.backbone, features, train_rows.users, seed)
 
     # What leaves a client -------------------------------------------------------------------
@@ -106,8 +104,8 @@ class GFMFR:
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients of like sample count, a bounded number of samples and associations a block."""
-        square = self._associations.rank**2 if self._associations else 1
-        return samples.blocks(ids, self._counts, max(1, _FLOATS // square))
+        most = self._associations.most_clients if self._associations else samples.BLOCK_SAMPLES
+        return samples.blocks(ids, self._counts, most)
 
     # State ----------------------------------------------------------------------------------
 

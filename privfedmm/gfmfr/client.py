@@ -98,6 +98,9 @@ def train(
     steps = torch.zeros(clients)
     balance = torch.zeros(clients)
     loss = torch.zeros(clients)
+    # Otherwise a step's change is no outer product of these two, and they are not collected.
+    factored = size >= length and not (
+        rate.alpha or rate.beta or settings.weight_decay_items)
     left: list[Tensor] = []
     right: list[Tensor] = []
     for epoch in range(settings.epochs):
@@ -130,7 +133,7 @@ def train(
                     balance = torch.where(active > 0, fresh, balance)
                     factor = teacher.weight * balance[:, None]
                 residual = residual + factor * (probability - target) * weight
-            direction = backbone.direction(local.user)
+            direction = backbone.direction(local.user) if factored else None
             if direction is not None:
                 left.append(residual)
                 right.append(direction)
@@ -138,9 +141,8 @@ def train(
             _descend(local, gradient, part, valid, count, active, settings, rate)
             steps += active
     total = mask.sum(1).clamp(min=1)
-    plain = not (rate.alpha or rate.beta or settings.weight_decay_items)
     factors = None
-    if right and plain and size >= length:
+    if right:
         factors = torch.stack(left, 1) * -rate.items, torch.stack(right, 1)
     return Trace(loss / total, steps, balance, factors)
 

@@ -12,20 +12,18 @@ from privfedmm.gfmfr.state import Plan
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings
 
-ASSOCIATIONS = "associations"
-
 
 class UploadForm:
     """Declares releases and builds a block's uploads in their shapes.
 
     network: values of the shared network; signal: of the grouping signal; associations: their
-    components, uploaded in the first round beside what is filled in here. Raises ValueError for a
+    release, which is uploaded beside what is filled in here. Raises ValueError for a
     group table in a public subspace without features.
     """
 
     def __init__(
         self, settings: AlgorithmSettings, features: FeatureViews, width: int, network: int,
-        signal: int, federated: bool, associations: int = 0,
+        signal: int, federated: bool, associations: Release | None = None,
     ) -> None:
         self._settings = settings
         self._items = features.num_items
@@ -44,10 +42,8 @@ class UploadForm:
                 Release("network_update", (self._network,), kind, "change of the shared network"))
         if s.local.weight_decay_items:
             out.append(Release("item_decay", (1,), kind, "weight decay of the untouched rows"))
-        if self._associations:
-            square = (self._associations, self._associations)
-            out.append(Release(ASSOCIATIONS, square, rounds=(0,), meaning=(
-                "public features of items against those of the items before, at length 1")))
+        if self._associations is not None:
+            out.append(self._associations)
         if s.groups.grouping != "private":
             return tuple(out)
         shapes: dict[str, tuple[tuple[int, ...], str]] = {

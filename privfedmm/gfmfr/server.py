@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from privacy import Totals
-from privfedmm.associations import shrunken
+from privfedmm.associations import ASSOCIATIONS, shrunken
 from privfedmm.backbones import Backbone
 from privfedmm.backbones.fedrap import H0, H
-from privfedmm.gfmfr.form import ASSOCIATIONS, group_basis
+from privfedmm.gfmfr.form import group_basis
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
 from privfedmm.gfmfr.state import ServerState, average

@@ -35,7 +35,6 @@ from privfedmm.statistics.tilt import BLOCK
 # Variance that choosing adds to a sum, in shares of its expectation: a client's unit is about a
 # tenth, and the members of a group are not alike (measured on validation: .1 trusts too much).
 CHOICE = 0.5
-_FLOATS = 8_000_000  # of a block's associations
 
 
 def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float) -> int:
@@ -114,9 +113,7 @@ class GroupStatistics:
         """Popularity in round 0, then associations, then group counts and residuals."""
         out = [Release("item_counts", (self._items, 1), meaning="items, at length 1", rounds=(0,))]
         if self._associations:
-            square = (self._associations.rank, self._associations.rank)
-            out.append(Release("associations", square, rounds=(1,), meaning=(
-                "public features of items against those of the items before, at length 1")))
+            out.append(self._associations.release(1))
         if self._groups:
             k, last = self._groups, (len(self._stages) - 1,)
             out += [
@@ -142,8 +139,7 @@ class GroupStatistics:
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients in order, a bounded number of scores and of associations a block."""
-        square = self._associations.rank**2 if self._associations else 0
-        size = max(1, min(BLOCK, _FLOATS // max(square, 1)))
+        size = min(BLOCK, self._associations.most_clients) if self._associations else BLOCK
         for start in range(0, len(ids), size):
             yield ids[start : start + size]
 
