@@ -54,7 +54,7 @@ def same_model(one: Path, other: Path) -> None:
         torch.testing.assert_close(theirs[name], ours[name], rtol=0, atol=1e-5, msg=name)
 
 
-def exact(config: RunConfig, alive: np.ndarray, attempt: int) -> dict[str, torch.Tensor]:
+def exact(config: RunConfig, alive: np.ndarray, attempt: int = 0) -> dict[str, torch.Tensor]:
     """What round 0 must release if these clients' uploads are in the sum, by the ring alone."""
     data = runs.load_data(config)
     session = Session.start(config, data)

@@ -22,8 +22,8 @@ from experiments.record import Carried
 from experiments.session import Session
 from privfedmm.federation import exchange
 from privfedmm.federation.wire import decode, encode
-from tests.deployments import same_model
-from tests.federation.outcomes import NODES, Killed, Looped, entries, everybody, exact, released
+from tests.deployments import NODES, exact, keys, released, same_model
+from tests.federation.outcomes import Killed, Looped, entries, everybody
 
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Looped]]
 BASE: dict[str, Any] = {
@@ -55,7 +55,7 @@ def test_released_integers_and_record_are_the_simulators(
     session = Session.start(config, data, out)
     session.restore(out, data.sha256)
     theirs = runs.conclude(session, data, out, Carried("flower", NODES, 0, "loop", ("ranks",)))
-    assert _keys(ours) == _keys(theirs)
+    assert keys(ours) == keys(theirs)
     assert theirs["metrics"] == ours["metrics"]
     assert theirs["privacy"]["epsilon_spent"] == ours["privacy"]["epsilon_spent"]
     assert theirs["groups"] == ours["groups"]
@@ -64,12 +64,6 @@ def test_released_integers_and_record_are_the_simulators(
     last = 2 if "group_statistics" in flags else 3
     assert made == [5, *[3] * (len(made) - 2), last]
     assert not [reason for log in hub.log for reason in log.stayed_out]
-
-
-def _keys(value: Any, path: str = "") -> set[str]:
-    if not isinstance(value, dict) or path.endswith("costs/seconds"):
-        return {path}
-    return {path}.union(*(_keys(v, f"{path}/{k}") for k, v in value.items()))
 
 
 def test_a_node_lost_before_its_upload_leaves_the_exact_sum_of_the_others(settled: Settle) -> None:

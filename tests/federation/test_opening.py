@@ -25,8 +25,9 @@ from privacy.aggregation.messages import Message, pack, unpack
 from privfedmm.federation import exchange
 from privfedmm.federation.opening import Underway
 from privfedmm.federation.wire import decode, encode
+from tests.deployments import NODES, exact, released
 from tests.federation.conftest import settle
-from tests.federation.outcomes import NODES, Killed, Looped, entries, everybody, exact, released
+from tests.federation.outcomes import Killed, Looped, entries, everybody
 
 HOLDER = NODES
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Looped]]
