@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,6 +48,11 @@ class Message:
     def nbytes(self) -> int:
         """Bytes on the wire: body and header."""
         return len(self.body) + HEADER_BYTES
+
+    def digest(self) -> bytes:
+        """SHA-256 [32] of all of it: by that the very same message is known again."""
+        head = f"{self.kind} {self.sender} {self.receiver} {self.round}".encode()
+        return hashlib.sha256(hashlib.sha256(head).digest() + self.body).digest()
 
 
 def pack(body: Body) -> bytes:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from privacy.aggregation.messages import Message, ProtocolError, pack
+from privacy.aggregation.messages import Message, ProtocolError
 
 
 @dataclass
@@ -22,11 +20,11 @@ class Given:
     def again(self, request: Message) -> Message | None:
         """The answer to this very request, None where there was none."""
         told, answer = self.answers.get((request.receiver, request.kind), (b"", None))
-        return answer if told == _hash(request) else None
+        return answer if told == request.digest() else None
 
     def keep(self, request: Message, answer: Message) -> None:
         """Remember an answer before it leaves."""
-        self.answers[request.receiver, request.kind] = _hash(request), answer
+        self.answers[request.receiver, request.kind] = request.digest(), answer
 
     def to_state(self) -> list[object]:
         """For the node's own disk; the server has been sent all of it."""
@@ -39,8 +37,3 @@ class Given:
         if not isinstance(state, list):
             raise ProtocolError("answers of a saved state must be a list")
         return cls({(client, kind): (told, answer) for client, kind, told, answer in state})
-
-
-def _hash(request: Message) -> bytes:
-    fields: Mapping[str, object] = {**vars(request), "round": list(request.round)}
-    return hashlib.sha256(pack(fields)).digest()

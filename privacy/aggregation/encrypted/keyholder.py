@@ -130,7 +130,7 @@ class KeyHolder:
         statement = result_statement(terms, released, contributors)
         answer = {"totals": released, "contributors": contributors,
                   "signature": sign(self._identity, statement)}
-        self._answer = _told(message), pack(answer)
+        self._answer = message.digest(), pack(answer)
         # Saved with its noise before it leaves: asked again, the same answer is given.
         self._save(self.to_bytes())
         return Message(RESULT, KEY_HOLDER, SERVER, terms.at, self._answer[1])
@@ -139,7 +139,7 @@ class KeyHolder:
         """The answer once more, byte for byte and with no new noise, where the last total that was
         decrypted is asked for again; None for any other."""
         told, answer = self._answer
-        if not answer or _told(message) != told:
+        if not answer or message.digest() != told:
             return None
         return Message(RESULT, KEY_HOLDER, SERVER, message.round, answer)
 
@@ -201,12 +201,6 @@ class KeyHolder:
         holder._agreed = (int(body["agreed"][0]), int(body["agreed"][1]))
         holder._answer = bytes(body["answer"][0]), bytes(body["answer"][1])
         return holder
-
-
-def _told(message: Message) -> bytes:
-    """Hash [32] of a total as it was asked for: its terms, ciphertext and contributors."""
-    head = f"{message.kind} {message.sender} {message.receiver} {message.round}".encode()
-    return hashlib.sha256(hashlib.sha256(head).digest() + message.body).digest()
 
 
 def _cut(joined: bytes, size: int) -> list[bytes]:
