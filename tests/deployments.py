@@ -17,6 +17,9 @@ from experiments.session import Session
 from privacy import RingAggregator
 
 NODES = 3
+# Seconds a node may take for a message. On a machine busy with other things a node's process has
+# taken a minute to start; a node that was killed is reported by Flower well before.
+PATIENCE = 300.0
 ONE: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
     "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,

@@ -20,6 +20,8 @@ from privfedmm.federation.opening import Journal, Opener, Opening, Saved, Underw
 from privfedmm.federation.post import Answers, Post, RoundLog, are_figures
 from privfedmm.federation.types import Algorithm, Costs
 
+_SAID = 3  # reasons that the sentence of an aborted round gives; the log has all
+
 
 @dataclass(frozen=True)
 class Greeting:
@@ -65,9 +67,14 @@ class Hub:
             return Sums({}, {}, 0, len(cohort.ids)), Costs(0.0, 0.0, 0.0, 0.0)
         told = algorithm.plan_hash(plan)
         begun = self._begun(cohort, stack)
-        opening = self._resumed(cohort, stack, told, begun) if begun else (
-            self._carry(cohort, stack, plan, told))
-        sums = self._opener.unmask(opening)
+        try:
+            opening = self._resumed(cohort, stack, told, begun) if begun else (
+                self._carry(cohort, stack, plan, told))
+            sums = self._opener.unmask(opening)
+        except RoundNotBegun:
+            raise
+        except RoundAborted as error:
+            raise RoundAborted(f"{error}{self._why()}") from error
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
     def ranks(self, state: Any, clients: Any) -> dict[str, np.ndarray]:
@@ -85,6 +92,12 @@ class Hub:
             for name, ranks in answer["ranks"].items():
                 out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = ranks
         return out
+
+    def _why(self) -> str:
+        """What stayed out of this round, as far as a sentence has room for it."""
+        reasons = list(dict.fromkeys(self.log[-1].stayed_out))
+        more = f"; and {len(reasons) - _SAID} more" if len(reasons) > _SAID else ""
+        return f" ({'; '.join(reasons[:_SAID])}{more})" if reasons else ""
 
     def _begun(self, cohort: Cohort, stack: PrivacyStack) -> Underway | None:
         """The attempt at this round that was being opened when the server stopped."""

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import run as runs
 from experiments.config import resolve
 from experiments.deployment import local
-from experiments.deployment.processes import free_ports
 from tests.deployments import NODES, ONE, exact, left_over, released
 
 COMPILER = shutil.which("cc")
@@ -38,38 +33,33 @@ def shifted(tmp_path: Path) -> Path:
 
 
 @dataclass
-class Skewed:
-    """Puts SuperNodes with other clocks in the place of some, before any message."""
+class Watch:
+    """Remembers which processes ended before the deployment did."""
 
-    library: Path
-    seconds: Mapping[str, int]
     ended: set[str] = field(default_factory=set)
-    _begun: bool = False
 
     def __call__(self, deployment: local.Deployment) -> None:
         self.ended |= set(deployment.processes.ended())
-        if self._begun:
-            return
-        self._begun = True
-        root = deployment.folder.absolute() / runs.DEPLOY
-        for name, seconds in self.seconds.items():
-            os.killpg(deployment.pids[name], signal.SIGKILL)
-            deployment.processes.start(f"{name}-skewed", [
-                "env", f"CLOCK_SHIFT={seconds}", f"LD_PRELOAD={self.library}",
-                *local.node_command(root, name, deployment.port, free_ports(1)[0])])
 
 
 def test_a_clock_behind_takes_part_and_one_ahead_is_left_out(
-    tmp_path: Path, shifted: Path
+    tmp_path: Path, shifted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, out = resolve(None, ONE), tmp_path / "deployed"
-    skewed = Skewed(shifted, {"shard-1": -60, "shard-2": 60})
-    local.start(config, out, local.Shape(NODES, 50.0), lambda row: None, hook=skewed)
+    plain, seconds = local.node_command, {"shard-1": -60, "shard-2": 60}
+
+    def skewed(root: Path, name: str, port: int, own: int) -> list[str]:
+        return ["env", f"CLOCK_SHIFT={seconds.get(name, 0)}", f"LD_PRELOAD={shifted}",
+                *plain(root, name, port, own)]
+
+    monkeypatch.setattr(local, "node_command", skewed)
+    config, out, watch = resolve(None, ONE), tmp_path / "deployed", Watch()
+    # So long the server waits for the third node, which never comes.
+    local.start(config, out, local.Shape(NODES, 120.0), lambda row: None, hook=watch)
     assert left_over(out) == []
     assert torch.equal(
         released(out)["item_counts"], exact(config, np.arange(24), 0)["item_counts"])
     # Flower answers a node whose clock is ahead with 401, and the node ends.
-    assert "shard-2-skewed" in skewed.ended
-    assert "shard-1-skewed" not in skewed.ended
+    assert "shard-2" in watch.ended
+    assert "shard-1" not in watch.ended
     said = (out / "deploy" / "logs" / "superlink.log").read_text(encoding="utf-8")
     assert 'activate-node HTTP/1.1" 401' in said

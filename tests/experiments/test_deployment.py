@@ -28,7 +28,17 @@ from privacy.aggregation.masked import Await
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message
 from privfedmm.federation.wire import decode
-from tests.deployments import NODES, ONE, TWO, exact, keys, left_over, released, same_model
+from tests.deployments import (
+    NODES,
+    ONE,
+    PATIENCE,
+    TWO,
+    exact,
+    keys,
+    left_over,
+    released,
+    same_model,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +66,7 @@ def test_a_real_deployment_is_the_simulators_run(tmp_path: Path) -> None:
     ours = runs.start(config, tmp_path / "simulated", lambda row: None)
     rows: list[dict[str, Any]] = []
     intruder = Intruder()
-    theirs = local.start(config, out, local.Shape(NODES, 90.0), rows.append, hook=intruder)
+    theirs = local.start(config, out, local.Shape(NODES, PATIENCE), rows.append, hook=intruder)
     assert left_over(out) == []
     for name, total in released(tmp_path / "simulated").items():
         assert torch.equal(released(out)[name], total), name
@@ -105,7 +115,7 @@ def kill_last_node(deployment: local.Deployment) -> None:
 def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
     config, out = resolve(None, ONE), tmp_path / "deployed"
     with pytest.raises(UserError, match="deploy local --resume") as caught:
-        local.start(config, out, local.Shape(NODES, 50.0), lambda row: None,
+        local.start(config, out, local.Shape(NODES, PATIENCE), lambda row: None,
                     hook=when_shared(0, kill_server_app))
     assert caught.value.code == ABORTED
     assert left_over(out) == []
@@ -140,7 +150,7 @@ def when_shares_are_asked_for(act: Callable[[local.Deployment], None]) -> local.
 def test_a_server_killed_while_a_sum_opens_finishes_that_sum(tmp_path: Path) -> None:
     config, out = resolve(None, ONE), tmp_path / "deployed"
     with pytest.raises(UserError, match="deploy local --resume"):
-        local.start(config, out, local.Shape(NODES, 50.0), lambda row: None,
+        local.start(config, out, local.Shape(NODES, PATIENCE), lambda row: None,
                     hook=when_shares_are_asked_for(kill_server_app))
     assert left_over(out) == []
     assert not (out / "release.pt").exists()
@@ -166,12 +176,12 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as running:
-        until = time.monotonic() + 90
+        until = time.monotonic() + PATIENCE
         while len(left_over(out)) < 2 and time.monotonic() < until:
             time.sleep(0.3)
         assert left_over(out)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=PATIENCE)
     assert running.returncode == INTERRUPTED
     assert f"deploy local --resume {out}" in said
     assert left_over(out) == []

@@ -24,6 +24,7 @@ from experiments.deployment.directory import fingerprint
 from experiments.deployment.processes import Processes, free_ports
 from experiments.deployment.serving import serve
 from tests.commands import cli
+from tests.deployments import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +53,7 @@ def node(machine: Path) -> Iterator[None]:
             yield
         finally:
             running.terminate()
-            code = running.wait(timeout=30)
+            code = running.wait(timeout=PATIENCE)
     assert code == 128 + 15
     assert left_over(machine / "mine") == []
 
@@ -92,7 +93,7 @@ def test_two_machines_by_the_documented_commands_play_the_simulators_run(tmp_pat
         joining.append(subprocess.Popen(
             command("join", "invitation.bin", "--node", str(number), "--out", "mine"),
             cwd=machine, env=surroundings(), stdout=subprocess.DEVNULL))
-    assert [one.wait(timeout=60) for one in joining] == [0, 0]
+    assert [one.wait(timeout=PATIENCE) for one in joining] == [0, 0]
     done = cli("deploy", "settle", str(out), *(str(m / "mine.answer") for m in machines))
     assert done.returncode == 0, done.stderr
     known = out / "deploy" / "known.bin"
@@ -105,7 +106,7 @@ def test_two_machines_by_the_documented_commands_play_the_simulators_run(tmp_pat
         for machine in machines:
             running.enter_context(node(machine))
         tried = Stranger(port, out / "deploy" / "tls" / CA)
-        found = serve(out, 60.0, False, lambda row: None, tried)
+        found = serve(out, PATIENCE, False, lambda row: None, tried)
     assert left_over(out / "deploy") == []
     # Runs are submitted from the operator's machine alone: they are code that nodes execute.
     assert tried.statuses == {"operator": 200, "network": 404}

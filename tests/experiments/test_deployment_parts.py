@@ -110,7 +110,7 @@ def test_every_process_ends_its_runaway_children_too(tmp_path: Path) -> None:
     processes = Processes(tmp_path, {}, ("PRIVFEDMM_TEST", str(tmp_path)))
     with pytest.raises(KeyboardInterrupt), processes:
         processes.start("parent", [sys.executable, "-c", CHILD])
-        until = time.monotonic() + 20
+        until = time.monotonic() + 50
         while len(processes.survivors()) < 2 and time.monotonic() < until:
             time.sleep(0.05)
         assert len(processes.survivors()) == 2
@@ -135,7 +135,7 @@ def test_a_child_that_lost_the_mark_is_found_by_its_session(tmp_path: Path) -> N
     try:
         with processes:
             processes.start("parent", [sys.executable, "-c", parent])
-            until = time.monotonic() + 20
+            until = time.monotonic() + 50
             while len(processes.survivors()) < 3 and time.monotonic() < until:
                 time.sleep(0.05)
             assert len(processes.survivors()) == 3

@@ -24,7 +24,7 @@ from experiments.errors import BAD_INPUT, INTERRUPTED, UserError
 from privfedmm.federation import exchange
 from privfedmm.federation.wire import decode, encode
 from tests.commands import cli
-from tests.deployments import NODES, ONE, TWO, keys, left_over, released
+from tests.deployments import NODES, ONE, PATIENCE, TWO, keys, left_over, released
 
 with_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="Ray is absent: pip install 'privfedmm[simulation]'")
@@ -64,7 +64,7 @@ def test_flowers_simulation_is_our_simulators_run(
         sessions.update(sessions_of(deployment.processes.survivors()))
         scratch.add(deployment.processes.environment["RAY_TMPDIR"])
 
-    theirs = simulated.start(config, out, Shape(NODES, 90.0), rows.append, hook=look)
+    theirs = simulated.start(config, out, Shape(NODES, PATIENCE), rows.append, hook=look)
     assert sessions
     assert living(sessions) == left_over(out) == []
     assert [Path(folder).exists() for folder in scratch] == [False]
@@ -92,13 +92,13 @@ def test_ctrl_c_ends_ray_as_well_and_the_run_goes_on(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as running:
-        state, until = out / "deploy" / "shard-0" / "state.bin", time.monotonic() + 120
+        state, until = out / "deploy" / "shard-0" / "state.bin", time.monotonic() + PATIENCE
         while not state.exists() and time.monotonic() < until:
             time.sleep(0.1)
         assert state.exists()
         sessions = sessions_of(left_over(out))
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=PATIENCE)
     assert running.returncode == INTERRUPTED
     assert f"deploy simulated --resume {out}" in said
     assert sessions

@@ -88,6 +88,8 @@ def test_too_few_left_end_the_run_with_code_4_and_nothing_released(settled: Sett
     with pytest.raises(UserError, match=r"aborted.*privfedmm deploy local --resume") as caught:
         app.play(loop, out, out / "deploy")
     assert caught.value.code == ABORTED
+    # Whoever reads the sentence learns who was away.
+    assert "node 1 did not answer upload; node 2 did not answer upload" in str(caught.value)
     assert not (out / "release.pt").exists()
     assert entries(out) == [(0, "aborted")]
 
