@@ -138,6 +138,16 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
         raise UserError(_sentence(error, file)) from error
 
 
+def settled(config: RunConfig, timed: bool) -> RunConfig:
+    """The config with what its defaults leave to the data, for all parties of a run.
+
+    timed: whether it is known when interactions were.
+    """
+    associations = config.algorithm.associations.settled(timed)
+    algorithm = config.algorithm.model_copy(update={"associations": associations})
+    return config.model_copy(update={"algorithm": algorithm})
+
+
 def _defaults(values: dict[str, Any]) -> dict[str, Any]:
     """Defaults that depend on other settings: method, rounds, rates, statistics."""
     try:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments import record as records
-from experiments.config import RunConfig, resolve, to_toml
+from experiments.config import RunConfig, resolve, settled, to_toml
 from experiments.errors import ABORTED, UserError
 from experiments.files import write_json, write_text
 from experiments.protection import overspent
@@ -89,7 +89,7 @@ def start(
                         f"that run with --resume {out}")
     records.set_threads(config.threads)
     data = load_data(config, report)
-    session = open_folder(config, data, out, announce)
+    session = open_folder(settled(config, data.train_age is not None), data, out, announce)
     play(session, data.sha256, out, listen, _one_process(session, data))
     return conclude(session, data, out, records.SIMULATOR)
 

@@ -5,6 +5,9 @@ A user's items are points in a space that text and images span and in which popu
 known; of all others where they are not), a device uploads the sum of x c' over its items, at
 length 1. The total A says what follows what: A c is the direction in which the next item lies, the
 first step of a log-bilinear model from popularity. It is r x r, whatever the number of items.
+
+Where noise is no concern, a second matrix, the sum of c c', turns the first step into the whole:
+the ridge regression of the next item on those before it, SLIT (Choi et al. 2021) in r dimensions.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from privfedmm.data.types import Rows
 from privfedmm.profiles import standardised
 
 ASSOCIATIONS = "associations"
-_MATRICES = 8_000_000  # floats of a block's matrices
+_MATRICES = 16_000_000  # floats of a block's matrices
 _BLOCK = 2_000_000  # floats of a block's item points
 _FORGOTTEN = 10  # half-lives after which an item no longer counts
 _FLOOR = 1e-3  # added to the covariance of the space, in units of an average component
@@ -51,6 +54,19 @@ def shrunken(total: Tensor, noise_stddev: float) -> Tensor:
     return total * expected / (expected + noise_stddev**2)
 
 
+def regressed(total: Tensor, ridge: float) -> Tensor:
+    """A [r, r] of the least squares of x on c from total [2, r, r], the sums of x c' and c c'.
+
+    ridge: added to every variance of c, in units of their mean.
+    """
+    cross, before = total.double()
+    # Rounding or noise must not leave a direction with less than no variance.
+    values, vectors = torch.linalg.eigh((before + before.T) / 2)
+    values = values.clamp(min=0)
+    inverse = 1 / (values + ridge * values.mean().clamp(min=1e-9))
+    return ((cross @ vectors) * inverse @ vectors.T).float()
+
+
 class Associations:
     """The devices' side, and scores. components [items, r]; age: of each training interaction, how
     many later ones its user has (None without times); half_life: in items."""
@@ -65,6 +81,7 @@ class Associations:
             # Oldest first, within the user's own stretch of the positives.
             self._order = np.lexsort((-age, owner))
         self._space: tuple[Tensor, Tensor] | None = None
+        self._towards: Tensor | None = None  # what each client's next item is set against
         self._decay = 0.5 ** (1 / half_life)
         self._lags = math.ceil(_FORGOTTEN * half_life)
 
@@ -85,11 +102,8 @@ class Associations:
 
     def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
         """Each client's matrix, of length 1 or 0 for a single item: [m, r, r]."""
-        points = self._points(counts)
         out = torch.zeros(len(ids), self.rank, self.rank)
-        for where, own in self._blocks(ids, points):
-            before = self._before(own)
-            before = before / before.norm(dim=2, keepdim=True).clamp(min=1e-9)
+        for where, own, before in self._pairs(ids, counts):
             product = torch.bmm(own.transpose(1, 2), before)
             length = product.flatten(1).norm(dim=1).clamp(min=1e-9)
             out[where] = product / length[:, None, None]
@@ -98,16 +112,24 @@ class Associations:
     def scores(self, ids: np.ndarray, counts: Tensor, matrix: Tensor) -> Tensor:
         """How well each item follows the clients' items, standardised: [m, items]."""
         points = self._points(counts)
-        towards = torch.zeros(len(ids), self.rank)
-        for where, own in self._blocks(ids, points):
-            towards[where] = self._now(own)
-        towards = towards / towards.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        return standardised((towards @ matrix.T) @ points.T)
+        if self._towards is None:
+            everybody = np.arange(self._train.users)
+            self._towards = torch.zeros(len(everybody), self.rank)
+            for where, own in self._blocks(everybody, points):
+                now = self._now(own)
+                self._towards[where] = now / now.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        return standardised((self._towards[torch.from_numpy(ids)] @ matrix.T) @ points.T)
+
+    def _pairs(self, ids: np.ndarray, counts: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """As `_blocks`, and for each item the direction of those before it [b, L, r]."""
+        for where, own in self._blocks(ids, self._points(counts)):
+            before = self._before(own)
+            yield where, own, before / before.norm(dim=2, keepdim=True).clamp(min=1e-9)
 
     def _points(self, counts: Tensor) -> Tensor:
         # Popularity is released once, and every block of clients asks for its space.
         if self._space is None or not torch.equal(self._space[0], counts):
-            self._space = counts, space(self._components, counts)
+            self._space, self._towards = (counts, space(self._components, counts)), None
         return self._space[1]
 
     def _blocks(self, ids: np.ndarray, points: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -150,3 +172,28 @@ class Associations:
         last = own[:, -self._lags :]
         weight = self._decay ** torch.arange(last.shape[1] - 1, -1, -1.0)
         return torch.einsum("l,blr->br", weight, last)
+
+
+class Regressed(Associations):
+    """Associations from which the server regresses: two matrices a client, not of length 1."""
+
+    @property
+    def most_clients(self) -> int:
+        """Clients whose matrices may be held side by side."""
+        return max(1, super().most_clients // 2)
+
+    def release(self, round_: int) -> Release:
+        """Both matrices as a release of one round."""
+        return Release(ASSOCIATIONS, (2, self.rank, self.rank), rounds=(round_,), meaning=(
+            "public features of items, and of those before, against those before; means over a "
+            "user's items"))
+
+    def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
+        """Each client's means of x c' and c c' over its items: [m, 2, r, r]."""
+        out = torch.empty(len(ids), 2, self.rank, self.rank)
+        for where, own, before in self._pairs(ids, counts):
+            items = torch.from_numpy(self._train.counts[ids[where.numpy()]]).clamp(min=1)
+            both = torch.cat([own, before], 2).transpose(1, 2)
+            product = torch.bmm(both, before / items[:, None, None])
+            out[where] = product.view(-1, 2, self.rank, self.rank)
+        return out

@@ -107,13 +107,24 @@ class DistillationSettings(Settings):
 
 
 class AssociationSettings(Settings):
-    """One matrix over public components that says what goes with what (privfedmm/associations.py),
-    summed in the first round and scored on the device."""
+    """What follows what, in public components (privfedmm/associations.py): summed in the first
+    round and scored on the device; none without item features.
 
-    weight: NonNegative = 0.0  # of the standardised score, beside the backbone's logit; 0: none
-    rank: Annotated[int, Field(ge=1)] = 256  # components
-    half_life: Positive = 2.0  # in items, of what the next one is set against; needs times
+    weight: of the standardised score, beside the backbone's logit. None: 1.5 where the data has
+    times, else 0. Without times it is what goes with what.
+    """
+
+    weight: NonNegative | None = None
+    rank: Annotated[int, Field(ge=1)] = 400  # components
+    ridge: Positive = 1.0  # of the regression, in mean variances
+    half_life: Positive = 4.0  # in items, of what the next one is set against; needs times
     image_weight: Positive = 0.35
+
+    def settled(self, timed: bool) -> AssociationSettings:
+        """With a number for the weight. All parties of a run must settle it alike."""
+        if self.weight is not None:
+            return self
+        return self.model_copy(update={"weight": 1.5 if timed else 0.0})
 
 
 class AlgorithmSettings(Settings):
@@ -152,6 +163,7 @@ def reference_settings() -> AlgorithmSettings:
         distillation=DistillationSettings(
             weight=1.0, schedule="cosine", balance="ema_ratio", teacher="mean_head",
         ),
+        associations=AssociationSettings(weight=0.0),
     )
 
 

@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from privfedmm.associations import Associations, shrunken, space
+from privfedmm.associations import Associations, Regressed, regressed, shrunken, space
 from privfedmm.data.types import Rows
 from privfedmm.statistics import StatisticsSettings, public_rank
 
 ITEMS, RANK, USERS, HALF_LIFE = 30, 5, 9, 1.5
 
 
-def problem(times: bool) -> tuple[Associations, torch.Tensor, list[np.ndarray], torch.Tensor]:
+def problem(
+    times: bool, kind: type[Associations] = Associations
+) -> tuple[Associations, torch.Tensor, list[np.ndarray], torch.Tensor]:
     """The object, popularity, each user's items oldest first, and points in the space."""
     rng = np.random.default_rng(4)
     histories = [rng.choice(ITEMS, size, replace=False) for size in rng.integers(2, 12, USERS)]
@@ -30,12 +32,15 @@ def problem(times: bool) -> tuple[Associations, torch.Tensor, list[np.ndarray], 
     counts = torch.from_numpy(rng.uniform(1, 20, ITEMS)).float()
     train = Rows(indptr, np.concatenate(indices).astype(np.int32))
     age = np.concatenate(ages).astype(np.int32) if times else None
-    return (Associations(components, train, age, HALF_LIFE), counts, histories,
+    return (kind(components, train, age, HALF_LIFE), counts, histories,
             space(components, counts))
 
 
-def naive(points: torch.Tensor, history: np.ndarray, times: bool) -> torch.Tensor:
-    total = torch.zeros(RANK, RANK)
+def pairs(
+    points: torch.Tensor, history: np.ndarray, times: bool
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Each item that has others before it, and the direction of those."""
+    out = []
     for place, item in enumerate(history):
         if times:
             others = [(points[o], 0.5 ** ((place - 1 - k) / HALF_LIFE))
@@ -45,7 +50,14 @@ def naive(points: torch.Tensor, history: np.ndarray, times: bool) -> torch.Tenso
         if others:
             before = sum(weight * point for point, weight in others)
             assert isinstance(before, torch.Tensor)
-            total += torch.outer(points[item], before / before.norm())
+            out.append((points[item], before / before.norm()))
+    return out
+
+
+def naive(points: torch.Tensor, history: np.ndarray, times: bool) -> torch.Tensor:
+    total = torch.zeros(RANK, RANK)
+    for item, before in pairs(points, history, times):
+        total += torch.outer(item, before)
     return total / total.norm() if len(history) > 1 else total
 
 
@@ -61,6 +73,37 @@ def test_an_upload_is_the_loop_over_a_users_items(times: bool) -> None:
     assert float(found[1].abs().max()) == 0.0
     assert torch.allclose(found[[0, 2, 3]].flatten(1).norm(dim=1), torch.ones(3))
     torch.testing.assert_close(ours.upload(ids[:1], counts), found[:1])
+
+
+@pytest.mark.parametrize("times", [True, False])
+def test_what_is_regressed_is_the_ridge_regression_of_items_on_those_before(times: bool) -> None:
+    ours, counts, histories, points = problem(times, Regressed)
+    found = ours.upload(np.arange(USERS), counts)
+    assert found.shape == (USERS, *ours.release(0).shape)
+    # Every user counts alike: rows of the regression weigh 1 over the number of the user's items.
+    items, before, weight = [], [], []
+    for history in histories:
+        for item, direction in pairs(points, history, times):
+            items.append(item)
+            before.append(direction)
+            weight.append(1 / len(history))
+    x, c, w = torch.stack(items), torch.stack(before), torch.tensor(weight)[:, None]
+    gram = c.T @ (w * c)
+    ridge = 0.3 * float(gram.trace()) / RANK
+    expected = torch.linalg.solve(gram + ridge * torch.eye(RANK), c.T @ (w * x)).T
+    torch.testing.assert_close(regressed(found.sum(0), 0.3), expected, rtol=2e-2, atol=2e-2)
+
+
+def test_a_regression_bears_totals_that_noise_has_bent() -> None:
+    g = torch.Generator().manual_seed(2)
+    total = torch.stack([torch.randn(6, 6, generator=g), torch.diag(torch.tensor(
+        [5.0, 4.0, 3.0, 2.0, 1.0, -0.5]))])
+    bent = total.clone()
+    bent[1, 0, 3] += 0.2
+    bent[1, 3, 0] -= 0.2  # as far from symmetric as rounding leaves it: no part of a variance
+    torch.testing.assert_close(regressed(bent, 1.0), regressed(total, 1.0))
+    assert float(regressed(total, 1.0).norm()) < float(total[0].norm())
+    assert torch.equal(regressed(torch.zeros(2, 3, 3), 1.0), torch.zeros(3, 3))
 
 
 @pytest.mark.parametrize("times", [True, False])

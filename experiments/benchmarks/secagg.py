@@ -38,7 +38,9 @@ def bench(dataset: str, clients: list[int], dims: int, seed: int) -> dict[str, A
     set_threads(1)
     # The settings of a masked run, plain rounds included: the same vectors are summed.
     base = resolve(None, {"dataset": dataset, "seed": seed, "threads": 1,
-                          "aggregation": "masked"})
+                          "aggregation": "masked",
+                          # A usual round: associations are summed in the first alone.
+                          "algorithm.associations.weight": 0.0})
     data = load_data(base)
     plain = _round(base, data, "plain", "full")
     masked = _round(base, data, "masked", "full")

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments import record as records
 from experiments import run as runs
-from experiments.config import RunConfig, resolve
+from experiments.config import RunConfig, resolve, settled
 from experiments.deployment import app, parties
 from experiments.deployment.processes import Processes
 from experiments.deployment.together import settle_all
@@ -84,6 +84,7 @@ def start(
                         f"that run with --resume {out}")
     carrier.check()
     data = runs.load_data(config)
+    config = settled(config, data.train_age is not None)
     parties.check_carried(config, data.num_users, shape.nodes)
     root = out.absolute() / DEPLOY
     runs.open_folder(config, data, out, announce)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import RunConfig
+from experiments.config import RunConfig, settled
 from experiments.deployment.holding import KEYHOLDER
 from experiments.deployment.invitation import Invitation
 from experiments.deployment.joining import numbers_of
@@ -48,7 +48,7 @@ def offered(
         if sum(shares) != data.num_users:
             raise UserError(f"--users: {config.dataset} has {data.num_users} users, and these are "
                             f"{sum(shares)}; give each of them a node")
-        return config, Catalogue.of(data), shares
+        return settled(config, data.train_age is not None), Catalogue.of(data), shares
     if users is None:
         raise UserError("--users: only the nodes have the rows, so say how many users each has: "
                         "--users 12,15,9")
@@ -65,8 +65,9 @@ def offered(
     if is_named(catalogue.name):
         raise UserError(f"dataset: {catalogue.name} is the name of a known data set; give the "
                         "folder another name")
-    # Paths of this machine are nobody else's business.
-    return config.model_copy(update={"dataset": catalogue.name}), catalogue, list(users)
+    # Paths of this machine are nobody else's business. Whether rows have times is not known here.
+    offer = settled(config.model_copy(update={"dataset": catalogue.name}), False)
+    return offer, catalogue, list(users)
 
 
 def rows_for(invitation: Invitation, party: str, data: Path | None) -> Part:

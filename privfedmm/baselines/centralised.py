@@ -1,19 +1,25 @@
 """Centralised upper lines: a server that holds every interaction.
 
-EASE (Steck 2019, equation 8) is a closed form in scipy and always there; iALS comes from the
-library `implicit`, an optional extra.
+EASE (Steck 2019, equation 8) and SLIT (Choi et al. 2021, with one item as target), which reads the
+order of interactions, are closed forms in scipy and always there; iALS comes from the library
+`implicit`, an optional extra.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from privfedmm.baselines.matrix import matrix
 from privfedmm.data.types import Rows
 from privfedmm.evaluation import Scorer
 
 EASE_RIDGES = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
+SLIT_GRID = tuple((half_life, ridge) for half_life in (2.0, 4.0, 8.0, 16.0)
+                  for ridge in (300.0, 1000.0, 3000.0))
+_FORGOTTEN = 5  # half-lives after which an item no longer counts
 IALS_GRID = tuple((64, reg) for reg in (0.3, 1.0, 3.0, 10.0))
 
 
@@ -29,6 +35,52 @@ def ease(train: Rows, num_items: int, ridge: float) -> Scorer:
 
     def score(users: np.ndarray) -> np.ndarray:
         return np.asarray(x[users] @ weights)
+
+    return score
+
+
+def slit(
+    train: Rows, num_items: int, age: np.ndarray, half_life: float, ridge: float
+) -> Scorer:
+    """Item-to-item transitions B = (S'S + ridge I)^-1 S'T: T the items, S those before each.
+
+    age: of each training interaction, how many later ones its user has. Rows of S halve every
+    `half_life` items; scores are the rows that would come next, times B.
+    """
+    # Of every item, its row of what came before and the row it adds to: both in order of time.
+    owner = np.repeat(np.arange(train.users), train.counts)
+    order = np.lexsort((-age, owner))
+    items, owner = train.indices[order], owner[order]
+    lags = min(math.ceil(_FORGOTTEN * half_life), int(train.counts.max(initial=0)))
+
+    def before(steps: int) -> sparse.csr_matrix:
+        """S [interactions, items], where the latest is `steps` back."""
+        rows, columns, values = [], [], []
+        for lag in range(steps, steps + lags):
+            there = np.flatnonzero(owner[lag:] == owner[: len(owner) - lag])
+            rows.append(there + lag)
+            columns.append(items[there])
+            values.append(np.full(len(there), 0.5 ** ((lag - steps) / half_life)))
+        return sparse.csr_matrix(
+            (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+            shape=(len(items), num_items))
+
+    source = before(1)
+    target = sparse.csr_matrix(
+        (np.ones(len(items)), (np.arange(len(items)), items)), shape=source.shape)
+    gram = np.asarray((source.T @ source).todense())
+    gram[np.diag_indices(num_items)] += ridge
+    weights = linalg.solve(
+        gram, np.asarray((source.T @ target).todense()), assume_a="pos", overwrite_a=True,
+        overwrite_b=True, check_finite=False).astype(np.float32)
+    # A user's last row, its own item included; users without any have none.
+    last = np.full(train.users, -1)
+    last[owner] = np.arange(len(owner))
+    now = before(0).astype(np.float32)
+
+    def score(users: np.ndarray) -> np.ndarray:
+        rows = last[users]
+        return np.where(rows[:, None] < 0, np.float32(0), np.asarray(now[rows] @ weights))
 
     return score
 

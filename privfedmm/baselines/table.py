@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials
+from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, SLIT_GRID, ease, ials, slit
 from privfedmm.baselines.simple import (
     popularity,
     popularity_profile,
@@ -34,6 +34,7 @@ class Baseline:
     candidates: Candidates
     sees: str
     needs_features: bool = False
+    needs_times: bool = False
 
 
 def _modality(*names: str) -> Candidates:
@@ -42,6 +43,13 @@ def _modality(*names: str) -> Candidates:
         yield "", public_features(data.train, chosen, data.present)
 
     return candidates
+
+
+def _transitions(data: Dataset, seed: int) -> Iterable[tuple[str, Scorer]]:
+    assert data.train_age is not None
+    for half_life, ridge in SLIT_GRID:
+        yield f"half-life {half_life:g}, ridge {ridge:g}", slit(
+            data.train, data.num_items, data.train_age, half_life, ridge)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -68,6 +76,8 @@ BASELINES: dict[str, Baseline] = {
         ),
         "a server that holds every interaction",
     ),
+    "slit": Baseline(
+        _transitions, "a server that holds every interaction and its time", needs_times=True),
     "ials": Baseline(
         lambda d, seed: (
             (f"factors {k}, regularisation {r:g}", ials(d.train, d.num_items, k, r, seed))
@@ -83,8 +93,8 @@ def baseline_metrics(
 ) -> dict[str, dict[str, object]]:
     """Name -> validation and test metrics, what the server sees, and the setting chosen.
 
-    A baseline that needs features the data lacks is left out. Raises ValueError for a name that
-    is not known.
+    A baseline that needs features or times that the data lacks is left out. Raises ValueError for
+    a name that is not known.
     """
     out: dict[str, dict[str, object]] = {}
     targets = {"validation": data.validation, "test": data.test}
@@ -95,6 +105,8 @@ def baseline_metrics(
         wanted = name.removeprefix("public_")
         lacks = wanted in ("text", "image") and wanted not in data.features
         if baseline.needs_features and (not data.features or lacks):
+            continue
+        if baseline.needs_times and data.train_age is None:
             continue
         tried = [
             (setting, _judged(score, data, targets, protocol))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from privacy import Dense, Release, Totals, Uploads
-from privfedmm.associations import ASSOCIATIONS, Associations
+from privfedmm.associations import ASSOCIATIONS, Associations, Regressed
 from privfedmm.backbones import build
 from privfedmm.data.types import Rows
 from privfedmm.federation.types import hash_tensors
@@ -33,7 +33,7 @@ from privfedmm.gfmfr.state import (
 )
 from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.profiles import profile, profile_cosine
-from privfedmm.settings import AlgorithmSettings, check
+from privfedmm.settings import AlgorithmSettings, AssociationSettings, check
 from privfedmm.streams import normal
 
 
@@ -54,7 +54,8 @@ class GFMFR:
         train_age: np.ndarray | None = None,
     ) -> None:
         check(settings)
-        self.settings = settings
+        associations = settings.associations.settled(train_age is not None)
+        self.settings = settings = settings.model_copy(update={"associations": associations})
         self.backbone = build(settings.model.backbone, settings.model.dim)
         self._train = train_rows
         self._features = features
@@ -68,11 +69,8 @@ class GFMFR:
             train_rows, trained, settings.local.negatives_per_positive
         )
         self.signal_dim = self._signal_dim()
-        self._associations: Associations | None = None
-        if settings.associations.weight and federated:
-            s = settings.associations
-            self._associations = Associations(
-                features.space(s.rank, s.image_weight), train_rows, train_age, s.half_life)
+        self._associations = _associations(
+            associations, features, train_rows, train_age) if federated else None
         # Popularity is not released here: all items count alike in the space.
         self._alike = torch.ones(self._items)
         network = sum(v.numel() for v in self.backbone.initial_network(seed).values())
@@ -298,8 +296,9 @@ class GFMFR:
         """What the released associations add to scores [m, items]; 0 where there are none."""
         if self._associations is None or state.associations is None:
             return torch.zeros(1, 1)
-        return self.settings.associations.weight * self._associations.scores(
-            ids, self._alike, state.associations)
+        weight = self.settings.associations.weight
+        assert weight is not None
+        return weight * self._associations.scores(ids, self._alike, state.associations)
 
     def explain(
         self, state: ServerState, clients: Clients, ids: np.ndarray
@@ -319,3 +318,12 @@ class GFMFR:
         if self.settings.groups.signal == "user_vector" or self._features.profile is None:
             return self.settings.model.dim
         return int(self._features.profile.shape[1])
+
+
+def _associations(
+    s: AssociationSettings, features: FeatureViews, train_rows: Rows, age: np.ndarray | None
+) -> Associations | None:
+    """Those that the settings ask for and the data allows."""
+    if not s.weight or features.joined is None:
+        return None
+    return Regressed(features.space(s.rank, s.image_weight), train_rows, age, s.half_life)

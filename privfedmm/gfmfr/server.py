@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from privacy import Totals
-from privfedmm.associations import ASSOCIATIONS, shrunken
+from privfedmm.associations import ASSOCIATIONS, regressed
 from privfedmm.backbones import Backbone
 from privfedmm.backbones.fedrap import H0, H
 from privfedmm.gfmfr.form import group_basis
@@ -67,8 +67,8 @@ class Server:
         new = self._reference_step(state, totals) if reference else self._step(state, totals)
         new.associations = state.associations
         if ASSOCIATIONS in totals.sums:
-            new.associations = shrunken(
-                totals.sums[ASSOCIATIONS], totals.noise_stddev.get(ASSOCIATIONS, 0.0))
+            new.associations = regressed(
+                totals.sums[ASSOCIATIONS], self._settings.associations.ridge)
         tables = [new.items] if new.adapters is None else [new.items, *new.adapters]
         new.average_tables = average(
             state.average_tables, torch.stack(tables), self._settings.model.averaging, state.round

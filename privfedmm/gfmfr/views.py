@@ -70,10 +70,8 @@ class FeatureViews:
         return torch.from_numpy(principal(self.joined.numpy(), rank, self._joined_present))
 
     def space(self, rank: int, image_weight: float) -> Tensor:
-        """Leading components with a weight of images of their own [items, <= rank]. Raises
-        ValueError without features."""
-        if self.joined is None:
-            raise ValueError("associations.weight: associations need item features; set 0")
+        """Leading components with a weight of images of their own [items, <= rank]."""
+        assert self.joined is not None
         return space_of(self._features, rank, image_weight, self._present)
 
     def subspace(self, rank: int) -> Tensor:

@@ -6,14 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from privfedmm.baselines import BASELINES, baseline_metrics, ease, popularity
+from privfedmm.baselines import BASELINES, baseline_metrics, ease, popularity, slit
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, Rows, load, planted
 from privfedmm.evaluation import EvalProtocol
 
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return planted(DATA_SEED, PlantedShape(users=60, items=80, train_items=10))
+    """Items in an order of time that is drawn for each user."""
+    whole = planted(DATA_SEED, PlantedShape(users=60, items=80, train_items=10))
+    rng = np.random.default_rng(0)
+    age = np.concatenate([rng.permutation(count) for count in whole.train.counts])
+    return replace(whole, train_age=age)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -56,15 +60,43 @@ def test_ease_is_the_textbook_solution() -> None:
         np.testing.assert_allclose(score(np.arange(30))[:, column], x @ weights, atol=1e-5)
 
 
+def test_slit_is_the_ridge_regression_of_the_next_item() -> None:
+    """Choi et al. 2021, with one item as target: B minimises |T - SB|^2 + ridge |B|^2."""
+    histories = {0: [3, 0, 4], 1: [2], 3: [1, 4, 0, 2]}  # oldest first; user 2 has none
+    user = np.repeat(list(histories), [len(h) for h in histories.values()])
+    item = np.concatenate(list(histories.values()))
+    age = np.concatenate([np.arange(len(h))[::-1] for h in histories.values()])
+    order = np.lexsort((item, user))  # rows hold items ascending
+    train = Rows.from_pairs(user, item, 4)
+    np.testing.assert_array_equal(train.indices, item[order])
+    source, target = [], []
+    for history in histories.values():
+        for at in range(len(history)):
+            row, goal = np.zeros(5), np.zeros(5)
+            for back, earlier in enumerate(reversed(history[:at])):
+                row[earlier] += 0.5 ** (back / 2)
+            goal[history[at]] = 1
+            source.append(row)
+            target.append(goal)
+    s, t = np.array(source), np.array(target)
+    weights = np.linalg.solve(s.T @ s + 1.5 * np.eye(5), s.T @ t)
+    score = slit(train, 5, age[order], half_life=2.0, ridge=1.5)
+    now = np.array([0.5 ** (1 / 2), 0, 0, 0.5 ** (2 / 2), 1.0])  # user 0, its last item whole
+    np.testing.assert_allclose(score(np.array([0]))[0], now @ weights, atol=1e-5)
+    np.testing.assert_array_equal(score(np.array([2]))[0], np.zeros(5))
+
+
 def test_popularity_counts() -> None:
     train = Rows.from_pairs(np.array([0, 0, 1]), np.array([1, 2, 2]), 2)
     np.testing.assert_array_equal(popularity(train, 3)(np.array([0]))[0], [0, 1, 2])
 
 
-def test_a_data_set_without_features_leaves_their_lines_out(data: Dataset) -> None:
+def test_a_data_set_without_features_or_times_leaves_their_lines_out(data: Dataset) -> None:
     bare = replace(data, features={})
     lines = baseline_metrics(bare, ["popularity", "public_features"], 0, EvalProtocol())
     assert list(lines) == ["popularity"]
+    timeless = replace(data, train_age=None)
+    assert list(baseline_metrics(timeless, ["slit"], 0, EvalProtocol())) == []
     with pytest.raises(ValueError, match="unknown baseline 'oracle'"):
         baseline_metrics(data, ["oracle"], 0, EvalProtocol())
 

@@ -24,7 +24,9 @@ ITEMS, EACH = 40, 8
 SIZES = (8, 7, 9)
 FLAGS: dict[str, Any] = {
     "method": "gfmfr", "rounds": 2, "k_core": 0, "seed": 4, "aggregation": "masked",
-    "secure.dropout": 0.4, "baselines": ["popularity"]}
+    "secure.dropout": 0.4, "baselines": ["popularity"],
+    # Asked for: an operator who has no rows does not know whether they have times.
+    "algorithm.associations.weight": 1.5}
 
 
 class Looped(Protocol):
@@ -86,6 +88,8 @@ def test_rows_that_never_met_train_the_simulators_model(
     ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]["state"]
                     for f in (tmp_path / "simulated", out))
     torch.testing.assert_close(theirs["items"], ours["items"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        theirs["associations"], ours["associations"], rtol=0, atol=1e-5)
     found = result(out)
     assert found["metrics"] == record["metrics"]
     assert found["rounds"] == 2 and found["stayed_out"] == []

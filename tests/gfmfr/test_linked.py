@@ -11,7 +11,12 @@ from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.federation import Simulator, run_round
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.views import FeatureViews
-from privfedmm.settings import AlgorithmSettings, AssociationSettings, backbone_only
+from privfedmm.settings import (
+    AlgorithmSettings,
+    AssociationSettings,
+    GroupSettings,
+    backbone_only,
+)
 
 USERS = 40
 
@@ -56,9 +61,20 @@ def test_the_first_round_sums_what_every_client_uploads(data: Dataset) -> None:
     assert torch.equal(again.associations, found.associations)
 
 
-def test_without_features_there_are_no_associations(data: Dataset) -> None:
-    settings = AlgorithmSettings(associations=AssociationSettings(weight=1.0))
-    with pytest.raises(ValueError, match="need item features"):
-        GFMFR(settings, data.train, FeatureViews({}, 60, settings), 10, 0)
-    bare = backbone_only(settings)
-    assert bare.associations.weight == 0.0
+def names(
+    data: Dataset, settings: AlgorithmSettings, age: np.ndarray | None, blind: bool = False
+) -> list[str]:
+    views = FeatureViews({} if blind else data.features, data.num_items, settings)
+    return [r.name for r in GFMFR(
+        settings, data.train, views, 10, 0, train_age=age).releases]
+
+
+def test_by_default_they_need_times_and_features(data: Dataset) -> None:
+    age, settings = np.zeros(len(data.train.indices), dtype=np.int64), AlgorithmSettings()
+    assert "associations" in names(data, settings, age)
+    assert "associations" not in names(data, settings, None)
+    asked_for = AlgorithmSettings(associations=AssociationSettings(weight=1.0))
+    assert "associations" in names(data, asked_for, None)
+    of_users = AlgorithmSettings(groups=GroupSettings(signal="user_vector"))
+    assert "associations" not in names(data, of_users, age, blind=True)
+    assert backbone_only(settings).associations.weight == 0.0
