@@ -132,7 +132,8 @@ def _dropout(config: RunConfig, mode: str, data: Dataset, rate: float) -> dict[s
 def markdown(result: dict[str, Any]) -> str:
     """The comparison as a section of a report."""
     lines = [
-        f"## Ways of summing: {result['dataset']}, {result['method']}, seed {result['seed']}",
+        f"## Ways of summing: {result['dataset']}, {result['method']}, seed {result['seed']}, "
+        f"{result['rounds']} rounds",
         "",
         "| mode | test ndcg@50 | largest difference to plain (bound) | up, KiB | down, KiB "
         "| run, s | leak: precision | recall | F1 (chance) | AUC |",
