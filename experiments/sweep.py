@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,19 @@ def play(job: Job) -> str:
             f"test {metrics['test']['ndcg@50']:.4f}")
 
 
+def _end_with_parent() -> None:
+    """In a worker: end as soon as the process that started it has, however that ended."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        # What it was writing is whole or not there, and its run goes on from the last round.
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run_sweep(
     file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1
 ) -> None:
@@ -96,7 +111,9 @@ def run_sweep(
         for job in todo:
             note(job, partial(play, job))
     else:
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_end_with_parent
+        ) as pool:
             running = {pool.submit(play, job): job for job in todo}
             for done in as_completed(running):
                 note(running[done], done.result)

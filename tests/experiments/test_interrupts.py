@@ -1,7 +1,10 @@
-"""Ctrl-C while a checkpoint is written."""
+"""Ctrl-C while a checkpoint is written, and a sweep that is killed."""
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from experiments.deployment.processes import Processes
 from experiments.errors import INTERRUPTED, UserError
 from experiments.files import save_tensors
 from experiments.interrupts import held, resumable
@@ -48,3 +52,32 @@ def test_a_file_written_during_an_interrupt_is_whole(tmp_path: Path) -> None:
         resumable(lambda: {"": save_tensors(path, [torch.ones(3), Interrupting()])}, tmp_path)
     assert stopped.value.code == INTERRUPTED
     assert torch.equal(torch.load(path, weights_only=True)[0], torch.ones(3))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found through /proc")
+def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
+    plan, out, mark = tmp_path / "sweep.toml", tmp_path / "runs", ("PRIVFEDMM_TEST", str(tmp_path))
+    plan.write_text("seeds = [0, 1]\n[base]\nrounds = 5000\nbaselines = []\n"
+                    "[[variants]]\nlabel = \"long\"\n")
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "experiments", "sweep", str(plan), "--out", str(out),
+         "--processes", "2"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), mark[0]: mark[1]})
+    try:
+        until = time.monotonic() + 240
+        while len(list(out.rglob("rounds.jsonl"))) < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        alive = Processes(tmp_path, {}, mark)
+        assert len(set(alive.survivors()) - {sweep.pid}) >= 2
+        sweep.kill()
+        sweep.wait()
+        until = time.monotonic() + 60
+        while alive.survivors() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert alive.survivors() == []
+    finally:
+        sweep.kill()
+        for pid in Processes(tmp_path, {}, mark).survivors():
+            os.kill(pid, signal.SIGKILL)
