@@ -158,7 +158,7 @@ def test_a_report_gains_the_audit_and_the_comparison(
 ) -> None:
     shutil.copytree(audited[0], tmp_path / "runs" / "one")
     comparison = {
-        "dataset": "planted", "method": "backbone", "seed": 0, "modes": {"plain": {
+        "dataset": "planted", "method": "backbone", "seed": 0, "rounds": 3, "modes": {"plain": {
             "metrics": {"test": {"ndcg@50": 0.1}}, "max_update_difference": 0.0,
             "quantisation_bound": None, "bytes_up_per_client_round": 1024.0,
             "bytes_down_per_client_round": 2048.0, "seconds": {"train": 1.0},
@@ -168,7 +168,8 @@ def test_a_report_gains_the_audit_and_the_comparison(
     done = cli("report", str(tmp_path / "runs"), "--out", str(tmp_path / "r.md"))
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "r.md").read_text()
-    for words in ("## Ways of summing: planted", "## Audit: one", "| plain | signed rows | upload",
+    for words in ("## Ways of summing: planted, backbone, seed 0, 3 rounds", "## Audit: one",
+                  "| plain | signed rows | upload",
                   "| lower bound mean_shift |", "swapped item features: the method uses no item"):
         assert words in text
     assert cli("report", str(tmp_path / "runs"), "--html", str(page)).returncode == 0
