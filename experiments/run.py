@@ -89,7 +89,7 @@ def start(
                         f"that run with --resume {out}")
     records.set_threads(config.threads)
     data = load_data(config, report)
-    session = open_folder(settled(config, data.train_age is not None), data, out, announce)
+    session = open_folder(config, data, out, announce)
     play(session, data.sha256, out, listen, _one_process(session, data))
     return conclude(session, data, out, records.SIMULATOR)
 
@@ -114,7 +114,11 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
 
 
 def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce) -> Session:
-    """A session before its first round, its config, statement and checkpoint in the folder."""
+    """A session before its first round, its config, statement and checkpoint in the folder.
+
+    The session's config, and the folder's, is settled by the data.
+    """
+    config = settled(config, data.train_age is not None)
     session = Session.start(config, data, out)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, to_toml(config))

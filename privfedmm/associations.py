@@ -75,11 +75,8 @@ class Associations:
         self, components: Tensor, train_rows: Rows, age: np.ndarray | None, half_life: float
     ) -> None:
         self._components, self._train = components, train_rows
-        self._order: np.ndarray | None = None
-        if age is not None:
-            owner = np.repeat(np.arange(train_rows.users), train_rows.counts)
-            # Oldest first, within the user's own stretch of the positives.
-            self._order = np.lexsort((-age, owner))
+        # Within each user's own stretch of the positives.
+        self._order = None if age is None else train_rows.oldest_first(age)
         self._space: tuple[Tensor, Tensor] | None = None
         self._towards: Tensor | None = None  # what each client's next item is set against
         self._decay = 0.5 ** (1 / half_life)
@@ -93,7 +90,7 @@ class Associations:
     @property
     def most_clients(self) -> int:
         """Clients whose matrices may be held side by side."""
-        return max(1, _MATRICES // self.rank**2)
+        return max(1, _MATRICES // math.prod(self.release(0).shape))
 
     def release(self, round_: int) -> Release:
         """The matrix as a release of one round."""
@@ -176,11 +173,6 @@ class Associations:
 
 class Regressed(Associations):
     """Associations from which the server regresses: two matrices a client, not of length 1."""
-
-    @property
-    def most_clients(self) -> int:
-        """Clients whose matrices may be held side by side."""
-        return max(1, super().most_clients // 2)
 
     def release(self, round_: int) -> Release:
         """Both matrices as a release of one round."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments import record as records
 from experiments import run as runs
-from experiments.config import RunConfig, resolve, settled
+from experiments.config import RunConfig, resolve
 from experiments.deployment import app, parties
 from experiments.deployment.processes import Processes
 from experiments.deployment.together import settle_all
@@ -84,10 +84,9 @@ def start(
                         f"that run with --resume {out}")
     carrier.check()
     data = runs.load_data(config)
-    config = settled(config, data.train_age is not None)
     parties.check_carried(config, data.num_users, shape.nodes)
     root = out.absolute() / DEPLOY
-    runs.open_folder(config, data, out, announce)
+    config = runs.open_folder(config, data, out, announce).config
     root.mkdir(mode=0o700)
     settle_all(config, data, root, shape.nodes)
     write_json(root / SHAPE, {**vars(shape), "command": carrier.command})

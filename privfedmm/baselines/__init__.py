@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, SLIT_GRID, ease, ials, slit
+from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials, slit
 from privfedmm.baselines.simple import (
     popularity,
     popularity_profile,
@@ -15,7 +15,6 @@ __all__ = [
     "BASELINES",
     "EASE_RIDGES",
     "IALS_GRID",
-    "SLIT_GRID",
     "Baseline",
     "baseline_metrics",
     "ease",

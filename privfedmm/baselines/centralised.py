@@ -8,6 +8,8 @@ order of interactions, are closed forms in scipy and always there; iALS comes fr
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 import numpy as np
 from scipy import linalg, sparse
@@ -17,8 +19,7 @@ from privfedmm.data.types import Rows
 from privfedmm.evaluation import Scorer
 
 EASE_RIDGES = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
-SLIT_GRID = tuple((half_life, ridge) for half_life in (2.0, 4.0, 8.0, 16.0)
-                  for ridge in (300.0, 1000.0, 3000.0))
+SLIT_HALF_LIVES, SLIT_RIDGES = (2.0, 4.0, 8.0, 16.0), (300.0, 1000.0, 3000.0)
 _FORGOTTEN = 5  # half-lives after which an item no longer counts
 IALS_GRID = tuple((64, reg) for reg in (0.3, 1.0, 3.0, 10.0))
 
@@ -40,17 +41,17 @@ def ease(train: Rows, num_items: int, ridge: float) -> Scorer:
 
 
 def slit(
-    train: Rows, num_items: int, age: np.ndarray, half_life: float, ridge: float
-) -> Scorer:
-    """Item-to-item transitions B = (S'S + ridge I)^-1 S'T: T the items, S those before each.
+    train: Rows, num_items: int, age: np.ndarray, half_life: float, ridges: Iterable[float]
+) -> Iterator[Scorer]:
+    """Item-to-item transitions B = (S'S + ridge I)^-1 S'T: T the items, S those before each; one
+    scorer a ridge.
 
     age: of each training interaction, how many later ones its user has. Rows of S halve every
     `half_life` items; scores are the rows that would come next, times B.
     """
     # Of every item, its row of what came before and the row it adds to: both in order of time.
-    owner = np.repeat(np.arange(train.users), train.counts)
-    order = np.lexsort((-age, owner))
-    items, owner = train.indices[order], owner[order]
+    order = train.oldest_first(age)
+    items, owner = train.indices[order], train.owner  # places are sorted by user already
     lags = min(math.ceil(_FORGOTTEN * half_life), int(train.counts.max(initial=0)))
 
     def before(steps: int) -> sparse.csr_matrix:
@@ -69,20 +70,23 @@ def slit(
     target = sparse.csr_matrix(
         (np.ones(len(items)), (np.arange(len(items)), items)), shape=source.shape)
     gram = np.asarray((source.T @ source).todense())
-    gram[np.diag_indices(num_items)] += ridge
-    weights = linalg.solve(
-        gram, np.asarray((source.T @ target).todense()), assume_a="pos", overwrite_a=True,
-        overwrite_b=True, check_finite=False).astype(np.float32)
+    cross = np.asarray((source.T @ target).todense())
     # A user's last row, its own item included; users without any have none.
     last = np.full(train.users, -1)
     last[owner] = np.arange(len(owner))
     now = before(0).astype(np.float32)
+    for ridge in ridges:
+        weights = linalg.solve(
+            gram + ridge * np.eye(num_items), cross, assume_a="pos", overwrite_a=True,
+            check_finite=False).astype(np.float32)
+        yield partial(_next, now, last, weights)
 
-    def score(users: np.ndarray) -> np.ndarray:
-        rows = last[users]
-        return np.where(rows[:, None] < 0, np.float32(0), np.asarray(now[rows] @ weights))
 
-    return score
+def _next(
+    now: sparse.csr_matrix, last: np.ndarray, weights: np.ndarray, users: np.ndarray
+) -> np.ndarray:
+    rows = last[users]
+    return np.where(rows[:, None] < 0, np.float32(0), np.asarray(now[rows] @ weights))
 
 
 def ials(train: Rows, num_items: int, factors: int, regularisation: float, seed: int) -> Scorer:

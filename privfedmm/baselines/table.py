@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, SLIT_GRID, ease, ials, slit
+from privfedmm.baselines.centralised import (
+    EASE_RIDGES,
+    IALS_GRID,
+    SLIT_HALF_LIVES,
+    SLIT_RIDGES,
+    ease,
+    ials,
+    slit,
+)
 from privfedmm.baselines.simple import (
     popularity,
     popularity_profile,
@@ -47,9 +55,10 @@ def _modality(*names: str) -> Candidates:
 
 def _transitions(data: Dataset, seed: int) -> Iterable[tuple[str, Scorer]]:
     assert data.train_age is not None
-    for half_life, ridge in SLIT_GRID:
-        yield f"half-life {half_life:g}, ridge {ridge:g}", slit(
-            data.train, data.num_items, data.train_age, half_life, ridge)
+    for half_life in SLIT_HALF_LIVES:
+        scores = slit(data.train, data.num_items, data.train_age, half_life, SLIT_RIDGES)
+        for ridge, score in zip(SLIT_RIDGES, scores, strict=True):
+            yield f"half-life {half_life:g}, ridge {ridge:g}", score
 
 
 BASELINES: dict[str, Baseline] = {

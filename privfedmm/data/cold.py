@@ -24,7 +24,7 @@ def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
                         "give a share that leaves two on each side")
     cold = np.zeros(data.num_items, dtype=bool)
     cold[rng.choice(data.num_items, count, replace=False)] = True
-    owner = np.repeat(np.arange(data.num_users), data.train.counts)
+    owner = data.train.owner
     items = data.train.indices
     kept = ~cold[items]
     left = np.bincount(owner[kept], minlength=data.num_users)

@@ -29,6 +29,16 @@ class Rows:
         """Positives of each user [users] int64."""
         return np.diff(self.indptr)
 
+    @property
+    def owner(self) -> np.ndarray:
+        """The user of each positive [n]."""
+        return np.repeat(np.arange(self.users), self.counts)
+
+    def oldest_first(self, age: np.ndarray) -> np.ndarray:
+        """Places of the positives [n], by user and in order of time. age: of each positive, how
+        many later ones its user has."""
+        return np.lexsort((-age, self.owner))
+
     def row(self, user: int) -> np.ndarray:
         """Items of one user, ascending."""
         return self.indices[self.indptr[user] : self.indptr[user + 1]]

@@ -80,7 +80,7 @@ def test_slit_is_the_ridge_regression_of_the_next_item() -> None:
             target.append(goal)
     s, t = np.array(source), np.array(target)
     weights = np.linalg.solve(s.T @ s + 1.5 * np.eye(5), s.T @ t)
-    score = slit(train, 5, age[order], half_life=2.0, ridge=1.5)
+    (score,) = slit(train, 5, age[order], half_life=2.0, ridges=[1.5])
     now = np.array([0.5 ** (1 / 2), 0, 0, 0.5 ** (2 / 2), 1.0])  # user 0, its last item whole
     np.testing.assert_allclose(score(np.array([0]))[0], now @ weights, atol=1e-5)
     np.testing.assert_array_equal(score(np.array([2]))[0], np.zeros(5))
