@@ -17,8 +17,8 @@ from privacy.aggregation import (
 )
 from privacy.bounds import Bound, ChainError
 from privacy.discrete import DistributedNoise
+from privacy.dp_sgd import OnDevice
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
-from privacy.on_device import OnDevice
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling

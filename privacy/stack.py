@@ -16,8 +16,8 @@ from privacy.aggregation.plain import PlainAggregator
 from privacy.aggregation.protocol import Aggregator, GridNoise, Session, Sums, Task, dims
 from privacy.bounds import ChainError
 from privacy.discrete import DistributedNoise
+from privacy.dp_sgd import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
 from privacy.ledger import Charge, Entry, Ledger, Status, together
-from privacy.on_device import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors

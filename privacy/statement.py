@@ -9,8 +9,8 @@ from typing import Any
 from privacy.accounting import Shares, epsilon, planned
 from privacy.adaptive import AdaptiveClip
 from privacy.discrete import DistributedNoise
+from privacy.dp_sgd import ZERO_OUT_INTERACTION, OnDevice
 from privacy.ledger import Budget
-from privacy.on_device import ZERO_OUT_INTERACTION, OnDevice
 from privacy.sampling import Everyone, Sampling
 from privacy.stack import PrivacyStack
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments import run as runs
-from experiments.config import RunConfig
 from experiments.deployment import local
 from experiments.deployment.processes import Processes
-from experiments.session import Session
 from privacy import RingAggregator
+from privfedmm.config import RunConfig
+from privfedmm.runs import run as runs
+from privfedmm.runs.session import Session
 
 NODES = 3
 # Seconds a node may take for a message. On a machine busy with other things a node's process has

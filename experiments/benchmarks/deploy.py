@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.config import resolve
 from experiments.deployment import app, local
-from experiments.errors import UserError
-from experiments.run import DEPLOY
-from privfedmm.federation import exchange
+from privfedmm.config import resolve
+from privfedmm.errors import UserError
+from privfedmm.federation import transport as exchange
+from privfedmm.runs.run import DEPLOY
 
 _WAIT = 300.0
 # Masked, a released table a round: every round is alike.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from experiments.config import RunConfig, resolve
-from experiments.record import set_threads
-from experiments.run import load_data
-from experiments.session import Session
 from privacy import Ledger, PrivacyStack
+from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
 from privfedmm.federation import Simulator, run_round
+from privfedmm.runs.record import set_threads
+from privfedmm.runs.run import load_data
+from privfedmm.runs.session import Session
 
 METHODS = ("group_statistics", "gfmfr")
 

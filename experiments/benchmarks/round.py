@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from experiments.benchmarks.client_loop import FedRapModel, MfModel, train_round
-from experiments.config import resolve
-from experiments.record import peak_memory_bytes, set_threads
-from experiments.run import load_data
-from experiments.session import Session
 from privacy import Ledger, PrivacyStack
+from privfedmm.config import resolve
 from privfedmm.evaluation import EvalProtocol, evaluate
 from privfedmm.federation import Simulator
 from privfedmm.gfmfr.algorithm import GFMFR
+from privfedmm.runs.record import peak_memory_bytes, set_threads
+from privfedmm.runs.run import load_data
+from privfedmm.runs.session import Session
 
 
 def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]:

@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.config import RunConfig, resolve
-from experiments.record import set_threads
-from experiments.run import load_data
-from experiments.views import first_round
 from privacy import Cohort, RoundAborted, Survivors
 from privacy.aggregation.masked import (
     Floor,
@@ -21,8 +17,12 @@ from privacy.aggregation.masked import (
     RoundTerms,
 )
 from privacy.crypto import Directory, Identity, MaskStream
+from privfedmm.audit.first_round import first_round
+from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
 from privfedmm.federation.flower import secaggplus_ms
+from privfedmm.runs.record import set_threads
+from privfedmm.runs.run import load_data
 
 RATES = (0.0, 0.1, 0.3)
 DEGREE, THRESHOLD = 20, 9  # of the one client that is timed alone

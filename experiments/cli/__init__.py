@@ -9,7 +9,7 @@ import typer
 
 from experiments.cli import bench, data, deploy, judge
 from experiments.cli.run import run
-from experiments.errors import UserError
+from privfedmm.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.arguments import show
+from experiments.cli.arguments import show
 from experiments.cli.common import JsonOption
 
 

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from experiments.cli.common import AllowMissingOption, JsonOption, errors, reporter
-from experiments.errors import UserError
 from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
+from privfedmm.errors import UserError
 
 
 def data_list() -> None:
@@ -50,8 +50,8 @@ def data_encode(
     json_: JsonOption = False,
 ) -> None:
     """Encode texts and pictures into the feature cache, where a run finds them."""
-    from experiments.encode import encode_folder
-    from experiments.record import set_threads
+    from experiments.cli.encode import encode_folder
+    from privfedmm.runs.record import set_threads
 
     set_threads(threads)
     given = {"text_model": text_model, "image_model": image_model, "batch_size": batch_size,
@@ -74,8 +74,8 @@ def recommend(
     json_: JsonOption = False,
 ) -> None:
     """Titles with scores for a user, from a run's best model."""
-    from experiments.recommend import recommend as find
-    from experiments.recommend import table
+    from privfedmm.runs.recommend import recommend as find
+    from privfedmm.runs.recommend import table
 
     result = find(folder, user, top, explain)
     if json_:

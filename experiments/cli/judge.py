@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.arguments import overrides, share
+from experiments.cli.arguments import overrides, share
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
-from experiments.config import resolve
-from experiments.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.config import resolve
+from privfedmm.errors import PRIVACY_VIOLATION, UserError
 
 
 def compare(
@@ -31,8 +31,8 @@ def compare(
     json_: JsonOption = False,
 ) -> None:
     """The same run under several ways of summing: metrics, bytes, seconds, dropouts, leaks."""
-    from experiments.compare import compare as comparison
-    from experiments.compare import markdown as section
+    from privfedmm.audit.compare import compare as comparison
+    from privfedmm.audit.compare import markdown as section
 
     console = errors()
     flags: dict[str, Any] = {
@@ -80,9 +80,9 @@ def audit(
 
     What is finished is not repeated, unless the run or the options changed.
     """
-    from experiments.audit_run import Options, audit_run
-    from experiments.audit_tables import tables
-    from experiments.sabotage_table import write_table
+    from experiments.report.audit_tables import tables
+    from experiments.report.sabotage_table import write_table
+    from privfedmm.audit.audit_run import Options, audit_run
 
     console = errors()
 
@@ -111,7 +111,7 @@ def sweep(
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
 ) -> None:
     """Run every variant at every epsilon with every seed; what is finished is not run again."""
-    from experiments.sweep import run_sweep
+    from privfedmm.runs.sweep import run_sweep
 
     console = errors()
     run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
@@ -137,10 +137,10 @@ def report(
     ] = 0,
 ) -> None:
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
-    from experiments.report import markdown
+    from experiments.report.tables import markdown
 
     if html is not None:
-        from experiments.report_html import page
+        from experiments.report.page import page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(folders, against, title, scaling or [], gallery), encoding="utf-8")

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments import run as runs
-from experiments.arguments import folder_of, overrides
-from experiments.arguments import modalities as modalities_of
+from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
     AllowMissingOption,
     ConfigOption,
@@ -19,10 +18,11 @@ from experiments.cli.common import (
     errors,
     reporter,
 )
-from experiments.config import resolve
-from experiments.errors import UserError
-from experiments.interrupts import resumable
-from experiments.progress import RunProgress, summary
+from experiments.cli.progress import RunProgress, summary
+from privfedmm.config import resolve
+from privfedmm.errors import UserError
+from privfedmm.interrupts import resumable
+from privfedmm.runs import run as runs
 
 
 def run(

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments import record as records
-from experiments import run as runs
 from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import KINDS, Party
-from experiments.errors import UserError
-from experiments.files import write_json
-from experiments.session import CHECKPOINT, Session
-from privfedmm.federation.exchange import Transport
+from privfedmm.errors import UserError
 from privfedmm.federation.flower import Settings, client_app, server_app
-from privfedmm.federation.hub import Hub
+from privfedmm.federation.server import Hub
+from privfedmm.federation.transport import Transport
+from privfedmm.files import write_json
+from privfedmm.runs import record as records
+from privfedmm.runs import run as runs
+from privfedmm.runs.session import CHECKPOINT, Session
 
 OUTCOME, EXCHANGES = "outcome.json", "exchanges.json"
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments import record as records
-from experiments import run as runs
-from experiments.config import RunConfig, resolve
 from experiments.deployment import app, parties
 from experiments.deployment.processes import Processes
-from experiments.deployment.together import settle_all
-from experiments.errors import ABORTED, UserError
-from experiments.files import write_json
-from experiments.run import DEPLOY, SHAPE
-from experiments.session import Session
+from experiments.deployment.settle_local import settle_all
+from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
+from privfedmm.errors import ABORTED, UserError
+from privfedmm.files import write_json
+from privfedmm.runs import record as records
+from privfedmm.runs import run as runs
+from privfedmm.runs.run import DEPLOY, SHAPE
+from privfedmm.runs.session import Session
 
 MARK = "PRIVFEDMM_DEPLOYMENT"
 START, SUBMIT = 120.0, 180.0  # seconds

@@ -8,9 +8,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.config import resolve
 from experiments.deployment.certificates import write_secret
-from experiments.deployment.holding import (
+from experiments.deployment.invitation import INVITATION, read_invitation
+from experiments.deployment.joining import Answer, own_keys, read_answer
+from experiments.deployment.party_files import (
     KEYHOLDER,
     KNOWN,
     NOBODY,
@@ -20,11 +21,10 @@ from experiments.deployment.holding import (
     settings_digest,
     version,
 )
-from experiments.deployment.invitation import INVITATION, read_invitation
-from experiments.deployment.joining import Answer, own_keys, read_answer
-from experiments.errors import UserError
-from experiments.run import CONFIG
-from privfedmm.federation.wire import encode
+from privfedmm.config import resolve
+from privfedmm.errors import UserError
+from privfedmm.federation.codec import encode
+from privfedmm.runs.run import CONFIG
 
 NODES = "nodes"
 _GROUP = 4

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from experiments.deployment import commands
+from experiments.deployment import flower_commands as commands
 from experiments.deployment.carrier import MARK
 from experiments.deployment.certificates import CA
 from experiments.deployment.joining import NODE
 from experiments.deployment.parties import Party
 from experiments.deployment.processes import Processes, free_ports
 from experiments.deployment.superlink import environment
-from experiments.errors import UserError
+from privfedmm.errors import UserError
 
 _PAUSE, _LOOK = 5.0, 0.5  # seconds
 

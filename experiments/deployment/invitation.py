@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import RunConfig, resolve, to_toml
 from experiments.deployment.certificates import CA, make_tls, write_secret
-from experiments.deployment.holding import (
+from experiments.deployment.parties import check_carried, has_holder
+from experiments.deployment.party_files import (
     KEYHOLDER,
     SERVER,
     Holding,
@@ -24,12 +24,12 @@ from experiments.deployment.holding import (
     version,
     write_identities,
 )
-from experiments.deployment.parties import check_carried, has_holder
-from experiments.errors import UserError
-from experiments.run import CONFIG
 from privacy.aggregation.messages import ProtocolError
+from privfedmm.config import RunConfig, resolve, to_toml
 from privfedmm.data import Catalogue, Part
-from privfedmm.federation.wire import encode, fields_of
+from privfedmm.errors import UserError
+from privfedmm.federation.codec import encode, fields_of
+from privfedmm.runs.run import CONFIG
 
 INVITATION, TLS = "invitation.bin", "tls"
 _FORMAT = 1

@@ -9,22 +9,22 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 
-from experiments.config import to_toml
 from experiments.deployment.certificates import CA, make_node_key, write_secret
-from experiments.deployment.holding import (
+from experiments.deployment.invitation import Invitation
+from experiments.deployment.party_files import (
     KEYHOLDER,
     NODE_KEY,
     read_identities,
     write_identities,
 )
-from experiments.deployment.invitation import Invitation
-from experiments.errors import UserError
-from experiments.files import write_json
-from experiments.run import CONFIG
 from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.keys import KEY_BYTES, Identity, verify_signature
+from privfedmm.config import to_toml
 from privfedmm.data import Part
-from privfedmm.federation.wire import encode, fields_of
+from privfedmm.errors import UserError
+from privfedmm.federation.codec import encode, fields_of
+from privfedmm.files import write_json
+from privfedmm.runs.run import CONFIG
 
 NODE, USERS, ANSWER = "node.json", "users.csv", ".answer"
 _FORMAT = 1

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from experiments.config import RunConfig
-from experiments.deployment import carrier, commands
+from experiments.deployment import carrier
+from experiments.deployment import flower_commands as commands
 from experiments.deployment.carrier import (
     MARK,
     START,
@@ -21,7 +21,8 @@ from experiments.deployment.carrier import (
 from experiments.deployment.certificates import CA
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, lay, listening
-from experiments.run import DEPLOY
+from privfedmm.config import RunConfig
+from privfedmm.runs.run import DEPLOY
 
 __all__ = ["LOCAL", "MARK", "Deployment", "Hook", "Shape", "node_command", "resume", "start"]
 COMMAND = "deploy local"

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments import protection
-from experiments.config import RunConfig, resolve
 from experiments.deployment.certificates import write_secret
-from experiments.deployment.holding import (
+from experiments.deployment.party_files import (
     DATA,
     KNOWN,
     STATE,
@@ -22,21 +20,23 @@ from experiments.deployment.holding import (
     settings_digest,
     version,
 )
-from experiments.errors import UserError
-from experiments.files import flush_folder
-from experiments.run import CONFIG, protocol_of
-from experiments.session import build_algorithm
 from privacy import Dense, Ledger, Slotted, Touched
-from privacy.aggregation.apart import Agreed
+from privacy.aggregation.deployed import Agreed
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Identity
+from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
+from privfedmm.errors import UserError
 from privfedmm.evaluation import evaluate
-from privfedmm.federation.hub import Greeting
+from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
-from privfedmm.federation.wire import decode, encode
+from privfedmm.federation.server import Greeting
+from privfedmm.files import flush_folder
 from privfedmm.gfmfr.grouping import Centroids
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.runs.run import CONFIG, protocol_of
+from privfedmm.runs.session import build_algorithm
 from privfedmm.statistics.state import StatisticsClients, StatisticsState
 
 KINDS = (Message, Dense, Touched, Slotted, Plan, Centroids, ServerState, Clients,

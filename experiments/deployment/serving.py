@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments import record as records
-from experiments import run as runs
-from experiments.deployment import app, commands
+from experiments.deployment import app
+from experiments.deployment import flower_commands as commands
 from experiments.deployment.carrier import (
     MARK,
     START,
@@ -22,7 +21,6 @@ from experiments.deployment.carrier import (
 )
 from experiments.deployment.certificates import CA
 from experiments.deployment.directory import NODES
-from experiments.deployment.holding import KNOWN, SERVER
 from experiments.deployment.invitation import (
     INVITATION,
     TLS,
@@ -33,12 +31,15 @@ from experiments.deployment.invitation import (
 )
 from experiments.deployment.journal import JOURNAL
 from experiments.deployment.parties import Party
+from experiments.deployment.party_files import KNOWN, SERVER
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, lay, listening
-from experiments.errors import ABORTED, UserError
-from experiments.run import DEPLOY
-from experiments.session import Session
+from privfedmm.errors import ABORTED, UserError
 from privfedmm.evaluation import metrics_from_ranks
+from privfedmm.runs import record as records
+from privfedmm.runs import run as runs
+from privfedmm.runs.run import DEPLOY
+from privfedmm.runs.session import Session
 
 COMMAND = "deploy serve"
 

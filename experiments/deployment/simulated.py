@@ -11,13 +11,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from experiments.config import RunConfig
 from experiments.deployment import carrier
 from experiments.deployment.carrier import MARK, SUBMIT, Carrier, Deployment, Shape
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, lay, listening
-from experiments.errors import UserError
-from experiments.run import DEPLOY
+from privfedmm.config import RunConfig
+from privfedmm.errors import UserError
+from privfedmm.runs.run import DEPLOY
 
 COMMAND = "deploy simulated"
 NOTE = (

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.config import RunConfig, settled
-from experiments.deployment.holding import KEYHOLDER
 from experiments.deployment.invitation import Invitation
 from experiments.deployment.joining import numbers_of
-from experiments.errors import UserError
-from experiments.run import load_data
+from experiments.deployment.party_files import KEYHOLDER
+from privfedmm.config import RunConfig, settled
 from privfedmm.data import (
     Catalogue,
     DataError,
@@ -25,6 +23,8 @@ from privfedmm.data import (
     read_part,
 )
 from privfedmm.encoders import Report
+from privfedmm.errors import UserError
+from privfedmm.runs.run import load_data
 
 # Filters and draws over all users' rows, which no party of such a run has.
 _OVER_ALL = ("k_core", "max_users", "cold_items", "drop_features")

@@ -6,12 +6,12 @@ import socket
 import time
 from pathlib import Path
 
-from experiments.config import RunConfig
 from experiments.deployment.carrier import START, Shape
 from experiments.deployment.processes import Processes
-from experiments.files import write_text
-from experiments.run import DEPLOY
+from privfedmm.config import RunConfig
 from privfedmm.federation.flower import write_app
+from privfedmm.files import write_text
+from privfedmm.runs.run import DEPLOY
 
 LINK = "deployment"  # the name of the connection in Flower's configuration
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privacy.aggregation.intercept import Tap, TappedAggregator
 from privacy.aggregation.protocol import BEFORE_UPLOAD, Task
-from privacy.aggregation.tapped import Tap, TappedAggregator
 from privacy.audit.canaries import (
     Layout,
     canary_scores,

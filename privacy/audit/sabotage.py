@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from privacy.aggregation.tapped import TappedAggregator
+from privacy.aggregation.intercept import TappedAggregator
 from privacy.audit.counts import AuditError
 from privacy.discrete import DistributedNoise
 from privacy.quantise import Quantise

@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
-from privfedmm.federation.exchange import KINDS, Transport
+from privfedmm.federation.transport import KINDS, Transport
 
 _POLL = 0.5  # seconds; Flower's own loop waits 3
 _BODY = "body"

@@ -11,12 +11,12 @@ import numpy as np
 
 from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, Uploads
 from privacy.aggregation import Task
-from privacy.aggregation.apart import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
+from privacy.aggregation.deployed import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Directory, Identity
-from privfedmm.federation import exchange
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.codec import decode, encode, fields_of
 from privfedmm.federation.types import Algorithm
-from privfedmm.federation.wire import decode, encode, fields_of
 
 Ranks = Callable[[Any, Any], Mapping[str, np.ndarray]]
 """Server state and clients -> target name -> rank of each hosted client's held-out item."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from privacy import Cohort, PrivacyStack
 from privacy.aggregation import Sums
-from privfedmm.federation.pins import FeaturePin
+from privfedmm.federation.feature_pin import FeaturePin
 from privfedmm.federation.types import Algorithm, Costs
 
 

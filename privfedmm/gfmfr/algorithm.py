@@ -19,7 +19,7 @@ from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.explain import score_parts, unit
-from privfedmm.gfmfr.form import UploadForm
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import (
@@ -31,7 +31,7 @@ from privfedmm.gfmfr.state import (
     keep_private_rows,
     private_rows,
 )
-from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.gfmfr.uploads import UploadForm
 from privfedmm.profiles import profile, profile_cosine
 from privfedmm.settings import AlgorithmSettings, AssociationSettings, check
 from privfedmm.streams import normal

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from privfedmm.data.types import Rows
-from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.profiles import profile
 
 

@@ -19,8 +19,8 @@ from privfedmm.gfmfr.examples import (
     train_examples,
     train_home,
 )
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings
 
 ITEM_UPDATE = "item_update"

@@ -10,11 +10,11 @@ from privacy import Totals
 from privfedmm.associations import ASSOCIATIONS, regressed
 from privfedmm.backbones import Backbone
 from privfedmm.backbones.fedrap import H0, H
-from privfedmm.gfmfr.form import group_basis
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
 from privfedmm.gfmfr.state import ServerState, average
-from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.gfmfr.uploads import group_basis
 from privfedmm.settings import AlgorithmSettings
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.grouping import Centroids
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import ModelSettings
 from privfedmm.streams import normal
 

@@ -30,7 +30,7 @@ from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems
 from privfedmm.statistics.settings import StatisticsSettings
 from privfedmm.statistics.state import StatisticsClients, StatisticsState
-from privfedmm.statistics.tilt import BLOCK
+from privfedmm.statistics.taste import BLOCK
 
 # Variance that choosing adds to a sum, in shares of its expectation: a client's unit is about a
 # tenth, and the members of a group are not alike (measured on validation: .1 trusts too much).

@@ -12,7 +12,7 @@ from privfedmm.profiles import profile_cosine
 from privfedmm.statistics.public import PublicItems
 from privfedmm.statistics.settings import StatisticsSettings
 from privfedmm.statistics.state import StatisticsClients, StatisticsState
-from privfedmm.statistics.tilt import fit_tilt
+from privfedmm.statistics.taste import fit_tilt
 
 
 class DeviceModel:

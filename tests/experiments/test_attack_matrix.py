@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.attack_matrix import (
+from privacy import SimulationSource
+from privfedmm.audit.attack_matrix import (
     DIFFERENCE,
     GEOMETRY,
     GROUP,
@@ -22,12 +23,11 @@ from experiments.attack_matrix import (
     liked,
     mode_config,
 )
-from experiments.attack_views import Mode, own_tables, released, watch
-from experiments.config import RunConfig, resolve
-from experiments.errors import UserError
-from experiments.run import load_data
-from privacy import SimulationSource
+from privfedmm.audit.attack_views import Mode, own_tables, released, watch
+from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
+from privfedmm.errors import UserError
+from privfedmm.runs.run import load_data
 
 USERS, SCALE = 80, Scale(users=0, watched=60, trials=16)
 

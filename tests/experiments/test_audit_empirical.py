@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import protection
-from experiments.audit_empirical import (
+from privacy.audit import Evidence, sabotage
+from privfedmm.audit.empirical import (
     JOINT_ALARM,
     LEVELS,
     Canaries,
@@ -20,10 +20,10 @@ from experiments.audit_empirical import (
     judged,
     why_not,
 )
-from experiments.config import RunConfig, resolve
-from experiments.run import load_data
-from privacy.audit import Evidence, sabotage
+from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.runs.run import load_data
 
 
 @cache

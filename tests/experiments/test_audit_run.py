@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from experiments import protection
-from experiments.attack_matrix import mode_config
-from experiments.audit_run import AUDIT, PART, Options, audit_run
-from experiments.config import resolve
-from experiments.errors import UserError
-from experiments.run import load_data
-from experiments.sabotage_table import HONEST, markdown, rate
+from experiments.report.sabotage_table import HONEST, markdown, rate
 from privacy import PrivacyStack
 from privacy.audit import sabotage
+from privfedmm.audit.attack_matrix import mode_config
+from privfedmm.audit.audit_run import AUDIT, PART, Options, audit_run
+from privfedmm.config import resolve
+from privfedmm.errors import UserError
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.runs.run import load_data
 from tests.commands import cli
 
 RUN = ("run", "--dataset", "planted:80", "--method", "backbone", "--dp-epsilon", "2", "--noise",

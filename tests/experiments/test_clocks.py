@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.config import resolve
 from experiments.deployment import local
+from privfedmm.config import resolve
 from tests.deployments import NODES, ONE, exact, left_over, released
 
 COMPILER = shutil.which("cc")

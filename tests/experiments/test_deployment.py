@@ -17,17 +17,17 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import run as runs
-from experiments.config import resolve
 from experiments.deployment import local
 from experiments.deployment.certificates import make_node_key
 from experiments.deployment.journal import FileJournal
 from experiments.deployment.processes import free_ports
-from experiments.errors import ABORTED, INTERRUPTED, UserError
 from privacy.aggregation.masked import Await
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message
-from privfedmm.federation.wire import decode
+from privfedmm.config import resolve
+from privfedmm.errors import ABORTED, INTERRUPTED, UserError
+from privfedmm.federation.codec import decode
+from privfedmm.runs import run as runs
 from tests.deployments import (
     NODES,
     ONE,

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from experiments.deployment.directory import accept, fingerprint, settle
-from experiments.deployment.holding import Holding, Known, read_identities
 from experiments.deployment.invitation import read_invitation
 from experiments.deployment.joining import proof_text
-from experiments.errors import UserError
+from experiments.deployment.party_files import Holding, Known, read_identities
 from privacy.crypto.keys import Identity
-from privfedmm.federation.wire import decode, encode
+from privfedmm.errors import UserError
+from privfedmm.federation.codec import decode, encode
 from tests.commands import cli
 
 ITEMS, EACH = 30, 6

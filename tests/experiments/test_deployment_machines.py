@@ -16,13 +16,13 @@ import httpx
 import pytest
 import torch
 
-from experiments import run as runs
-from experiments.config import resolve
 from experiments.deployment.carrier import MARK, Deployment
 from experiments.deployment.certificates import CA
 from experiments.deployment.directory import fingerprint
 from experiments.deployment.processes import Processes, free_ports
 from experiments.deployment.serving import serve
+from privfedmm.config import resolve
+from privfedmm.runs import run as runs
 from tests.commands import cli
 from tests.deployments import PATIENCE
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import run as runs
-from experiments.config import resolve
-from experiments.session import Session
+from privfedmm.config import resolve
+from privfedmm.runs import run as runs
+from privfedmm.runs.session import Session
 from tests.commands import BARE, cli
 
 ADAPTIVE = ("--set", "dp.clipping=adaptive", "--set", "dp.clip_norm=0.2")

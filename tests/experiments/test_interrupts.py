@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from experiments.deployment.processes import Processes
-from experiments.errors import INTERRUPTED, UserError
-from experiments.files import save_tensors
-from experiments.interrupts import held, resumable
+from privfedmm.errors import INTERRUPTED, UserError
+from privfedmm.files import save_tensors
+from privfedmm.interrupts import held, resumable
 
 
 def interrupt() -> None:

@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from experiments import run as runs
 from experiments.cli import app
-from experiments.config import resolve
-from experiments.encode import encode_folder
-from experiments.errors import UserError
-from experiments.recommend import recommend
-from experiments.report_html import page
-from experiments.session import Session
+from experiments.cli.encode import encode_folder
+from experiments.report.page import page
+from privfedmm.config import resolve
 from privfedmm.data import load
+from privfedmm.errors import UserError
+from privfedmm.runs import run as runs
+from privfedmm.runs.recommend import recommend
+from privfedmm.runs.session import Session
 
 METHODS: dict[str, dict[str, Any]] = {
     "gfmfr": {"rounds": 7},

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.config import resolve
-from experiments.run import load_data
-from experiments.session import Session
-from experiments.views import first_round
 from privacy import Statement
 from privacy.aggregation.messages import Transcript
+from privfedmm.audit.first_round import first_round
+from privfedmm.config import resolve
 from privfedmm.federation import Simulator, run_round
+from privfedmm.runs.run import load_data
+from privfedmm.runs.session import Session
 from tests.commands import BARE, cli
 
 # Few users: a full protocol among 60 clients takes a tenth of a second.

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import torch
 
-from experiments import run as runs
-from experiments.config import resolve
 from experiments.deployment import parties, simulated, simulated_app
 from experiments.deployment.carrier import Deployment, Shape
 from experiments.deployment.parties import Party
-from experiments.deployment.together import settle_all
-from experiments.errors import BAD_INPUT, INTERRUPTED, UserError
-from privfedmm.federation import exchange
-from privfedmm.federation.wire import decode, encode
+from experiments.deployment.settle_local import settle_all
+from privfedmm.config import resolve
+from privfedmm.errors import BAD_INPUT, INTERRUPTED, UserError
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.codec import decode, encode
+from privfedmm.runs import run as runs
 from tests.commands import cli
 from tests.deployments import NODES, ONE, PATIENCE, TWO, keys, left_over, released
 

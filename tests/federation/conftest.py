@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from experiments.config import RunConfig, resolve
 from experiments.deployment import parties
 from experiments.deployment.parties import Party
-from experiments.deployment.together import settle_all
-from experiments.run import load_data
+from experiments.deployment.settle_local import settle_all
+from privfedmm.config import RunConfig, resolve
+from privfedmm.runs.run import load_data
 
 Tamper = Callable[[str, int, bytes], bytes | None]
 

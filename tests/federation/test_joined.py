@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import run as runs
-from experiments.config import resolve
 from experiments.deployment import app
 from experiments.deployment.directory import accept, settle
-from experiments.deployment.machines import invite_all, join_one
 from experiments.deployment.serving import result
-from experiments.errors import UserError
-from experiments.session import Session
+from experiments.deployment.start_parties import invite_all, join_one
+from privfedmm.config import resolve
+from privfedmm.errors import UserError
+from privfedmm.runs import run as runs
+from privfedmm.runs.session import Session
 
 ITEMS, EACH = 40, 8
 SIZES = (8, 7, 9)

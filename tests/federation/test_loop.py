@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import run as runs
-from experiments.config import RunConfig, resolve, to_toml
 from experiments.deployment import app, parties
 from experiments.deployment.parties import Party
-from experiments.errors import ABORTED, UserError
-from experiments.record import Carried
-from experiments.session import Session
-from privfedmm.federation import exchange
-from privfedmm.federation.wire import decode, encode
+from privfedmm.config import RunConfig, resolve, to_toml
+from privfedmm.errors import ABORTED, UserError
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.codec import decode, encode
+from privfedmm.runs import run as runs
+from privfedmm.runs.record import Carried
+from privfedmm.runs.session import Session
 from tests.deployments import NODES, exact, keys, released, same_model
 from tests.federation.outcomes import Killed, Looped, entries, everybody
 

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import protection
-from experiments import run as runs
-from experiments.config import RunConfig
 from experiments.deployment import app
 from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import KINDS, Party
-from experiments.errors import ABORTED, PRIVACY_VIOLATION, UserError
 from privacy import SimulationSource
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message, pack, unpack
-from privfedmm.federation import exchange
-from privfedmm.federation.opening import Underway
-from privfedmm.federation.wire import decode, encode
+from privfedmm.config import RunConfig
+from privfedmm.errors import ABORTED, PRIVACY_VIOLATION, UserError
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.codec import decode, encode
+from privfedmm.federation.openings import Underway
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.runs import run as runs
 from tests.deployments import NODES, exact, released
 from tests.federation.conftest import settle
 from tests.federation.outcomes import Killed, Looped, entries, everybody

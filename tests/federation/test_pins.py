@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import run as runs
-from experiments.config import resolve
-from experiments.errors import UserError
-from experiments.session import Session, build_algorithm
+from privfedmm.config import resolve
+from privfedmm.errors import UserError
 from privfedmm.federation import FeaturePin, FeaturesChangedError, Simulator, run_round
-from privfedmm.federation.pins import features_digest
+from privfedmm.federation.feature_pin import features_digest
+from privfedmm.runs import run as runs
+from privfedmm.runs.session import Session, build_algorithm
 
 FEATURES = {"text": np.arange(6.0).reshape(3, 2), "image": np.ones((3, 4), dtype=np.float32)}
 

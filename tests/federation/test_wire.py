@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.aggregation.messages import Message, ProtocolError
-from privfedmm.federation.wire import decode, encode, fields_of
+from privfedmm.federation.codec import decode, encode, fields_of
 
 
 @dataclass(frozen=True)

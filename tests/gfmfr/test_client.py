@@ -19,8 +19,8 @@ from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.federation import Simulator
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Local, Rates, Teacher, train
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.samples import blocks, draw_samples, padded_length, sample_counts
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, LocalSettings, backbone_only
 
 

@@ -17,10 +17,10 @@ from privfedmm.backbones.fedrap import H0, B, H, W
 from privfedmm.data import Rows
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Local, Rates, Teacher, as_networks, decay_factor, train
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion, FusionMaps
 from privfedmm.gfmfr.grouping import align, cluster_parameters
 from privfedmm.gfmfr.state import ServerState
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import FusionSettings, GroupSettings, reference_settings
 
 NETWORK = (W, B, H, H0)

@@ -16,11 +16,11 @@ from privacy import Totals
 from privfedmm.data import DATA_SEED, PlantedShape, load, planted
 from privfedmm.features import Neighbours, principal, select
 from privfedmm.gfmfr.algorithm import GFMFR
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import Centroids, align, assign, initial_centroids, lloyd_step
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import ServerState
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, FusionSettings
 
 

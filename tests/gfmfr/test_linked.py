@@ -10,7 +10,7 @@ from privacy import Ledger, PrivacyStack
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.federation import Simulator, run_round
 from privfedmm.gfmfr.algorithm import GFMFR
-from privfedmm.gfmfr.views import FeatureViews
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.settings import (
     AlgorithmSettings,
     AssociationSettings,

@@ -14,8 +14,8 @@ from privfedmm.evaluation import EvalProtocol, evaluate
 from privfedmm.features import Neighbours, joined, joined_present, principal, unit_rows
 from privfedmm.federation import Simulator, run_round
 from privfedmm.gfmfr.algorithm import GFMFR
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, FusionSettings
 
 
@@ -106,8 +106,8 @@ def test_a_saved_fusion_does_not_go_on_training() -> None:
 
 
 def play(data: Dataset, rounds: int = 8) -> tuple[GFMFR, float]:
-    from experiments.config import resolve
-    from experiments.session import Session
+    from privfedmm.config import resolve
+    from privfedmm.runs.session import Session
 
     session = Session.start(resolve(None, {"rounds": rounds}), data)
     for number in range(rounds):

@@ -40,8 +40,8 @@ from privfedmm.federation import Simulator, TrainsOnDevice, run_round
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Rates
 from privfedmm.gfmfr.examples import Directions, Examples, draw_examples, train_examples
+from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.per_example import PerExample
-from privfedmm.gfmfr.views import FeatureViews
 from privfedmm.settings import AlgorithmSettings, LocalSettings, backbone_only, private_updates
 
 DIM, ITEMS = 5, 30

@@ -32,7 +32,7 @@ from privacy import (
     Uploads,
     chain,
 )
-from privacy.aggregation.tapped import TappedAggregator
+from privacy.aggregation.intercept import TappedAggregator
 from privacy.uploads import Part
 
 

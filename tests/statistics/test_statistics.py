@@ -16,7 +16,7 @@ from privfedmm.profiles import own_items, own_sum
 from privfedmm.statistics import GroupStatistics, StatisticsSettings, public_groups
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems
-from privfedmm.statistics.tilt import fit_tilt
+from privfedmm.statistics.taste import fit_tilt
 
 
 def test_fusion_is_the_posterior_mean() -> None:

@@ -8,10 +8,10 @@ vector of r, and its shares beside the signature of r: three exchanges a round.
 """
 
 from privacy.aggregation.masked.aggregator import MaskedAggregator
-from privacy.aggregation.masked.attendance import Attendance
 from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.graph import Graph, choose_degree
 from privacy.aggregation.masked.loop import STAGES, Dropouts, MaskedRound, RoundResult
+from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.masked.server import Await, MaskedServer, MaskedSum
 from privacy.aggregation.masked.terms import Floor, RoundTerms
 

@@ -1,0 +1,63 @@
+"""What the texts of command-line arguments mean."""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from privfedmm.config import RunConfig
+from privfedmm.errors import UserError
+
+
+def overrides(pairs: list[str] | None) -> dict[str, Any]:
+    """Settings of --set, by path. Raises UserError for text that is no path=value."""
+    out = {}
+    for pair in pairs or []:
+        path, equals, text = pair.partition("=")
+        if not equals:
+            raise UserError(f"--set {pair}: write it as path=value")
+        try:
+            out[path] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            out[path] = text
+    return out
+
+
+def modalities(text: str | None) -> object:
+    """all, none, or a list of names."""
+    if text in (None, "all", "none"):
+        return text
+    assert text is not None
+    return [name.strip() for name in text.split(",")]
+
+
+def share(text: str) -> float:
+    """A share of clients that vanish. Raises UserError."""
+    try:
+        found = float(text)
+    except ValueError as error:
+        raise UserError(f"--dropouts: {text!r} is not a number; write 0,0.1,0.3") from error
+    if not 0 <= found < 0.45:
+        raise UserError(f"--dropouts: {found:g} must be at least 0 and below 0.45")
+    return found
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """Print a result as JSON, or a line a value."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    for key, value in result.items():
+        rows = value if isinstance(value, list) else [value]
+        for row in rows:
+            print(f"{key:28} {row}")
+
+
+def folder_of(out: Path | None, config: RunConfig) -> Path:
+    """The run folder: as given, or one under runs/ named by data, method, seed and time."""
+    return out or Path("runs") / (
+        f"{Path(config.dataset).name}-{config.method}-seed{config.seed}-"
+        f"{time.strftime('%Y%m%d-%H%M%S')}")

@@ -1,0 +1,138 @@
+"""What a party holds before any message: its files, and the directory that all parties share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.deployment.certificates import write_secret
+from privacy.crypto.keys import KEY_BYTES, Directory, Identity
+from privfedmm.config import RunConfig, to_toml
+from privfedmm.data import Catalogue, Dataset, Part, Rows
+from privfedmm.federation.codec import decode, encode, fields_of
+
+DATA, IDENTITIES, KNOWN, STATE = "data.bin", "identities.bin", "known.bin", "state.bin"
+NODE_KEY = "node.key"
+SERVER, KEYHOLDER = "server", "keyholder"  # folders, beside those of the shards
+# In the place of a key holder's verify key where there is none: a hash, so nobody can sign for it.
+NOBODY = hashlib.sha256(b"privfedmm: this run has no key holder").digest()
+
+
+@dataclass(frozen=True)
+class Known:
+    """The directory of a run, which all parties have word for word.
+
+    run: 16 bytes. invitation: SHA-256 of the file that invited all of them. version, settings: of
+    the program and of the run. keys: client -> verify key. key_holder: its own, or
+    `NOBODY` where the run has none.
+    """
+
+    run: bytes
+    invitation: str
+    version: str
+    settings: str
+    keys: Mapping[int, bytes]
+    key_holder: bytes
+
+    @property
+    def directory(self) -> Directory:
+        """The clients' verify keys."""
+        return Directory(self.keys)
+
+    @classmethod
+    def of(cls, body: bytes) -> Known:
+        """The directory of a file. Raises ValueError where it is none."""
+        fields = {"run": bytes, "invitation": str, "version": str, "settings": str, "keys": dict,
+                  "key_holder": bytes}
+        known = cls(**fields_of(body, (), fields))
+        if not all(isinstance(n, int) and isinstance(k, bytes) for n, k in known.keys.items()):
+            raise ValueError("keys must be bytes by a user's number")
+        if len(known.key_holder) != KEY_BYTES:
+            raise ValueError(f"the key holder's key must have {KEY_BYTES} bytes")
+        Directory(known.keys)  # refuses keys of another length, and one that is there twice
+        return known
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a party holds from the start, beside its config and keys.
+
+    run, invitation: as in `Known`. users: of the run. first: number of its first user.
+    """
+
+    run: bytes
+    invitation: str
+    users: int
+    first: int
+    catalogue: Catalogue
+    part: Part
+
+    @property
+    def hosted(self) -> np.ndarray:
+        """Numbers of the party's users."""
+        return np.arange(self.first, self.first + len(self.part.user_ids))
+
+    @property
+    def data(self) -> Dataset:
+        """All users in number, the rows of the party's own alone."""
+        return self.catalogue.with_rows(self.users, self.first, self.part)
+
+    def write(self, folder: Path) -> None:
+        """Into a party's folder, for nobody else to read."""
+        part = self.part
+        age = None if part.train_age is None else part.train_age.astype(np.int64)
+        write_secret(folder / DATA, encode({
+            "run": self.run, "invitation": self.invitation, "users": self.users,
+            "first": self.first, "catalogue": catalogue_fields(self.catalogue),
+            "part": {
+                "user_ids": part.user_ids.tolist(), "indptr": part.train.indptr,
+                "indices": part.train.indices, "validation": part.validation,
+                "test": part.test, "train_age": age}}))
+
+    @classmethod
+    def read(cls, folder: Path) -> Holding:
+        """Raises OSError, ValueError, KeyError or TypeError where there is none."""
+        values = decode((folder / DATA).read_bytes(), ())
+        part = values.pop("part")
+        rows = Rows(part.pop("indptr"), part.pop("indices"))
+        ids = np.array(part.pop("user_ids"), dtype=str)
+        return cls(**{**values, "catalogue": catalogue_from(values["catalogue"]),
+                      "part": Part(user_ids=ids, train=rows, **part)})
+
+
+def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:
+    """A catalogue as values that travel."""
+    return {**vars(catalogue), "items": catalogue.items.tolist()}
+
+
+def catalogue_from(values: Mapping[str, Any]) -> Catalogue:
+    """The catalogue of `catalogue_fields`. Raises TypeError or KeyError for other fields."""
+    return Catalogue(**{**values, "items": np.array(values["items"], dtype=str)})
+
+
+def settings_digest(config: RunConfig) -> str:
+    """SHA-256 of a run's settings, which all parties must share."""
+    return hashlib.sha256(to_toml(config).encode()).hexdigest()
+
+
+def version() -> str:
+    """Of the program that runs here."""
+    return metadata.version("privfedmm")
+
+
+def read_identities(folder: Path) -> dict[int, Identity]:
+    """A party's private keys. Raises OSError or ValueError where there are none."""
+    secrets = decode((folder / IDENTITIES).read_bytes(), ())
+    return {n: Identity.from_bytes(n, secret) for n, secret in secrets.items()}
+
+
+def write_identities(folder: Path, identities: Mapping[int, Identity]) -> None:
+    """A party's private keys, for nobody else to read."""
+    write_secret(folder / IDENTITIES,
+                 encode({n: identity.secret_bytes() for n, identity in identities.items()}))

@@ -1,0 +1,1 @@
+"""Pages for people, made from run records, audits and comparisons."""

@@ -1,0 +1,39 @@
+"""Sections that a report gains from what lies beside the runs: audits and comparisons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from experiments.report import audit_tables
+from privfedmm.audit import compare
+from privfedmm.audit.audit_run import AUDIT
+from privfedmm.errors import UserError
+
+
+def sections(folders: Iterable[Path]) -> list[str]:
+    """Markdown of every compare.json and audit.json below the folders, in that order.
+
+    Raises UserError for a file that cannot be read.
+    """
+    places = list(folders)
+    return [
+        *(compare.markdown(found) for _, found in _found(places, compare.RESULT)),
+        *(audit_tables.markdown(found, file.parent.name) for file, found in _found(places, AUDIT)),
+    ]
+
+
+def _found(folders: list[Path], name: str) -> list[tuple[Path, dict[str, Any]]]:
+    out = []
+    for folder in folders:
+        for file in sorted(folder.rglob(name)):
+            try:
+                value = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise UserError(f"report: {file} cannot be read ({error}); make it anew") from error
+            if name == AUDIT and "attacks" not in value:
+                raise UserError(f"report: {file} is of an earlier version; audit the run again")
+            out.append((file, value))
+    return out

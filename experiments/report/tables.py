@@ -1,0 +1,182 @@
+"""Tables from run records. Every figure comes from a named run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.report.sections import sections
+from privfedmm.errors import UserError
+from privfedmm.evaluation import gains, paired_interval
+from privfedmm.runs.run import RANKS, RECORD, ROUNDS
+
+KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
+
+
+def find_runs(folders: Iterable[Path]) -> dict[str, dict[int, Path]]:
+    """Finished runs below the folders: label -> seed -> folder."""
+    found: dict[str, dict[int, Path]] = {}
+    for folder in folders:
+        for file in sorted(folder.rglob(RECORD)):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            label = record["label"] or f"{record['method']} ({record['backbone']})"
+            found.setdefault(label, {})[record["seed"]] = file.parent
+    if not found:
+        raise UserError("report: there is no finished run below "
+                        f"{', '.join(str(f) for f in folders)}")
+    return found
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    # Records of earlier versions know of no curves.
+    return {"series": "", "dp_epsilon": None, "validation_by_round": _validation(folder), **record}
+
+
+def _validation(folder: Path) -> list[tuple[int, float]]:
+    rounds = [json.loads(line) for line in
+              (folder / ROUNDS).read_text(encoding="utf-8").splitlines()]
+    return [(r["round"], r["validation"]["ndcg@50"]) for r in rounds if "validation" in r]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Finished runs of one data set: by label, in the order of tables."""
+
+    folders: dict[str, dict[int, Path]]
+    records: dict[str, list[dict[str, Any]]]
+
+    @classmethod
+    def read(cls, folders: Iterable[Path]) -> Runs:
+        """Raises UserError where the runs are on different data."""
+        found = find_runs(folders)
+        records = {n: [read_record(f) for f in seeds.values()] for n, seeds in found.items()}
+        if len({r["dataset"]["sha256"] for rs in records.values() for r in rs}) > 1:
+            raise UserError("report: the runs are on different data sets; report one at a time")
+        order = sorted(found, key=lambda label: _place(records[label][0]))
+        return cls({n: found[n] for n in order}, {n: records[n] for n in order})
+
+    def rival(self, label: str, against: str) -> str | None:
+        """The label that `label` is compared with: `against`, or its point at the same epsilon."""
+        if against in self.folders:
+            return against if against != label else None
+        mine = self.records[label][0]
+        if mine["series"] == against or not against:
+            return None
+        epsilon = mine["dp_epsilon"] or "inf"
+        for other, records in self.records.items():
+            if records[0]["series"] == against and records[0]["dp_epsilon"] == epsilon:
+                return other
+        return None
+
+    def check(self, against: str) -> None:
+        """Raises UserError for a name that no run has."""
+        series = {r["series"] for rs in self.records.values() for r in rs}
+        if against and against not in self.folders and against not in series:
+            raise UserError(f"--against: no run is labelled {against!r}; labels are "
+                            f"{', '.join(self.folders)}")
+
+    def baselines(self) -> dict[str, list[dict[str, Any]]]:
+        """Name -> what each run that computed it found."""
+        out: dict[str, list[dict[str, Any]]] = {}
+        for records in self.records.values():
+            for record in records:
+                for name, line in record["baselines"].items():
+                    out.setdefault(name, []).append(line)
+        return out
+
+    def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
+        """NDCG@50 of each user in the test, [seeds, users]."""
+        folders = self.folders[label]
+        return np.stack([gains(np.load(folders[s] / RANKS)["test"], 50)
+                         for s in (sorted(folders) if seeds is None else seeds)])
+
+
+def _place(record: dict[str, Any]) -> tuple[int, str, float, str]:
+    epsilon = record["dp_epsilon"]
+    value = float("inf") if epsilon in (None, "inf") else float(epsilon)
+    return (epsilon is None, record["series"], value, record["label"])
+
+
+def markdown(folders: list[Path], against: str, title: str) -> str:
+    """A Markdown page: one line a label with mean and spread over seeds, then the baselines."""
+    runs = Runs.read(folders)
+    runs.check(against)
+    lines = [f"# {title}", "", *preface(runs), ""]
+    lines += ["| model | seeds | " + " | ".join(KEYS) + " | validation ndcg@50 |"
+              + (f" ndcg@50 against {against} (95% interval) |" if against else "")]
+    lines += ["|---" * (len(KEYS) + 3 + bool(against)) + "|"]
+    for label, cells in rows(runs, against):
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    for name, found in runs.baselines().items():
+        cells = [_spread([line["test"][k] for line in found]) for k in KEYS]
+        lines.append(f"| *{name}* | | " + " | ".join(cells) + " | |" + (" |" if against else ""))
+    lines += ["", FOOTNOTE, ""]
+    for section in sections(folders):
+        lines += [section, ""]
+    return "\n".join(lines)
+
+
+FOOTNOTE = (
+    "Spread is the standard deviation over seeds. Intervals: percentile bootstrap over users and "
+    "seeds of the paired difference (at the same epsilon, where the rival is a curve). Rows in "
+    "italics: baselines without noise, which hold what their server sees in the record."
+)
+
+
+def rows(runs: Runs, against: str) -> list[tuple[str, list[str]]]:
+    """Each label with its cells: seeds, test metrics, validation, and the paired difference."""
+    out = []
+    for label, records in runs.records.items():
+        cells = [str(len(records))]
+        cells += [_spread([r["metrics"]["test"][k] for r in records]) for k in KEYS]
+        cells.append(_spread([r["metrics"]["validation"]["ndcg@50"] for r in records]))
+        if against:
+            rival = runs.rival(label, against)
+            cells.append("" if rival is None else _paired(runs, label, rival))
+        out.append((label, cells))
+    return out
+
+
+def preface(runs: Runs) -> list[str]:
+    """Data, protocol and what is claimed, as two paragraphs."""
+    records = [r for rs in runs.records.values() for r in rs]
+    data, protocol = records[0]["dataset"], records[0]["protocol"]
+    selections = sorted({r["protocol"]["selection"] for r in records})
+    private = [r["privacy"] for r in records if r["privacy"]["epsilon"]]
+    claim = records[0]["privacy"]["reason"]
+    if private:
+        first = private[0]
+        sources = ", ".join(sorted({p["noise_source"] for p in private}))
+        trusts = ", ".join(sorted({p["trust"] for p in private}))
+        deltas = ", ".join(sorted({f"{p['delta']:g}" for p in private}))
+        claim = (f"where a row names an epsilon, it is of one {first['unit']}, "
+                 f"{first['adjacency']}, delta {deltas}, trust {trusts}, noise source {sources}; "
+                 "epsilon inf and rows without one claim nothing")
+    return [
+        f"Data: {data['name']}, {data['users']} users, {data['items']} items, "
+        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. "
+        f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
+        f"selection: {' / '.join(selections)}.",
+        "",
+        f"Generated by `privfedmm report` from run records. Privacy: {claim}.",
+    ]
+
+
+def _spread(values: list[float]) -> str:
+    mean = float(np.mean(values))
+    return f"{mean:.4f}" if len(values) < 2 else f"{mean:.4f} ± {np.std(values, ddof=1):.4f}"
+
+
+def _paired(runs: Runs, ours: str, theirs: str) -> str:
+    common = sorted(runs.folders[ours].keys() & runs.folders[theirs].keys())
+    if not common:
+        return "no seed in common"
+    mean, low, high = paired_interval(
+        runs.gains(ours, common), runs.gains(theirs, common), seed=0)
+    return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"

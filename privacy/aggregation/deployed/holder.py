@@ -1,0 +1,62 @@
+"""The key holder's side, whose process may be a new one for every message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from privacy.aggregation.deployed.agreed import Agreed
+from privacy.aggregation.encrypted.keyholder import KeyHolder, Save
+from privacy.aggregation.encrypted.signing import Directory as Signers
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
+from privacy.aggregation.protocol import Task
+from privacy.crypto.keys import Directory, Identity
+
+
+class HolderSide:
+    """Publishes the key of the run and decrypts one total a round.
+
+    task_of: what the holder itself knows of a round and attempt, its noise included. saved: state
+    of an earlier process, None at the start of a run. save: must be safe when it returns.
+    """
+
+    def __init__(
+        self, agreed: Agreed, identity: Identity, directory: Directory,
+        task_of: Callable[[tuple[int, int]], Task], saved: bytes | None, save: Save,
+    ) -> None:
+        self._agreed, self._task_of = agreed, task_of
+        signers = Signers({**directory.keys, KEY_HOLDER: identity.verify_key()})
+        secret, least = identity.secret_bytes(), agreed.contributors
+        if saved is None:
+            self._holder = KeyHolder(
+                agreed.run.hex(), agreed.parameters(task_of((0, 0))), secret, signers, least,
+                self._noise, save)
+            save(self._holder.to_bytes())
+        else:
+            self._holder = KeyHolder.from_bytes(saved, secret, signers, least, self._noise, save)
+
+    def publish(self) -> Message:
+        """The signed public context."""
+        return self._holder.publish(SERVER)
+
+    def decrypt(self, terms: Message, total: Message) -> Message:
+        """Agree to the terms and decrypt the total in one step: an agreement is not kept over a
+        restart. The same total asked for again is answered as it was. Raises ProtocolError or
+        RoundAborted."""
+        again = self._holder.repeated(total)
+        if again is not None:
+            return again
+        self._holder.agree(terms)
+        return self._holder.decrypt(total)
+
+    def _noise(self, size: int, round_: int, attempt: int) -> np.ndarray:
+        """What is added: nothing, or the noise of a central mechanism on the grid."""
+        task = self._task_of((round_, attempt))
+        leg = self._agreed.leg(task, "encrypted")
+        if leg is None or task.key_holder_noise is None:
+            return np.zeros(size, dtype=np.int64)
+        drawn = [task.key_holder_noise(torch.zeros(r.shape, dtype=torch.int64), r.name).flatten()
+                 for r in leg.task.releases]
+        return torch.cat(drawn).numpy()

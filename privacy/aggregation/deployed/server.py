@@ -1,0 +1,176 @@
+"""The server's side of each protocol; a message that it refuses makes its sender a dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from privacy.aggregation.deployed.agreed import Agreed
+from privacy.aggregation.encrypted.client import accept_context
+from privacy.aggregation.encrypted.server import EncryptedServer
+from privacy.aggregation.encrypted.signing import Directory as Signers
+from privacy.aggregation.encrypted.terms import TERMS
+from privacy.aggregation.masked.server import Await, MaskedServer
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError
+from privacy.aggregation.plain import RunningSums
+from privacy.aggregation.protocol import Sums, Task, split
+from privacy.crypto.keys import Directory
+from privacy.uploads import UploadError, Uploads
+
+
+class MaskedSide:
+    """One attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`.
+
+    server: one that was saved while it opened the sum of this task; None: a new one.
+    """
+
+    def __init__(
+        self, agreed: Agreed, task: Task, directory: Directory,
+        server: MaskedServer | None = None,
+    ) -> None:
+        self._task = task
+        self._terms = agreed.masked_terms(task)
+        self._server = MaskedServer(self._terms, directory) if server is None else server
+        self.refusals: list[str] = []
+
+    @classmethod
+    def opening(
+        cls, agreed: Agreed, task: Task, directory: Directory, told: bytes, saved: bytes
+    ) -> MaskedSide:
+        """The side of `to_bytes`. Raises ProtocolError where it opens another sum than this."""
+        server = MaskedServer.from_bytes(saved, directory)
+        if server.terms != agreed.masked_terms(task).with_model(told):
+            raise ProtocolError("what was saved opens the sum of another round or another model")
+        return cls(agreed, task, directory, server)
+
+    def to_bytes(self) -> bytes:
+        """The opening so far, from `masked` on."""
+        return self._server.to_bytes()
+
+    @property
+    def signed(self) -> bool:
+        """Whether the survivors have signed, and are asked for shares."""
+        return self._server.awaits == Await.UNMASK
+
+    def asked(self) -> list[Message]:
+        """What clients are asked now: to sign the survivors, or for shares. The same again after
+        a restart."""
+        return self._server.asked()
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Round and attempt."""
+        return self._terms.number
+
+    def adverts(self, messages: Sequence[Message]) -> list[Message]:
+        """Adverts in, adverts of neighbours out."""
+        self._take(messages)
+        return self._server.route_adverts()
+
+    def shares(self, messages: Sequence[Message]) -> None:
+        """Shares in; they are routed once the model is there, by `sealed`."""
+        self._take(messages)
+
+    def sealed(self, told: bytes) -> list[Message]:
+        """The sealed shares for each client. told: hash of the plan that goes with them."""
+        self._server.terms = self._server.terms.with_model(told)
+        return self._server.route_shares()
+
+    def masked(self, messages: Sequence[Message]) -> None:
+        """Masked vectors in: who survives is settled, and `asked` to sign."""
+        self._take(messages)
+        self._server.announce_survivors()
+
+    def signatures(self, messages: Sequence[Message]) -> None:
+        """Signatures in: who signed is `asked` for shares."""
+        self._take(messages)
+        self._server.route_signatures()
+
+    def opened(self, messages: Sequence[Message]) -> Sums:
+        """Shares in, the sum out."""
+        self._take(messages)
+        result = self._server.finish()
+        total = result.total.view(np.int32).astype(np.int64)
+        return Sums(split(total, self._task.releases), {}, 0, len(result.survivors))
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            try:
+                self._server.receive(message)
+            except ProtocolError as error:
+                self.refusals.append(str(error))
+
+
+class EncryptedSide:
+    """One attempt at one round of encrypted summing. published: the key holder's context.
+
+    total: for which the key holder was asked before a restart; None: clients upload first.
+    Raises ProtocolError for a total of another round.
+    """
+
+    def __init__(
+        self, agreed: Agreed, task: Task, directory: Directory, key_holder: bytes,
+        published: Message, total: Message | None = None,
+    ) -> None:
+        self._task, self.total = task, total
+        signers = Signers({**directory.keys, KEY_HOLDER: key_holder})
+        context = accept_context(published, agreed.run.hex(), signers)
+        self._terms = agreed.encrypted_terms(task, context)
+        self._server = EncryptedServer(self._terms, context, signers) if total is None else (
+            EncryptedServer.closed(self._terms, context, signers, total))
+        self.refusals: list[str] = []
+
+    def uploads(self, messages: Sequence[Message]) -> None:
+        """Ciphertexts in: the `total` is there. Raises RoundAborted."""
+        for message in messages:
+            try:
+                self._server.receive(message)
+            except ProtocolError as error:
+                self.refusals.append(str(error))
+        self.total = self._server.close()
+
+    def asked(self) -> tuple[Message, Message]:
+        """What the key holder is asked, once the total is there: terms and total."""
+        assert self.total is not None
+        terms = Message(TERMS, SERVER, KEY_HOLDER, self._terms.at, self._terms.to_bytes())
+        return terms, self.total
+
+    def opened(self, message: Message) -> Sums:
+        """The key holder's answer in, the sum out. Raises ProtocolError where it is not its own."""
+        result = self._server.finish(message)
+        releases = self._task.releases
+        noised = [r.name for r in releases] if self._task.key_holder_noise else []
+        return Sums(
+            split(result.totals, releases), {}, 0, len(result.contributors),
+            noised=frozenset(noised))
+
+
+class PlainSide:
+    """One attempt at one round in the clear."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._sums = task, RunningSums(task)
+        self.refusals: list[str] = []
+
+    def uploads(self, ids: np.ndarray, uploads: Uploads) -> None:
+        """A block of clients; refused whole where it does not fit."""
+        try:
+            shapes = {release.name: release.shape for release in self._task.releases}
+            if uploads.keys() != shapes.keys():
+                raise UploadError("a block must hold exactly the releases of the round")
+            for name, part in uploads.items():
+                if part.shape() != shapes[name] or part.clients() != len(ids):
+                    raise UploadError(f"release {name!r} has another shape than declared")
+                if not part.finite():
+                    raise UploadError(f"release {name!r} holds NaN or infinity")
+                # A row number out of range must fail here, not in the middle of the sum.
+                part.add_to(torch.zeros(shapes[name], dtype=part.held().dtype))
+            self._sums.submit(ids, uploads)
+        except (UploadError, ValueError, IndexError, RuntimeError) as error:
+            self.refusals.append(str(error))
+
+    def opened(self) -> Sums:
+        """The sums. Raises RoundAborted."""
+        return self._sums.close()

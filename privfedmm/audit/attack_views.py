@@ -1,0 +1,210 @@
+"""What the adversary of a mode has in its hands: uploads as they arrive, and released sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy import Cohort, Ledger, Mechanism, PrivacyStack, Release, SimulationSource, Uploads
+from privfedmm.audit.empirical import ring
+from privfedmm.audit.first_round import TABLES, Observed, Watcher
+from privfedmm.config import RunConfig
+from privfedmm.data import Dataset
+from privfedmm.federation import Algorithm
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.runs.session import build_algorithm
+
+Blocks = list[tuple[np.ndarray, Uploads]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Of the watched clients 0..w-1, as the server receives it.
+
+    tables [w, items, width]: item tables; masked ones as the ring's signed integers. slots [w, K,
+    values]: what each sent in the slots of groups. sizes [w]: bytes of what travels encrypted.
+    groups [w]: the groups they are in. None: not there, or not visible.
+    """
+
+    tables: np.ndarray | None
+    slots: np.ndarray | None
+    sizes: np.ndarray | None
+    groups: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A configuration for clients 0..users-1 of the data, ready to be played.
+
+    summing: its stack with the sums of secure aggregation made without masks, the same bit for bit.
+    """
+
+    config: RunConfig
+    data: Dataset
+    users: int
+    planned: protection.Plan
+    algorithm: Algorithm
+    summing: PrivacyStack
+
+    @classmethod
+    def of(cls, config: RunConfig, data: Dataset, users: int) -> Mode:
+        """Raises UserError for settings that do not fit."""
+        planned = protection.plan(config, users, data.num_items)
+        algorithm = build_algorithm(config, data, planned)
+        summing = protection.build(ring(config), planned, algorithm, users, Ledger(), None)
+        return cls(config, data, users, planned, algorithm, summing)
+
+    def protocol(self, source: SimulationSource, transcript: Watcher) -> PrivacyStack:
+        """The mode's stack with everything really made, and every message told."""
+        return replace(protection.build(
+            self.config, self.planned, self.algorithm, self.users, Ledger(), None, transcript),
+            source=source)
+
+    @property
+    def table(self) -> Release | None:
+        """The release with a row an item, of the first round."""
+        return next((r for r in self.algorithm.releases if r.name in TABLES), None)
+
+
+def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blocks]:
+    """Play the rounds in which something new is sent; the uploads of the first, before the gate.
+
+    Raises UserError or RoundAborted where the mode cannot be played.
+    """
+    algorithm, transcript = mode.algorithm, Watcher()
+    stack = mode.protocol(source, transcript)
+    names = tuple(r.name for r in stack.releases)
+    plain = Observed(watched, names)
+    hidden = stack.aggregator.hides_clients
+    used = stack if hidden else replace(stack, aggregator=plain.of(stack.aggregator))
+    state, clients = algorithm.initial_state(), algorithm.initial_clients()
+    transcript.chosen = frozenset(range(watched))
+    first: Blocks = []
+    tables = slots = sizes = groups = None
+    for round_ in range(1 + max((min(r.rounds) for r in stack.releases if r.rounds), default=0)):
+        cohort, plan = used.draw(mode.users, round_), algorithm.plan(state)
+        gate = used.open(cohort, algorithm.plan_hash(plan) if hidden else b"")
+        blocks = [(ids, algorithm.local(plan, ids, clients)[0])
+                  for ids in algorithm.blocks(cohort.ids)]
+        for ids, uploads in blocks:
+            gate.submit(ids, uploads)
+        totals, _ = used.finish(gate.close(), cohort, mode.users)
+        state = algorithm.step(state, totals)
+        first = first or blocks
+        active = [r for r in stack.releases if r.in_round(round_)]
+        look = _Look(mode.config, stack, active, transcript if hidden else plain, watched)
+        if mode.table in active and mode.table is not None:
+            tables = look.table(mode.table)
+        statistic = [r for r in active if r.statistic]
+        if statistic:
+            groups = groups_of(blocks, watched)
+            slots = look.slots(statistic)
+            if mode.config.statistics_way == "encrypted":
+                sizes = np.array([transcript.uploaded[i] for i in range(watched)])
+    return Seen(tables, slots, sizes, groups), first
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Reads releases of watched clients out of what the server received in a round."""
+
+    config: RunConfig
+    stack: PrivacyStack
+    active: Sequence[Release]
+    kept: Watcher | Observed
+    watched: int
+
+    def rows(self, release: Release) -> np.ndarray:
+        """[w, *shape as it leaves the device]."""
+        ids = np.arange(self.watched)
+        if isinstance(self.kept, Observed):
+            return self.kept.seen(ids, release)
+        shape = self._shape(release)
+        return self.kept.seen(ids, self._offset(release), shape)
+
+    def table(self, release: Release) -> np.ndarray:
+        """[w, items, width]; a projected table is brought back to items by the public basis."""
+        rows = torch.from_numpy(np.asarray(self.rows(release), dtype=np.float32))
+        return expanded(self.stack.mechanism, release.name, rows).numpy()
+
+    def slots(self, releases: Sequence[Release]) -> np.ndarray | None:
+        """[w, K, values], all releases by group side by side; None where they are ciphertexts."""
+        if self.config.statistics_way == "encrypted":
+            return None
+        parts = [self.rows(r) for r in releases]
+        return np.concatenate(
+            [p.reshape(self.watched, releases[0].shape[0], -1) for p in parts], axis=2)
+
+    def _shape(self, release: Release) -> tuple[int, ...]:
+        mechanism = self.stack.mechanism
+        return mechanism.shape(release) if mechanism else release.shape
+
+    def _offset(self, release: Release) -> int:
+        """Where a release begins in the vector that the masked protocol carries."""
+        split = self.config.statistics_way != self.config.aggregation
+        before = self.active[: list(self.active).index(release)]
+        return sum(math.prod(self._shape(r)) for r in before
+                   if not (split and r.statistic != release.statistic))
+
+
+def groups_of(blocks: Blocks, watched: int) -> np.ndarray | None:
+    """The group that each of clients 0..w-1 names in its upload; None without groups."""
+    out = np.full(watched, -1)
+    for ids, uploads in blocks:
+        if "group_count" not in uploads:
+            return None
+        rows = uploads["group_count"].dense().flatten(1).argmax(1).numpy()
+        near = ids < watched
+        out[ids[near]] = rows[near]
+    return out
+
+
+def expanded(mechanism: Mechanism | None, name: str, rows: Tensor) -> Tensor:
+    """[clients, r, width] back to [clients, items, width] where the mechanism projects."""
+    if mechanism is None or mechanism.project is None or name not in mechanism.project.bases:
+        return rows
+    return torch.einsum("ir,mrw->miw", mechanism.project.bases[name].to(rows.dtype), rows)
+
+
+def own_tables(mode: Mode, blocks: Blocks, targets: np.ndarray) -> np.ndarray:
+    """What each target's upload adds to the released table, without noise: [k, items, width]."""
+    assert mode.table is not None
+    mechanism, name = mode.summing.mechanism, mode.table.name
+    out: dict[int, np.ndarray] = {}
+    for ids, uploads in blocks:
+        places = np.flatnonzero(np.isin(ids, targets))
+        if not len(places):
+            continue
+        pick = torch.from_numpy(places)
+        mine: Uploads = {n: p.rows(pick) for n, p in uploads.items()}
+        if mechanism is not None:
+            if mechanism.project:
+                mine = mechanism.project.apply(mine)
+            mine = mechanism.clip.apply(mine).uploads
+        rows = expanded(mechanism, name, mine[name].dense()).numpy()
+        out.update(zip(ids[places].tolist(), rows, strict=True))
+    return np.stack([out[t] for t in targets.tolist()])
+
+
+def released(mode: Mode, blocks: Blocks, absent: int, source: SimulationSource) -> np.ndarray:
+    """The released table of the first round, [items, width]; client `absent` sends zeros.
+
+    -1: nobody. Gate, sum and noise are the mode's own, with a new ledger; the sums of secure
+    aggregation are made without masks, which changes no bit of them.
+    """
+    assert mode.table is not None
+    stack = replace(mode.summing, ledger=Ledger(), source=source)
+    cohort: Cohort = stack.draw(mode.users, 0)
+    gate = stack.open(cohort)
+    for ids, uploads in blocks:
+        if absent in ids:
+            keep = torch.from_numpy((ids != absent).astype(np.float32))
+            uploads = {n: p.scaled(keep) for n, p in uploads.items()}
+        gate.submit(ids, uploads)
+    totals, _ = stack.finish(gate.close(), cohort, mode.users)
+    return totals.sums[mode.table.name].numpy()

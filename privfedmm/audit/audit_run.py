@@ -1,0 +1,172 @@
+"""`privfedmm audit`: budget, canaries and attacks on one run, resumable; audit.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from privacy.audit import AuditError
+from privfedmm.audit.attack_matrix import FULL_SCALE, MODES, QUICK_MODES, QUICK_SCALE, attack_mode
+from privfedmm.audit.budget import check_budget, read_run
+from privfedmm.audit.empirical import QUICK, Canaries, audit_empirically
+from privfedmm.config import RunConfig
+from privfedmm.data import Dataset
+from privfedmm.errors import UserError
+from privfedmm.files import write_json
+from privfedmm.privacy_plan.plan import LEDGER
+from privfedmm.runs.record import set_threads
+from privfedmm.runs.run import CONFIG, RECORD, load_data
+
+AUDIT, PART = "audit.json", "audit.part.json"
+PARTS = ("budget", "empirical", "attacks")
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """quick: fewer canaries, clients and modes. canaries, seed: None for the default, and for one
+    from the operating system. parts: of PARTS; the budget is always checked.
+
+    Raises UserError for values out of range.
+    """
+
+    quick: bool = False
+    canaries: int | None = None
+    seed: int | None = None
+    full_protocol: bool = False
+    parts: tuple[str, ...] = PARTS
+
+    def __post_init__(self) -> None:
+        odd = [part for part in self.parts if part not in PARTS]
+        if odd:
+            raise UserError(f"--parts: there is no part {odd[0]!r}; known are {', '.join(PARTS)}")
+        if self.canaries is not None and self.canaries < 8:
+            raise UserError(f"--canaries: {self.canaries} are too few for any bound; give 8 or "
+                            "more, better 400")
+        if self.seed is not None and self.seed < 0:
+            raise UserError(f"--audit-seed: {self.seed} must be 0 or more")
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Modes of the attack matrix."""
+        return QUICK_MODES if self.quick else MODES
+
+
+class _Progress:
+    """Finished parts of an audit on disk; parts of another run or other options do not count."""
+
+    def __init__(self, folder: Path, key: str, seed: int) -> None:
+        self._file = folder / PART
+        kept: dict[str, Any] = {}
+        for file in (folder / AUDIT, self._file):
+            try:
+                found = json.loads(file.read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue  # not there, or cut short: the parts are played again
+            if isinstance(found, dict) and found.get("key") == key:
+                kept = found
+        self.values: dict[str, Any] = {
+            "key": key, "audit_seed": kept.get("audit_seed", seed),
+            "empirical": kept.get("empirical"), "attacks": kept.get("attacks") or {},
+        }
+
+    @property
+    def seed(self) -> int:
+        return int(self.values["audit_seed"])
+
+    def keep(self) -> None:
+        write_json(self._file, self.values)
+
+    def done(self) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def audit_run(folder: Path, options: Options, tell: Tell) -> dict[str, Any]:
+    """Audit a finished run and write audit.json; `faults` is empty where all is well.
+
+    What an earlier audit of the same run with the same options finished is not played again.
+    Raises UserError where the folder holds no finished run.
+    """
+    started = time.perf_counter()
+    tell("budget")
+    result = check_budget(folder, options.quick)
+    record, config, _ = read_run(folder)
+    progress = _Progress(folder, _key(folder, options), _seed(options))
+    reason = "the budget check failed" if result["faults"] else None
+    set_threads(config.threads)
+    data = None
+    if reason is None and options.parts != ("budget",):
+        data, reason = _data(config, record)
+    if "empirical" in options.parts and progress.values["empirical"] is None:
+        progress.values["empirical"] = (
+            {"skipped": reason} if data is None
+            else _empirical(config, data, record, options, progress.seed, tell))
+        progress.keep()
+    if "attacks" in options.parts:
+        for mode in options.modes:
+            if mode not in progress.values["attacks"]:
+                tell(f"attacks: {mode}")
+                progress.values["attacks"][mode] = {"skipped": reason} if data is None else (
+                    attack_mode(config, data, mode, QUICK_SCALE if options.quick else FULL_SCALE,
+                                progress.seed))
+                progress.keep()
+    result |= {**progress.values, "quick": options.quick, "parts": list(options.parts)}
+    result["faults"] = result["faults"] + _faults(result)
+    result["passed"] = not result["faults"]
+    result["seconds"] = time.perf_counter() - started
+    write_json(folder / AUDIT, result)
+    progress.done()
+    return result
+
+
+def _key(folder: Path, options: Options) -> str:
+    digest = hashlib.sha256(repr(options).encode())
+    for name in (CONFIG, RECORD, LEDGER):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _seed(options: Options) -> int:
+    if options.seed is not None:
+        return options.seed
+    return int.from_bytes(os.urandom(6), "big")
+
+
+def _data(config: RunConfig, record: Mapping[str, Any]) -> tuple[Dataset | None, str | None]:
+    """The run's data, or why it cannot be had."""
+    try:
+        data = load_data(config)
+    except UserError as error:
+        return None, str(error)
+    if data.sha256 != record["dataset"]["sha256"]:
+        return None, "the data set has changed since the run"
+    return data, None
+
+
+def _empirical(
+    config: RunConfig, data: Dataset, record: Mapping[str, Any], options: Options, seed: int,
+    tell: Tell,
+) -> dict[str, Any]:
+    count = options.canaries or (QUICK if options.quick else None)
+    canaries = Canaries(count=count, seed=seed, full_protocol=options.full_protocol)
+    try:
+        return audit_empirically(config, data, record, canaries, tell)
+    except AuditError as error:
+        return {"skipped": str(error)}
+
+
+def _faults(result: Mapping[str, Any]) -> list[str]:
+    out = []
+    empirical = result["empirical"] or {}
+    if empirical.get("passed") is False:
+        out.append(f"empirical: {empirical['verdict']}")
+    for mode, found in result["attacks"].items():
+        if found.get("features", {}).get("refused") is False:
+            out.append(f"attacks: {mode}: clients trained with swapped features")
+    return out

@@ -1,0 +1,252 @@
+"""`privfedmm audit`, the empirical part: canaries through the stack of a run, against its claim."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from privacy import Cohort, Ledger, PrivacyStack, Totals, Uploads
+from privacy.audit import AuditPlan, AuditResult, AuditSource, Evidence, Interval, judge, play
+from privacy.sampling import FixedSize
+from privfedmm.config import RunConfig
+from privfedmm.data import Dataset
+from privfedmm.files import finite
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.runs.session import build_algorithm
+
+JOINT_ALARM = 0.01  # chance that an honest run fails its audit, at most
+SHOWN_ALPHA = 0.05  # of the bounds shown beside the verdict, each alone
+# The alarm divided, before any score is seen: most of it to the bound with most power.
+LEVELS = {"mean_shift": 0.008, "gaussian_one_run": 0.001, "one_run": 0.001}
+SAMPLED_LEVELS = {"one_run": JOINT_ALARM}
+FULL, LARGE, QUICK, MANY_USERS = 400, 1000, 200, 6000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Canaries:
+    """count: None for 400, or 1,000 from 6,000 users. seed: of coins and directions. full_protocol:
+    masks and ciphertexts are really made, instead of the same sums without them."""
+
+    count: int | None = None
+    seed: int
+    full_protocol: bool = False
+
+    def number(self, users: int) -> int:
+        """How many canaries."""
+        return self.count or (LARGE if users >= MANY_USERS else FULL)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a run claims: from its record, with the noise and the rounds of its ledger.
+
+    noise_multiplier: of the joint vector, before an adaptive clip splits it; None: as calibrated.
+    """
+
+    epsilon: float
+    delta: float
+    rounds: int
+    noise_multiplier: float | None = None
+
+
+def why_not(config: RunConfig, record: Mapping[str, Any]) -> str | None:
+    """Why a run's configuration has no empirical audit; None where it has one."""
+    privacy = record["privacy"]
+    if not privacy["epsilon"]:
+        return f"the run claims no epsilon ({privacy['reason']})"
+    assert config.dp is not None
+    if config.dp.unit == "interaction":
+        return ("the claim is of one interaction, and the noise is in each device's training; "
+                "canaries of whole users do not measure it")
+    if config.dp.sampling == "fixed":
+        return ("cohorts of fixed size are claimed for the replacement of a user, which these "
+                "canaries do not play")
+    if not privacy["rounds"]:
+        return "the run released nothing"
+    return None
+
+
+def claimed_by(config: RunConfig, record: Mapping[str, Any]) -> Claimed:
+    """The claim of a finished run that `why_not` allows."""
+    privacy = record["privacy"]
+    multipliers = {r["noise_multiplier"] for r in privacy["releases"] if r["name"] == "joint"}
+    fixed = config.dp is not None and config.dp.clipping == "fixed" and len(multipliers) == 1
+    return Claimed(privacy["epsilon"], privacy["delta"], privacy["rounds"],
+                   multipliers.pop() if fixed else None)
+
+
+class RealBenign:
+    """The run's own algorithm as the benign clients; its server reads the released totals."""
+
+    def __init__(
+        self, config: RunConfig, data: Dataset, planned: protection.Plan,
+        tell: Callable[[str], None],
+    ) -> None:
+        self.algorithm = build_algorithm(config, data, planned)
+        self._state, self._clients = (
+            self.algorithm.initial_state(), self.algorithm.initial_clients())
+        self._tell = tell
+
+    def __call__(
+        self, cohort: Cohort, last: Totals | None
+    ) -> Iterable[tuple[np.ndarray, Uploads]]:
+        self._tell(f"round {cohort.round + 1}")
+        if last is not None:
+            self._state = self.algorithm.step(self._state, last)
+        plan = self.algorithm.plan(self._state)
+        for ids in self.algorithm.blocks(cohort.ids):
+            yield ids, self.algorithm.local(plan, ids, self._clients)[0]
+
+
+def ring(config: RunConfig) -> RunConfig:
+    """The config with the sums of secure aggregation, bit for bit, but without masks and keys."""
+    return config.model_copy(
+        update={"secure": config.secure.model_copy(update={"mode": "ring"})})
+
+
+def gather(
+    config: RunConfig, data: Dataset, claim: Claimed, canaries: Canaries,
+    tell: Callable[[str], None],
+    change: Callable[[PrivacyStack], PrivacyStack] = lambda stack: stack,
+) -> Evidence:
+    """Play the rounds of a run with canaries beside its users; scores, coins, fresh price.
+
+    The plan is the run's, made for its users: canaries enlarge the cohort, never change the noise
+    that was calibrated. change: breaks the stack on purpose.
+    """
+    if config.is_secure and not canaries.full_protocol:
+        config = ring(config)
+    count = canaries.number(data.num_users)
+    planned = protection.plan(config, data.num_users, data.num_items)
+    if claim.noise_multiplier is not None:
+        planned = replace(planned, noise_multiplier=claim.noise_multiplier)
+    assert not isinstance(planned.sampling, FixedSize)
+    if planned.shares is not None:
+        # The run's ratio of the noise that all add to the noise that is counted on.
+        most = planned.shares.count * (data.num_users + count) // data.num_users
+        planned = replace(planned, shares=replace(planned.shares, count=most))
+    benign = RealBenign(config, data, planned, tell)
+    stack = change(protection.build(
+        config, planned, benign.algorithm, data.num_users + count, Ledger(), None))
+    plan = AuditPlan(clients=data.num_users, rounds=claim.rounds, delta=claim.delta,
+                     canaries=count, knows_benign=True)
+    return play(stack, benign, plan, AuditSource(canaries.seed))
+
+
+def judged(found: Evidence, claim: Claimed, alpha: float) -> AuditResult:
+    """Evidence against the epsilon that the run claims; every bound at the same alpha."""
+    return judge(found.scores, found.coins, claim.epsilon, claim.delta, alpha, None,
+                 found.gaussian)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """levels: bound -> its share of the joint false alarm. bounds: those that could be computed."""
+
+    levels: Mapping[str, float]
+    bounds: Mapping[str, float]
+    violations: tuple[str, ...]
+
+    @classmethod
+    def of(cls, found: Evidence, claim: Claimed) -> Verdict:
+        """Each bound at its own level."""
+        levels = LEVELS if found.gaussian else SAMPLED_LEVELS
+        bounds, above = {}, []
+        for name, alpha in levels.items():
+            result = judged(found, claim, alpha)
+            if name in result.bounds:
+                bounds[name] = result.bounds[name]
+                above += [name] if name in result.violations else []
+        return cls(levels, bounds, tuple(above))
+
+    @property
+    def passed(self) -> bool:
+        """Whether no bound is above the claim."""
+        return not self.violations
+
+    def sentence(self, claim: Claimed) -> str:
+        """One sentence."""
+        if self.passed:
+            return (f"no lower bound is above the claimed epsilon {claim.epsilon:.4g}; this shows "
+                    "no fault and proves no claim")
+        found = ", ".join(f"{n} {self.bounds[n]:.4g} at {1 - self.levels[n]:.1%}"
+                          for n in self.violations)
+        return (f"the mechanism leaks more than the claimed epsilon {claim.epsilon:.4g} allows "
+                f"(lower bounds: {found})")
+
+
+def audit_empirically(
+    config: RunConfig, data: Dataset, record: Mapping[str, Any], canaries: Canaries,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """The empirical part of audit.json; `skipped` names the reason where there is none.
+
+    The verdict rests on bounds whose false alarms add up to JOINT_ALARM, so that an honest run
+    fails with that chance at most; bounds of 95% each are shown beside it.
+    """
+    if (reason := why_not(config, record)) is not None:
+        return {"skipped": reason}
+    claim = claimed_by(config, record)
+    started = time.perf_counter()
+    found = gather(config, data, claim, canaries,
+                   lambda text: tell(f"empirical audit: {text} of {claim.rounds}"))
+    strict, shown = Verdict.of(found, claim), judged(found, claim, SHOWN_ALPHA)
+    return {
+        "skipped": None,
+        "claimed": claim.epsilon, "delta": claim.delta, "rounds": claim.rounds,
+        "priced_again": finite(found.claimed),
+        "canaries": shown.canaries, "users": data.num_users, "audit_seed": canaries.seed,
+        "estimate": _interval(shown.estimate),
+        "bounds_95": {n: finite(x) for n, x in shown.bounds.items()},
+        "bounds_verdict": {n: finite(x) for n, x in strict.bounds.items()},
+        "bounds_missing": dict(shown.missing),
+        "levels": dict(strict.levels), "joint_false_alarm": JOINT_ALARM,
+        "auc": _interval(shown.auc), "tpr_at_1_percent_fpr": _interval(shown.tpr_at_1_percent_fpr),
+        "right_guesses": shown.correct, "guesses": shown.guesses, "normal_p": shown.normal_p,
+        "violations": list(strict.violations), "passed": strict.passed,
+        "verdict": strict.sentence(claim), "notes": _notes(config, claim, canaries),
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _interval(found: Interval | None) -> dict[str, float | None] | None:
+    return None if found is None else {
+        "value": finite(found.value), "low": finite(found.low), "high": finite(found.high)}
+
+
+def _notes(config: RunConfig, claim: Claimed, canaries: Canaries) -> list[str]:
+    """What a reader must know to read the figures."""
+    dp = config.dp
+    assert dp is not None
+    out = [
+        "the adversary of the claim sees every released sum and knows every other client: the "
+        "clipped benign uploads are taken out before canaries are scored",
+        "canaries enlarge the cohort, and take part in training; noise and clip are the run's",
+    ]
+    if dp.trust == "local":
+        out[0] = ("the adversary of the claim is the server: each canary is scored on its own "
+                  "noisy uploads, against the opposite ones")
+    if config.is_secure and not canaries.full_protocol:
+        out.append("sums without masks and keys (secure.mode ring): the same integers, bit for "
+                   "bit; --full-protocol makes them")
+    if dp.trust == "distributed":
+        out.append("scores are counted in the noise that the claim counts on, that of the fewest "
+                   "honest survivors; all clients and canaries add their shares, as many times "
+                   "more as in the run, so the estimate lies below the claim")
+    if dp.sampling == "poisson":
+        out.append("sampled cohorts: only the bound without assumptions holds; it is weak")
+    if claim.rounds <= 2:
+        out.append(f"{claim.rounds} rounds: alternating signs cancel nothing here, and a canary's "
+                   "length is divided between releases of different rounds; noise used twice "
+                   "cannot show")
+    if dp.clipping == "adaptive":
+        out.append("adaptive clip: canaries have the clip norm of each round; the bits are priced "
+                   "in the claim but carry no canary")
+    if dp.noise == "csprng":
+        out.append("noise from the operating system: --audit-seed repeats coins and directions, "
+                   "not the noise")
+    return out

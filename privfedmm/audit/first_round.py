@@ -1,0 +1,157 @@
+"""One round of a configuration, with what its server saw of chosen clients."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from privacy import Aggregator, Release, Task, Uploads
+from privacy.aggregation.encrypted.terms import UPLOAD
+from privacy.aggregation.intercept import Tap, TappedAggregator
+from privacy.aggregation.masked.wire import MASKED, vector_of
+from privacy.aggregation.messages import SERVER, Transcript
+from privfedmm.config import RunConfig
+from privfedmm.data import Dataset
+from privfedmm.federation import Simulator
+from privfedmm.runs.session import Session
+
+TABLES = ("item_update", "item_counts")  # releases with a row an item
+
+
+@dataclass(frozen=True)
+class FirstRound:
+    """sums: release -> total before anything is made of it. watched [w]: clients whose uploads the
+    server's view is given for. seen [w, items, width]: their item tables as the server received
+    them, the ring read as signed integers where they were masked; None without such a release.
+    rounding_bound: largest error that rounding to the grid can leave in a sum, None off the grid.
+    messages: kind -> number and bytes.
+    """
+
+    sums: Mapping[str, Tensor]
+    watched: np.ndarray
+    seen: np.ndarray | None
+    survivors: int
+    seconds: float
+    bytes_up: float
+    bytes_down: float
+    rounding_bound: float | None
+    messages: Mapping[str, Any]
+
+
+def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
+    """Play one round from the start, without a ledger on disk; the server watches some clients.
+
+    Raises RoundAborted where too many vanish.
+    """
+    transcript = Watcher()
+    session = Session.start(config, data, None, transcript)
+    plain = Observed(watched)
+    hidden = session.stack.aggregator.hides_clients
+    stack = session.stack
+    if watched and not hidden:
+        stack = replace(stack, aggregator=plain.of(stack.aggregator))
+    cohort = stack.draw(data.num_users, 0)
+    transcript.chosen = frozenset(cohort.ids[:watched].tolist())
+    started = time.perf_counter()
+    plan = session.algorithm.plan(session.state)
+    sums, costs = Simulator().gather(session.algorithm, plan, session.clients, cohort, stack)
+    seconds = time.perf_counter() - started
+    mechanism, bound = stack.mechanism, None
+    totals = dict(sums.sums)
+    if mechanism and mechanism.quantise:
+        totals = mechanism.quantise.decode(totals, mechanism.clip.weights)
+        lightest = min(mechanism.clip.weights.values())
+        bound = sums.survivors * mechanism.quantise.step / lightest
+    if mechanism and mechanism.project:
+        totals = mechanism.project.expand(totals)
+    active = [r for r in stack.releases if r.in_round(0)]
+    table = next((r for r in active if r.name in TABLES), None)
+    seen, ids = None, cohort.ids[:watched]
+    if watched and table is not None:
+        seen = plain.seen(ids, table) if not hidden else transcript.seen(
+            ids, _offset(config, active, table), table.shape)
+    return FirstRound(
+        totals, ids, seen, sums.survivors, seconds, costs.bytes_up_per_client,
+        costs.bytes_down_per_client, bound, transcript.counts())
+
+
+def _offset(config: RunConfig, active: list[Release], table: Release) -> int:
+    """Where a table begins in the vector that the masked protocol carries."""
+    split = config.statistics_way != config.aggregation
+    before = 0
+    for release in active:
+        if release.name == table.name:
+            break
+        if not (split and release.statistic != table.statistic):
+            before += math.prod(release.shape)
+    return before
+
+
+class Watcher(Transcript):
+    """Keeps the masked vectors of chosen clients, and of all others the sizes alone.
+
+    uploaded: bytes of the encrypted upload of each client in the last round that had one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(keep_bodies=False)
+        self.chosen: frozenset[int] = frozenset()
+        self.uploaded: dict[int, int] = {}
+        self._vectors: dict[int, np.ndarray] = {}
+        self._counts: dict[str, list[int]] = {}
+
+    def record(self, message: Any) -> None:
+        tally = self._counts.setdefault(message.kind, [0, 0])
+        tally[0] += 1
+        tally[1] += message.nbytes()
+        if message.kind == UPLOAD and message.receiver == SERVER:
+            self.uploaded[message.sender] = message.nbytes()
+        if (message.kind == MASKED and message.receiver == SERVER
+                and message.sender in self.chosen):
+            self._vectors[message.sender] = vector_of(message.body).view(np.int32)
+
+    def seen(self, ids: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
+        """The part of each vector that stands for a table."""
+        size = math.prod(shape)
+        return np.stack([self._vectors[i][offset : offset + size].reshape(shape)
+                         for i in ids.tolist()])
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Kind -> messages and bytes."""
+        return {k: {"messages": n, "bytes": size} for k, (n, size) in self._counts.items()}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Keeps the server's copy of some clients' uploads beside a plain aggregator."""
+
+    clients: int
+    names: tuple[str, ...] = TABLES
+    kept: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def of(self, aggregator: Aggregator) -> Aggregator:
+        """The aggregator, watched."""
+        return TappedAggregator(aggregator, self._attach)
+
+    def seen(self, ids: np.ndarray, table: Release) -> np.ndarray:
+        """The tables that clients sent, [ids, *shape]."""
+        return np.stack([self.kept[i][table.name] for i in ids.tolist()])
+
+    def _attach(self, task: Task) -> Tap:
+        watched = set(task.cohort.ids[: self.clients].tolist())
+
+        def keep(ids: np.ndarray, uploads: Uploads) -> Uploads:
+            chosen = [(place, i) for place, i in enumerate(ids.tolist()) if i in watched]
+            if chosen:
+                rows = {n: p.dense().numpy() for n, p in uploads.items() if n in self.names}
+                self.kept.update(
+                    {i: {n: x[place].copy() for n, x in rows.items()} for place, i in chosen})
+            return uploads
+
+        return keep

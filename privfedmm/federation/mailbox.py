@@ -1,0 +1,143 @@
+"""The server's letters to nodes: sent, counted, checked for form and for who may have sent them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from privacy import ProtocolError
+from privacy.aggregation.messages import Message
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.codec import decode, encode
+from privfedmm.federation.transport import Transport
+
+Answers = dict[int, dict[str, Any]]
+_STAYED = {"stayed_out": list}
+# What an answer must hold, of a node and of the key holder's.
+_FORMS: dict[str, list[dict[str, type]]] = {
+    exchange.PREPARE: [{"ids": np.ndarray, "adverts": list, **_STAYED}, {"context": Message}],
+    exchange.SHARE: [{"shares": list, **_STAYED}],
+    exchange.UPLOAD: [{"masked": list, "encrypted": list, "plain": list, "adverts": list,
+                       "figures": object, **_STAYED}],
+    exchange.SIGN: [{"signatures": list, "shares": list, **_STAYED}, {"result": Message}],
+    exchange.UNMASK: [{"revealed": list, **_STAYED}],
+    exchange.RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED}],
+}
+_FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
+
+
+@dataclass
+class RoundLog:
+    """What a round cost. seconds: waiting for nodes. nodes: that answered the upload.
+    stayed_out: reasons, of nodes, clients and the server, for which something was left out."""
+
+    round: int
+    exchanges: int = 0
+    seconds: float = 0.0
+    training: float = 0.0
+    protocol: float = 0.0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    nodes: int = 0
+    stayed_out: list[str] = field(default_factory=list)
+
+    def absorb(self, other: RoundLog) -> None:
+        """Add what another process spent on the same round."""
+        for name in ("exchanges", "seconds", "bytes_up", "bytes_down"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.stayed_out += other.stayed_out
+
+
+class Post:
+    """log: one entry a round, the last one open. hosted: node -> its clients."""
+
+    def __init__(self, transport: Transport, kinds: tuple[type, ...]) -> None:
+        self._transport, self._kinds = transport, kinds
+        self.log: list[RoundLog] = []
+        self.hosted: dict[int, np.ndarray] = {}
+        self._host: dict[int, int] = {}  # client -> node
+
+    def nodes(self) -> list[int]:
+        """The connected nodes."""
+        return self._transport.nodes()
+
+    def settle(self, claims: Mapping[int, np.ndarray]) -> None:
+        """Who hosts whom; clients that two nodes claim stay with the first."""
+        self.hosted, self._host = {}, {}
+        for node, ids in claims.items():
+            if any(client in self._host for client in ids.tolist()):
+                self.note(f"node {node} hosts clients that another node hosts")
+                continue
+            self.hosted[node] = ids
+            self._host.update(dict.fromkeys(ids.tolist(), node))
+
+    def exchange(self, kind: str, bodies: Mapping[int, Mapping[str, Any]]) -> Answers:
+        """Send each node its body; the answers that came in time and in form."""
+        log, out = self.log[-1], {}
+        sent = {node: encode(body) for node, body in bodies.items()}
+        log.exchanges += 1
+        log.bytes_down += sum(map(len, sent.values()))
+        started = time.perf_counter()
+        received = self._transport.exchange(kind, sent)
+        log.seconds += time.perf_counter() - started
+        for node in sent.keys() - received.keys():
+            self.note(f"node {node} did not answer {kind}")
+        for node, body in received.items():
+            log.bytes_up += len(body)
+            try:
+                out[node] = _answer(kind, body, self._kinds)
+            except ProtocolError as error:
+                self.note(f"node {node}, {kind}: {error}")
+                continue
+            log.stayed_out += [str(reason) for reason in out[node].get("stayed_out", [])]
+        return out
+
+    def messages(self, answers: Answers, name: str) -> list[Message]:
+        """The clients' messages under a name, each from the node that hosts its sender."""
+        out = []
+        for node, answer in answers.items():
+            for message in answer.get(name, []):
+                if isinstance(message, Message) and self._host.get(message.sender) == node:
+                    out.append(message)
+                else:
+                    self.note(f"node {node} sent {name} of a client that it does not host")
+        return out
+
+    def by_node(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
+        """Messages by the node that hosts their receiver, for every node. Clients whose node is
+        not there get none: they have dropped out."""
+        out: dict[int, list[Message]] = {node: [] for node in self.hosted}
+        away = [m.receiver for m in messages if m.receiver not in self._host]
+        if away:
+            self.note(f"the nodes of {len(away)} clients are away, client {away[0]}'s among them")
+        for message in messages:
+            if message.receiver in self._host:
+                out[self._host[message.receiver]].append(message)
+        return out
+
+    def note(self, sentence: str) -> None:
+        """Why something was left out of the round."""
+        self.log[-1].stayed_out.append(sentence)
+
+
+def _answer(kind: str, body: bytes, kinds: tuple[type, ...]) -> dict[str, Any]:
+    """A node's answer in one of the forms it may have. Raises ProtocolError."""
+    answer = decode(body, kinds)
+    if isinstance(answer, dict):
+        if answer.keys() == {"refused"}:
+            raise ProtocolError(str(answer["refused"]))
+        for form in _FORMS[kind]:
+            if answer.keys() == form.keys() and all(
+                    isinstance(answer[name], wanted) for name, wanted in form.items()):
+                return answer
+    raise ProtocolError("the answer is not of the form that this message has")
+
+
+def are_figures(value: Any) -> bool:
+    """Whether a node's figures are those of an experiment."""
+    return isinstance(value, dict) and value.keys() == set(_FIGURES) and all(
+        isinstance(number, int | float) for number in value.values())

@@ -1,0 +1,182 @@
+"""Opening a round's sums: asked of clients and key holder, and asked again after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from privacy import ProtocolError, RoundAborted
+from privacy.aggregation import Sums, Task
+from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide
+from privacy.aggregation.messages import Message
+from privacy.aggregation.routed import merged
+from privacy.crypto.keys import Directory
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.codec import decode, encode
+from privfedmm.federation.mailbox import Answers, Post, RoundLog
+
+_FIELDS = {"told", "parts", "figures", "masked", "total", "log"}
+
+
+@dataclass(frozen=True)
+class Underway:
+    """The attempt under way. opening: what finishes it, once its uploads are in; None before;
+    empty where that is lost or damaged."""
+
+    round: int
+    attempt: int
+    opening: bytes | None = None
+
+
+class Journal(Protocol):
+    """What the server is about to do, written before it does it."""
+
+    def get(self) -> Underway | None:
+        """The last entry; None at the start."""
+        ...
+
+    def put(self, entry: Underway) -> None:
+        """Make it durable, whole, in place of the last entry."""
+        ...
+
+
+@dataclass
+class Opening:
+    """Sums whose uploads are in, and how far their opening has come.
+
+    number: round and attempt. told: hash of the plan. parts: sums that are there. figures: of
+    nodes in an experiment. masked, encrypted: sums that are still closed. Saved it holds what the
+    server was sent, and nothing that it may not know.
+    """
+
+    number: tuple[int, int]
+    told: bytes
+    parts: list[Sums]
+    figures: list[dict[str, Any]]
+    masked: MaskedSide | None
+    encrypted: EncryptedSide | None
+
+    @property
+    def closed(self) -> bool:
+        """Whether anything is still to be opened."""
+        return self.masked is not None or self.encrypted is not None
+
+    def to_bytes(self, log: RoundLog) -> bytes:
+        """For the server's own disk. log: what the round has cost so far."""
+        return encode({
+            "told": self.told, "figures": self.figures, "log": asdict(log),
+            "parts": [_saved(part) for part in self.parts],
+            "masked": self.masked.to_bytes() if self.masked else None,
+            "total": self.encrypted.total if self.encrypted else None,
+        })
+
+
+@dataclass(frozen=True)
+class Saved:
+    """`Opening.to_bytes`, read, its sides not yet set up. total: what the key holder was asked."""
+
+    told: bytes
+    parts: list[Sums]
+    figures: list[dict[str, Any]]
+    masked: bytes | None
+    total: Message | None
+    log: RoundLog
+
+    @classmethod
+    def read(cls, body: bytes, told: bytes) -> Saved:
+        """Raises ProtocolError where it cannot be read, or is of another plan than `told`."""
+        values = decode(body, (Message,))
+        if not isinstance(values, dict) or values.keys() != _FIELDS:
+            raise ProtocolError("a saved opening has other fields")
+        if values["told"] != told:
+            raise ProtocolError("what was saved opens the sum of another model")
+        parts = [Sums(**{**part, "noised": frozenset(part["noised"])}) for part in values["parts"]]
+        return cls(**{**values, "parts": parts, "log": RoundLog(**values["log"])})
+
+    def opening(
+        self, agreed: Agreed, task: Task, directory: Directory, key_holder: bytes,
+        published: Message | None,
+    ) -> Opening:
+        """Ready to go on. published: the key holder's context, where its total is still closed.
+        Raises ProtocolError for an opening of another round or attempt than the task's."""
+        masked, encrypted = agreed.leg(task, "masked"), agreed.leg(task, "encrypted")
+        side = other = None
+        if self.masked is not None and masked is not None:
+            side = MaskedSide.opening(agreed, masked.task, directory, self.told, self.masked)
+        if self.total is not None and encrypted is not None and published is not None:
+            other = EncryptedSide(
+                agreed, encrypted.task, directory, key_holder, published, self.total)
+        number = task.cohort.round, task.attempt
+        return Opening(number, self.told, list(self.parts), self.figures, side, other)
+
+
+class Opener:
+    """Asks for what opens a sum. The journal holds, before each question, what asks it again: the
+    same of the same clients, so that of one round only one sum can ever open."""
+
+    def __init__(self, post: Post, journal: Journal) -> None:
+        self._post, self._journal = post, journal
+
+    def sign(
+        self, opening: Opening, adverts: Sequence[Message], holder: int | None
+    ) -> Answers:
+        """Survivors sign, the key holder (node `holder`) decrypts; adverts: of the next round, that
+        travel along. The nodes' answers. Raises RoundAborted."""
+        asks_holder = opening.encrypted is not None
+        lists = self._post.by_node(opening.masked.asked() if opening.masked else ())
+        keys = self._post.by_node(adverts)
+        bodies: dict[int, dict[str, Any]] = {
+            node: {"survivors": lists[node], "adverts": keys[node]}
+            for node in self._post.hosted if lists[node] or keys[node]}
+        if opening.encrypted is not None:
+            assert holder is not None
+            terms, total = opening.encrypted.asked()
+            bodies[holder] = {"terms": terms, "total": total}
+        if opening.closed:
+            self._save(opening)
+        answers = self._post.exchange(exchange.SIGN, bodies) if bodies else {}
+        if opening.encrypted is not None:
+            opening.parts.append(self._decrypted(
+                opening.encrypted, answers.get(holder, {}) if holder is not None else {}))
+            self._post.log[-1].stayed_out += opening.encrypted.refusals
+            opening.encrypted = None
+        if opening.masked is not None:
+            try:
+                opening.masked.signatures(self._post.messages(answers, "signatures"))
+            except RoundAborted:
+                if not asks_holder:
+                    # Nobody was asked for what opens it: another attempt is open to the clients.
+                    self._journal.put(Underway(*opening.number))
+                raise
+        return answers
+
+    def unmask(self, opening: Opening) -> Sums:
+        """The sums, once those who signed have revealed their shares. Raises RoundAborted."""
+        if opening.masked is not None:
+            self._save(opening)
+            routed = self._post.by_node(opening.masked.asked())
+            revealed = self._post.exchange(exchange.UNMASK, {
+                node: {"signatures": own} for node, own in routed.items() if own})
+            opening.parts.append(opening.masked.opened(self._post.messages(revealed, "revealed")))
+            self._post.log[-1].stayed_out += opening.masked.refusals
+        return merged(opening.parts)
+
+    def _save(self, opening: Opening) -> None:
+        self._journal.put(Underway(*opening.number, opening.to_bytes(self._post.log[-1])))
+
+    def _decrypted(self, side: EncryptedSide, answer: Mapping[str, Any]) -> Sums:
+        result = answer.get("result")
+        if not isinstance(result, Message):
+            raise RoundAborted("the key holder released nothing: "
+                               + ("; ".join(self._post.log[-1].stayed_out) or "it did not answer"))
+        try:
+            return side.opened(result)
+        except ProtocolError as error:
+            raise RoundAborted(f"the key holder's answer is refused: {error}") from error
+
+
+def _saved(part: Sums) -> dict[str, Any]:
+    # Sums are read back by their fields; an individual release does not travel and is not kept.
+    return {**vars(part), "sums": dict(part.sums), "individual": dict(part.individual),
+            "seconds": dict(part.seconds), "noised": sorted(part.noised)}

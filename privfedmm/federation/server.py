@@ -1,0 +1,262 @@
+"""The server of a federation whose clients are elsewhere: a backend that gathers by exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
+from privacy.aggregation import Sums, Task
+from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, PlainSide
+from privacy.aggregation.messages import Message
+from privacy.crypto.keys import Directory
+from privfedmm.federation import transport as exchange
+from privfedmm.federation.mailbox import Answers, Post, RoundLog, are_figures
+from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
+from privfedmm.federation.transport import Transport
+from privfedmm.federation.types import Algorithm, Costs
+
+_SAID = 3  # reasons that the sentence of an aborted round gives; the log has all
+
+
+@dataclass(frozen=True)
+class Greeting:
+    """What the server tells a node first: both must run the same program and settings."""
+
+    version: str
+    settings: str
+
+
+class Hub:
+    """Gathers a round in three exchanges (one without a secure sum), two more at the start.
+
+    rounds: of the run, to prepare the keys of the next one. key_holder: its verify key.
+    """
+
+    def __init__(
+        self, transport: Transport, agreed: Agreed, directory: Directory, key_holder: bytes,
+        journal: Journal, greeting: Greeting, rounds: int, kinds: tuple[type, ...],
+    ) -> None:
+        self._post, self._agreed, self._directory = Post(transport, kinds), agreed, directory
+        self._key_holder, self._journal, self._greeting = key_holder, journal, greeting
+        self._rounds, self._opener = rounds, Opener(self._post, journal)
+        self._holder: tuple[int, Message] | None = None
+        self._ahead: MaskedSide | None = None
+        self._introduced = False
+
+    @property
+    def log(self) -> list[RoundLog]:
+        """What each round cost."""
+        return self._post.log
+
+    def gather(
+        self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
+    ) -> tuple[Sums, Costs]:
+        """One round. `clients` is not used: their state is on the nodes. A round whose uploads were
+        in when the server stopped is opened as it was begun.
+
+        Raises RoundAborted where too few clients are left, or the key holder does not answer.
+        """
+        self.log.append(RoundLog(cohort.round))
+        if stack.mechanism is not None and stack.kept(cohort.round):
+            # Killed between release and checkpoint: the stack hands out what was released.
+            return Sums({}, {}, 0, len(cohort.ids)), Costs(0.0, 0.0, 0.0, 0.0)
+        told = algorithm.plan_hash(plan)
+        begun = self._begun(cohort, stack)
+        try:
+            opening = self._resumed(cohort, stack, told, begun) if begun else (
+                self._carry(cohort, stack, plan, told))
+            sums = self._opener.unmask(opening)
+        except RoundNotBegun:
+            raise
+        except RoundAborted as error:
+            raise RoundAborted(f"{error}{self._why()}") from error
+        return sums, self._costs(sums, opening.figures, len(cohort.ids))
+
+    def ranks(self, state: Any, clients: Any) -> dict[str, np.ndarray]:
+        """Ranks of all clients' held-out items, for an experiment; 0 for a node that is away.
+        Also writes the groups that clients picked into `clients`. Raises RoundNotBegun."""
+        self.log.append(RoundLog(state.round - 1))
+        if not self._post.hosted:
+            self._meet(None, False)
+        bodies = {node: {"state": state} for node in self._post.hosted}
+        answers = self._post.exchange(exchange.RANKS, bodies)
+        out: dict[str, np.ndarray] = {}
+        for node, answer in answers.items():
+            ids = self._post.hosted[node]
+            clients.group[torch.from_numpy(ids)] = torch.from_numpy(answer["group"])
+            for name, ranks in answer["ranks"].items():
+                out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = ranks
+        return out
+
+    def _why(self) -> str:
+        """What stayed out of this round, as far as a sentence has room for it."""
+        reasons = list(dict.fromkeys(self.log[-1].stayed_out))
+        more = f"; and {len(reasons) - _SAID} more" if len(reasons) > _SAID else ""
+        return f" ({'; '.join(reasons[:_SAID])}{more})" if reasons else ""
+
+    def _begun(self, cohort: Cohort, stack: PrivacyStack) -> Underway | None:
+        """The attempt at this round that was being opened when the server stopped."""
+        found = self._journal.get()
+        if found is None or found.round != cohort.round or found.opening is None:
+            return None
+        if not found.opening and stack.ledger.attempt(cohort.round) > found.attempt:
+            return None  # lost, and charged for that already
+        return found
+
+    def _resumed(
+        self, cohort: Cohort, stack: PrivacyStack, told: bytes, begun: Underway
+    ) -> Opening:
+        """The same opening once more, up to its last question: the same survivors and words."""
+        task = stack.task(cohort, told, begun.attempt)
+        try:
+            saved = Saved.read(begun.opening or b"", told)
+            self._meet(None, saved.total is not None)
+            published = self._holder[1] if self._holder else None
+            opening = saved.opening(
+                self._agreed, task, self._directory, self._key_holder, published)
+        except ProtocolError as error:
+            raise RoundAborted(
+                f"round {cohort.round} was being opened when the server stopped, and what would "
+                f"finish that is damaged or does not fit ({error}); clients open a round only "
+                "once: start a new run") from error
+        saved.log.absorb(self.log[-1])
+        self.log[-1] = saved.log
+        if opening.encrypted is not None or (opening.masked and not opening.masked.signed):
+            self._opener.sign(opening, (), self._holder[0] if self._holder else None)
+        return opening
+
+    def _attempt(self, cohort: Cohort, stack: PrivacyStack) -> int:
+        """The number of this attempt; one that may have told something before is charged."""
+        attempt, earlier = stack.ledger.attempt(cohort.round), self._journal.get()
+        if earlier is not None and earlier.round == cohort.round and earlier.attempt >= attempt:
+            if "plain" in self._agreed.uses:
+                stack.abort(cohort, self._agreed.clients)
+            attempt = earlier.attempt + 1
+        self._journal.put(Underway(cohort.round, attempt))
+        return attempt
+
+    def _following(self, stack: PrivacyStack, round_: int) -> Task | None:
+        """The masked part of the next round, whose keys can travel with this one."""
+        if round_ >= self._rounds:
+            return None
+        cohort = stack.draw(self._agreed.clients, round_)
+        leg = self._agreed.leg(stack.task(cohort, b"", stack.ledger.attempt(round_)), "masked")
+        return leg.task if leg else None
+
+    def _prepared(self, task: Task | None, round_: int, attempt: int) -> MaskedSide | None:
+        """Keys and shares of the round: from the round before, or by two exchanges now."""
+        ahead, self._ahead = self._ahead, None
+        if task is None:
+            if not self._introduced:
+                self._meet(None, "encrypted" in self._agreed.uses)
+                self._introduce()
+            return None
+        if ahead is not None and ahead.number == (round_, attempt):
+            return ahead
+        side = MaskedSide(self._agreed, task, self._directory)
+        answers = self._meet((round_, attempt), "encrypted" in self._agreed.uses)
+        routed = side.adverts(self._post.messages(answers, "adverts"))
+        side.shares(self._post.messages(self._introduce(routed), "shares"))
+        return side
+
+    def _meet(self, number: tuple[int, int] | None, holder: bool) -> Answers:
+        """Learn which node hosts whom, and where the key holder is. holder: it must be there.
+        Raises RoundNotBegun."""
+        body = {"version": self._greeting.version, "settings": self._greeting.settings,
+                "run": self._agreed.run}
+        answers = self._post.exchange(
+            exchange.PREPARE, {n: {**body, "next": number} for n in self._post.nodes()})
+        for node, answer in answers.items():
+            if "context" in answer:
+                self._holder = node, answer["context"]
+        self._post.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
+        if holder and self._holder is None:
+            raise RoundNotBegun("the key holder's node did not answer; start it and go on")
+        if not self._post.hosted:
+            raise RoundNotBegun("no node answered: " + "; ".join(self.log[-1].stayed_out))
+        return {node: answers[node] for node in self._post.hosted}
+
+    def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
+        self._introduced = True
+        if self._agreed.uses == {"plain"}:
+            return {}
+        context = self._holder[1] if self._holder else None
+        return self._post.exchange(exchange.SHARE, {
+            node: {"adverts": own, "context": context}
+            for node, own in self._post.by_node(adverts).items()})
+
+    def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, told: bytes) -> Opening:
+        """A new attempt, up to its last question."""
+        attempt = self._attempt(cohort, stack)
+        task = stack.task(cohort, told, attempt)
+        masked = self._agreed.leg(task, "masked")
+        side = self._prepared(masked.task if masked else None, cohort.round, attempt)
+        following = self._following(stack, cohort.round + 1)
+        number = task.cohort.round, task.attempt
+        ahead = MaskedSide(self._agreed, following, self._directory) if following else None
+        sealed = self._post.by_node(side.sealed(told) if side else ())
+        upcoming = ahead.number if ahead else None
+        answers = self._post.exchange(exchange.UPLOAD, {
+            node: {"number": number, "plan": plan, "sealed": own, "next": upcoming}
+            for node, own in sealed.items()})
+        self.log[-1].nodes = len(answers)
+        figures = [a["figures"] for a in answers.values() if are_figures(a["figures"])]
+        parts: list[Sums] = []
+        encrypted: EncryptedSide | None = None
+        for leg in self._agreed.legs(task):
+            if leg.way == "plain":
+                plain = PlainSide(leg.task)
+                for node, answer in answers.items():
+                    for block in answer["plain"]:
+                        self._plain(plain, node, block)
+                self.log[-1].stayed_out += plain.refusals
+                parts.append(plain.opened())
+            elif leg.way == "encrypted":
+                assert self._holder is not None
+                encrypted = EncryptedSide(
+                    self._agreed, leg.task, self._directory, self._key_holder, self._holder[1])
+        if encrypted is not None:
+            encrypted.uploads(self._post.messages(answers, "encrypted"))
+        if side is not None:
+            side.masked(self._post.messages(answers, "masked"))
+        adverts: list[Message] = []
+        if ahead is not None:
+            try:
+                adverts = ahead.adverts(self._post.messages(answers, "adverts"))
+            except RoundAborted as error:
+                self._post.note(f"the next round is not prepared ahead: {error}")
+                ahead = None
+        opening = Opening(number, told, parts, figures, side, encrypted)
+        signed = self._opener.sign(opening, adverts, self._holder[0] if self._holder else None)
+        if ahead is not None:
+            ahead.shares(self._post.messages(signed, "shares"))
+            self._ahead = ahead
+        return opening
+
+    def _plain(self, side: PlainSide, node: int, block: Any) -> None:
+        form = isinstance(block, tuple) and [type(part) for part in block] == [np.ndarray, dict]
+        if form and np.isin(block[0], self._post.hosted[node]).all():
+            side.uploads(*block)
+        else:
+            self._post.note(f"node {node} sent uploads that are not of its clients")
+
+    def _costs(self, sums: Sums, figures: list[dict[str, Any]], size: int) -> Costs:
+        log = self.log[-1]
+        log.training = max((f["training"] for f in figures), default=0.0)
+        log.protocol = max((f["protocol"] for f in figures), default=0.0)
+        return Costs(
+            client_cpu_seconds=sum(f["training"] + f["protocol"] for f in figures),
+            bytes_up_per_client=log.bytes_up / size,
+            bytes_down_per_client=log.bytes_down / size,
+            simulation_loss=sum(f["loss"] for f in figures) / size,
+            simulation_zeroed=sum(f["zeroed"] for f in figures),
+            simulation_shortened=sum(f["shortened"] for f in figures),
+            survivors=sums.survivors,
+            protocol_seconds={"waiting_for_nodes": log.seconds, "node_training": log.training,
+                              "node_protocol": log.protocol},
+        )

@@ -1,0 +1,53 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from privfedmm.interrupts import held
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write by way of a temporary file in the same folder, flushed to disk before the rename."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """As `write_text`; infinite and NaN numbers are refused, for JSON knows none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def flush_folder(folder: Path) -> None:
+    """Make names durable that were added, replaced or removed in a folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save_tensors(path: Path, value: Any) -> None:
+    """`torch.save`, whole or not there."""
+    part = path.with_name(path.name + ".part")
+    with held():
+        with part.open("wb") as out:
+            torch.save(value, out)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where JSON has no word for it."""
+    return value if math.isfinite(value) else None

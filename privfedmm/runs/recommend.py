@@ -1,0 +1,107 @@
+"""`privfedmm recommend`: what a finished or interrupted run recommends to a user, and why."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.table import Table
+
+from privfedmm.privacy_plan import plan as protection
+from privfedmm.config import RunConfig, resolve
+from privfedmm.errors import UserError
+from privfedmm.runs.run import CONFIG, load_data
+from privfedmm.runs.session import CHECKPOINT, build_algorithm
+from privfedmm.data import Dataset
+from privfedmm.federation import Algorithm
+
+
+def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any]:
+    """The `top` items that the run's best model ranks first for a user, without training items.
+
+    explain: beside each score the parts that it is the sum of. Raises UserError for an unknown
+    user, a folder that holds no run, and data that has changed since.
+    """
+    if top < 1:
+        raise UserError(f"--top: {top} items cannot be shown; give 1 or more")
+    if not (folder / CONFIG).exists():
+        raise UserError(f"recommend: {folder} is no run folder; it has no {CONFIG}")
+    config = resolve(folder / CONFIG, {})
+    data = load_data(config)
+    found = np.flatnonzero(data.user_ids == user)
+    if not len(found):
+        some = ", ".join(data.user_ids[:3].tolist())
+        raise UserError(f"--user: there is no user {user!r} in {data.name}; its users are {some} "
+                        f"and {data.num_users - 3} more")
+    algorithm, state, clients, which = _restore(folder, config, data)
+    ids = found[:1]
+    scores = algorithm.scores(state, clients, ids)[0].numpy()
+    scores = np.where(np.isin(np.arange(data.num_items), data.train.row(int(ids[0]))),
+                      -np.inf, scores)
+    best = np.argsort(-scores, kind="stable")[:top]
+    best = best[np.isfinite(scores[best])]
+    parts = algorithm.explain(state, clients, ids) if explain else {}
+    return {
+        "user": user,
+        "model": which,
+        "training_items": int(data.train.counts[ids[0]]),
+        "items": [
+            {
+                "rank": rank,
+                "item_id": str(data.item_ids[item]),
+                "title": _title(data, int(item)),
+                "score": float(scores[item]),
+                **({"parts": {n: float(p[0, item]) for n, p in parts.items()},
+                    "missing": [n for n, m in data.present.items() if not m[item]]}
+                   if explain else {}),
+            }
+            for rank, item in enumerate(best, start=1)
+        ],
+    }
+
+
+def _restore(
+    folder: Path, config: RunConfig, data: Dataset
+) -> tuple[Algorithm, Any, Any, str]:
+    """The run's algorithm with the state of its best round, or of its last where none is judged."""
+    try:
+        saved = torch.load(folder / CHECKPOINT, weights_only=True)
+        if saved["data"] != data.sha256:
+            raise UserError("recommend: the data set or its features have changed since the run; "
+                            "start a new run")
+        planned = protection.plan(config, data.num_users, data.num_items)
+        algorithm = build_algorithm(config, data, planned)
+        model = saved["best_model"] or saved["model"]
+        state, clients = algorithm.from_saved(model)
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
+            pickle.UnpicklingError) as error:
+        raise UserError(f"recommend: {folder / CHECKPOINT} cannot be read ({error}); "
+                        "the run has left no model") from error
+    rounds = f"round {state.round}"
+    return algorithm, state, clients, (
+        f"best, {rounds}" if saved["best_model"] else f"last, {rounds}")
+
+
+def _title(data: Dataset, item: int) -> str:
+    for name in ("title", "name"):
+        if name in data.items.columns:
+            return str(data.items[name].iloc[item])
+    return ""
+
+
+def table(result: dict[str, Any]) -> Table:
+    """The same for people."""
+    out = Table(title=f"user {result['user']}: model of the {result['model']}; its "
+                      f"{result['training_items']} training items are left out")
+    for name, justify in (("", "right"), ("item", "left"), ("title", "left"), ("score", "right")):
+        out.add_column(name, justify=justify)  # type: ignore[arg-type]
+    names = list(result["items"][0].get("parts", {})) if result["items"] else []
+    for name in names:
+        out.add_column(name, justify="right")
+    for item in result["items"]:
+        out.add_row(str(item["rank"]), item["item_id"], item["title"], f"{item['score']:.3f}",
+                    *(f"{item['parts'][name]:+.3f}" for name in names))
+    return out

@@ -1,0 +1,238 @@
+"""The record of a run: what was done to which data, what came out, what it cost, what leaked."""
+
+from __future__ import annotations
+
+import math
+import platform
+import resource
+import sys
+from collections import Counter
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+
+from privfedmm.config import RunConfig
+from privfedmm.files import finite
+from privfedmm.runs.session import Session
+from privfedmm.baselines import simple
+from privfedmm.data import Dataset, pinned
+from privfedmm.evaluation import (
+    EvalProtocol,
+    cold_ranks,
+    gains,
+    metrics_from_ranks,
+    paired_interval,
+)
+from privfedmm.gfmfr.algorithm import GFMFR
+
+_PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
+             "cryptography")
+_SIMULATED = "one process plays all clients; no message leaves it"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What carried the rounds. only: what no claim covers, known to the experimenter alone."""
+
+    backend: str
+    nodes: int
+    exchanges: int
+    note: str
+    only: tuple[str, ...] = ()
+
+
+SIMULATOR = Carried("simulator", 0, 0, _SIMULATED)
+_SIMULATION_ONLY = [
+    "training loss, validation and test metrics, group sizes, unusable and shortened uploads: "
+    "computed in one process that plays all clients; no client sends them and no claim covers them",
+]
+
+
+def dataset_section(data: Dataset) -> dict[str, Any]:
+    """Identity and size of the data."""
+    return {
+        "name": data.name,
+        "users": data.num_users,
+        "items": data.num_items,
+        "interactions": data.num_interactions,
+        "sha256": data.sha256,
+        "modalities": {n: int(x.shape[1]) for n, x in sorted(data.features.items())},
+        "feature_notes": data.feature_notes,
+        "feature_sha256": pinned(data.features),
+        "missing": data.missing,
+        "k_core": data.protocol.k_core,
+    }
+
+
+def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> dict[str, Any]:
+    """How the data was split and how models are ranked."""
+    return {
+        "split": data.protocol.split,
+        "split_ties": data.protocol.ties,
+        "split_note": data.protocol.note,
+        "selection": (
+            "the last round, whatever its metrics: choosing one would be a release" if private
+            else "the round with the best validation ndcg@50; its test metrics are reported"),
+        **protocol.describe(),
+    }
+
+
+def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What left the clients, what is claimed about it, and against whom. None where nothing is."""
+    stack, promise = session.stack, session.statement
+    entries = stack.ledger.entries
+    budget = session.planned.budget
+    spent = None
+    if promise.epsilon is not None:
+        # Without a budget the only finite price is that of an empty ledger.
+        spent = stack.ledger.spent(budget.delta if budget else 1e-5)
+        spent = spent if math.isfinite(spent) else None
+    steps = {(e.name, e.event): e.steps for e in entries}
+    counts = Counter((e.name, e.event, e.noise_multiplier, e.clip_norm) for e in entries)
+    meanings = {release.name: (release.meaning, release.kind) for release in stack.releases}
+    joint = ("every upload of a client as one vector, clipped together: "
+             + ", ".join(release.name for release in stack.releases))
+    if stack.clipper:
+        meanings[stack.clipper.release.name] = (stack.clipper.release.meaning, "sum")
+    if stack.on_device:
+        joint = ("all that a client's noisy training steps tell, of which it uploads: "
+                 + ", ".join(release.name for release in stack.releases))
+    return {
+        **promise.to_json(),
+        "epsilon_spent": spent,
+        "rounds": len({entry.round for entry in entries}),
+        "rounds_planned": session.planned.rounds,
+        "settings_chosen": "the run chose nothing by metrics: groups and rounds follow from users "
+                           "and noise; the other settings are the config's",
+        "ledger_digest": entries[-1].digest if entries else None,
+        "releases": [
+            {
+                "name": name,
+                "meaning": meanings.get(name, (joint, "sum"))[0],
+                "kind": meanings.get(name, (joint, "sum"))[1],
+                "event": event,
+                "noise_multiplier": multiplier,
+                "clip_norm": clip,
+                "count": count,
+                "steps": steps[name, event],
+                "sampling_rate": stack.sampling.rate,
+            }
+            for (name, event, multiplier, clip), count in sorted(
+                counts.items(), key=lambda item: item[0][0])
+        ],
+        "adaptive_clip": stack.clipper.to_json() if stack.clipper else None,
+        "simulation_only": list(only) or _SIMULATION_ONLY,
+    }
+
+
+def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
+    """Sizes of the groups at the best round, and their agreement with a planted truth."""
+    found = session.algorithm.groups_of(session.best_model) if session.best_model else None
+    if found is None:
+        return None
+    kind, group, groups = found
+    out: dict[str, Any] = {
+        "grouping": kind,
+        "sizes": np.bincount(group, minlength=groups).tolist(),
+    }
+    if data.truth is not None:
+        from sklearn.metrics import adjusted_rand_score
+
+        out["adjusted_rand_index"] = float(adjusted_rand_score(data.truth.user_group, group))
+    return out
+
+
+def cold_section(session: Session, data: Dataset) -> dict[str, Any] | None:
+    """How cold items were ranked, and by how much better than at random. None without any."""
+    if data.cold is None or data.cold_target is None:
+        return None
+    ranks, seed = session.best_ranks["test_cold"], session.config.seed
+    chance = cold_ranks(simple.random_scores(data.num_items, seed), data.cold, data.cold_target)
+    have = ranks > 0
+    mean, low, high = paired_interval(
+        gains(ranks[have], 50)[None], gains(chance[have], 50)[None], seed)
+    return {
+        "items": int(data.cold.sum()),
+        "users_with_target": int(have.sum()),
+        "candidates": "all cold items",
+        "target": "the user's cold test item, else validation, else a random cold training item",
+        "ndcg@50_above_random": {"mean": mean, "low": low, "high": high,
+                                 "interval": "95%, bootstrap over users"},
+    }
+
+
+def environment_section(config: RunConfig) -> dict[str, Any]:
+    """Versions and machine, as far as they can change a number."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "machine": platform.machine(),
+        "threads": config.threads,
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Largest resident set of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak if sys.platform == "darwin" else peak * 1024)
+
+
+def build(
+    session: Session,
+    data: Dataset,
+    protocol: EvalProtocol,
+    baselines: dict[str, dict[str, object]],
+    carried: Carried = SIMULATOR,
+) -> dict[str, Any]:
+    """The whole record, as JSON values."""
+    totals = session.totals
+    rounds = max(session.state.round, 1)
+    fresh = {}
+    if data.truth is not None:
+        known = data.test >= 0
+        new = known & data.truth.fresh_items[np.maximum(data.test, 0)]
+        fresh = {"test_on_fresh_items": metrics_from_ranks(session.best_ranks["test"][new])}
+    return {
+        "format": 1,
+        "label": session.config.label,
+        "series": session.config.series,
+        "method": session.config.method,
+        "dp_epsilon": (
+            None if session.config.dp is None else
+            finite(session.config.dp.epsilon) or "inf"),
+        "mode": session.config.mode,
+        "backbone": (
+            session.algorithm.backbone.name if isinstance(session.algorithm, GFMFR) else "none"),
+        "seed": session.config.seed,
+        "dataset": dataset_section(data),
+        "protocol": protocol_section(data, protocol, session.config.dp is not None),
+        "rounds_run": session.state.round,
+        "best_round": session.best.round + 1,
+        "metrics": {
+            **{name: metrics_from_ranks(r) for name, r in session.best_ranks.items()}, **fresh,
+        },
+        "baselines": baselines,
+        "cold_items": cold_section(session, data),
+        "groups": groups_section(session, data),
+        "privacy": privacy_section(session, carried.only),
+        "federation": {k: v for k, v in asdict(carried).items() if k != "only"},
+        "costs": {
+            "seconds": {
+                k.removeprefix("seconds_"): v
+                for k, v in totals.items() if k.startswith("seconds_")
+            },
+            "bytes_up_per_client_round": totals.get("bytes_up", 0.0) / rounds,
+            "bytes_down_per_client_round": totals.get("bytes_down", 0.0) / rounds,
+            "peak_memory_bytes": peak_memory_bytes(),
+        },
+        "environment": environment_section(session.config),
+    }
+
+
+def set_threads(threads: int) -> None:
+    """One place for the thread policy: spinning OpenMP threads cost more than they give here."""
+    torch.set_num_threads(threads)

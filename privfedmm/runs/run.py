@@ -1,0 +1,262 @@
+"""`privfedmm run`: rounds, evaluation, checkpoints, record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privfedmm.runs import record as records
+from privfedmm.config import RunConfig, resolve, settled, to_toml
+from privfedmm.errors import ABORTED, UserError
+from privfedmm.files import write_json, write_text
+from privfedmm.privacy_plan.plan import overspent
+from privfedmm.runs.session import CHECKPOINT, Session
+from privacy import BudgetError, RoundAborted, UploadError
+from privfedmm.baselines import baseline_metrics
+from privfedmm.data import (
+    DataError,
+    Dataset,
+    Encoding,
+    drop_features,
+    feature_cache,
+    hold_out_items,
+    load,
+    silent,
+)
+from privfedmm.encoders import Report
+from privfedmm.evaluation import (
+    EvalProtocol,
+    ScoreError,
+    cold_ranks,
+    evaluate,
+    metrics_from_ranks,
+)
+from privfedmm.federation import Backend, Simulator, run_round
+
+CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
+STATEMENT = "statement.json"
+DEPLOY = "deploy"  # in the folder of a deployment: its parties
+SHAPE = "shape.json"  # and how many they are, and the command that goes on with them
+Listener = Callable[[dict[str, Any]], None]
+Ranks = Callable[[Session], Mapping[str, np.ndarray]]
+Announce = Callable[[list[str]], None]
+
+
+@dataclass(frozen=True)
+class Means:
+    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users],
+    or nothing where nobody tells.
+
+    command: of privfedmm, by which such a run is continued.
+    """
+
+    backend: Backend
+    ranks: Ranks
+    command: str = "run"
+
+
+def load_data(config: RunConfig, report: Report = silent) -> Dataset:
+    """The data of a config, encoded where it is raw. Raises UserError for faults in it."""
+    try:
+        how = Encoding(config.encoders, feature_cache(), report)
+        data = load(config.dataset, k_core=config.k_core, seed=config.split_seed,
+                    max_users=config.max_users, encoding=how)
+        if config.drop_features:
+            data = drop_features(data, config.drop_features, config.split_seed)
+        if config.cold_items:
+            data = hold_out_items(data, config.cold_items, config.split_seed)
+        return data
+    except DataError as error:
+        raise UserError(f"dataset: {error}") from error
+
+
+def start(
+    config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
+    report: Report = silent,
+) -> dict[str, Any]:
+    """A new run in folder `out`, which must be absent or empty; its record.
+
+    announce: told what the run promises, before its first round. report: told of encoding.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
+                        f"that run with --resume {out}")
+    records.set_threads(config.threads)
+    data = load_data(config, report)
+    session = open_folder(config, data, out, announce)
+    play(session, data.sha256, out, listen, _one_process(session, data))
+    return conclude(session, data, out, records.SIMULATOR)
+
+
+def resume(out: Path, listen: Listener) -> dict[str, Any]:
+    """Continue the run in folder `out`; its record. A finished run gives its record at once."""
+    if not (out / CONFIG).exists():
+        raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
+    if (out / RECORD).exists():
+        finished: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        return finished
+    if (out / DEPLOY).exists():
+        raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
+                        f"{deployed_by(out)} --resume {out}")
+    config = resolve(out / CONFIG, {})
+    records.set_threads(config.threads)
+    data = load_data(config)
+    session = Session.start(config, data, out)
+    session.restore(out, data.sha256)
+    play(session, data.sha256, out, listen, _one_process(session, data))
+    return conclude(session, data, out, records.SIMULATOR)
+
+
+def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce) -> Session:
+    """A session before its first round, its config, statement and checkpoint in the folder.
+
+    The session's config, and the folder's, is settled by the data.
+    """
+    config = settled(config, data.train_age is not None)
+    session = Session.start(config, data, out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, to_toml(config))
+    if config.dp is not None:
+        write_json(out / STATEMENT, session.statement.to_json())
+        announce(session.statement.lines())
+    session.save(out, data.sha256)
+    return session
+
+
+def protocol_of(config: RunConfig) -> EvalProtocol:
+    """How models are ranked."""
+    return EvalProtocol(config.evaluation.sampled_negatives, config.seed)
+
+
+def _one_process(session: Session, data: Dataset) -> Means:
+    """All clients in this process."""
+    targets = {"validation": data.validation, "test": data.test}
+    protocol = protocol_of(session.config)
+
+    def ranks(session: Session) -> Mapping[str, np.ndarray]:
+        def score(users: np.ndarray) -> np.ndarray:
+            return session.algorithm.scores(session.state, session.clients, users).numpy()
+
+        found = dict(evaluate(score, data.train, targets, protocol).ranks)
+        if data.cold is not None and data.cold_target is not None:
+            found["test_cold"] = cold_ranks(score, data.cold, data.cold_target)
+        return found
+
+    return Means(Simulator(session.pin), ranks)
+
+
+def play(session: Session, data_hash: str, out: Path, listen: Listener, means: Means) -> None:
+    """The rounds that are left; a checkpoint after each. Raises UserError."""
+    write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
+    try:
+        while session.state.round < session.planned.rounds and not session.best.stop:
+            row = _round(session, means)
+            session.rows.append(row)
+            with (out / ROUNDS).open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(row) + "\n")
+            session.save(out, data_hash)
+            listen(row)
+    except BudgetError as error:
+        raise overspent(error) from error
+    except RoundAborted as error:
+        raise UserError(
+            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm "
+            f"{means.command} --resume {out}", ABORTED) from error
+    except (UploadError, ScoreError) as error:
+        raise UserError(f"round {session.state.round + 1}: {error}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def conclude(
+    session: Session, data: Dataset, out: Path, carried: records.Carried
+) -> dict[str, Any]:
+    """Baselines, record and ranks of a run whose rounds are over; its record."""
+    config, protocol = session.config, protocol_of(session.config)
+    if not session.best_ranks:
+        raise UserError(f"no node reported ranks, so there is nothing to record; the model is in "
+                        f"{out / CHECKPOINT}")
+    started = time.perf_counter()
+    try:
+        lines = baseline_metrics(data, config.baselines, config.seed, protocol)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    session.totals["seconds_baselines"] = time.perf_counter() - started
+    result = records.build(session, data, protocol, lines, carried)
+    np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
+    write_json(out / RECORD, result)
+    return result
+
+
+def _round(session: Session, means: Means) -> dict[str, Any]:
+    """Play and judge one round; the row of rounds.jsonl (which never holds a test metric)."""
+    config, number = session.config, session.state.round
+    started = time.perf_counter()
+    session.state, report = run_round(
+        session.algorithm, means.backend, session.stack, session.state, session.clients,
+        session.population, number,
+    )
+    trained = time.perf_counter()
+    row: dict[str, Any] = {
+        "round": number + 1,
+        "simulation_loss": report.costs.simulation_loss,
+        "seconds": trained - started,
+        "bytes_up_per_client": report.costs.bytes_up_per_client,
+        "bytes_down_per_client": report.costs.bytes_down_per_client,
+        "survivors": report.costs.survivors,
+    }
+    for party, seconds in report.costs.protocol_seconds.items():
+        row[f"seconds_{party}"] = seconds
+        _add(session.totals, f"seconds_{party}", seconds)
+    if session.stack.mechanism is not None:
+        row |= {"simulation_zeroed": report.costs.simulation_zeroed,
+                "simulation_shortened": report.costs.simulation_shortened}
+    if session.stack.clipper is not None:
+        row["clip_norm"] = session.stack.clipper.clip_norm(number)
+    last = number + 1 == session.planned.rounds
+    # Under a budget the last round is the result: choosing one by its metrics would be a release.
+    if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):
+        ranks = means.ranks(session)
+        # Nobody has to tell how well it is served: then the last model is the result.
+        row |= _judge(session, ranks, number) if ranks else {}
+    judged = time.perf_counter()
+    _add(session.totals, "seconds_train", trained - started)
+    _add(session.totals, "seconds_evaluate", judged - trained)
+    _add(session.totals, "bytes_up", report.costs.bytes_up_per_client)
+    _add(session.totals, "bytes_down", report.costs.bytes_down_per_client)
+    return row
+
+
+def _judge(
+    session: Session, ranks: Mapping[str, np.ndarray], number: int
+) -> dict[str, Any]:
+    validation = metrics_from_ranks(ranks["validation"])
+    if session.best.better(validation["ndcg@50"], number):
+        session.best_ranks = dict(ranks)
+        session.best_model = session.algorithm.to_saved(session.state, session.clients)
+    return {"validation": validation, "best": session.best.round == number}
+
+
+def _add(totals: dict[str, float], key: str, value: float) -> None:
+    totals[key] = totals.get(key, 0.0) + value
+
+
+def deployed_by(out: Path) -> str:
+    """The command of privfedmm that continues the deployment in a folder."""
+    found = out / DEPLOY / SHAPE
+    if not found.exists():  # it ended before it began; either command says so
+        return "deploy local"
+    return str(json.loads(found.read_text(encoding="utf-8")).get("command", "deploy local"))
+
+
+def rounds_of(out: Path) -> int:
+    """Rounds that the run in a folder is set to. Raises UserError where it is no run folder."""
+    if not (out / CONFIG).exists():
+        raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
+    return resolve(out / CONFIG, {}).rounds

@@ -1,0 +1,121 @@
+"""Many runs from one file: variants x epsilons x seeds, each resumable on its own."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+from privfedmm.runs import run as runs
+from privfedmm.config import RunConfig, read_toml, resolve
+from privfedmm.errors import UserError
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as dotted paths."""
+    out: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            out |= flatten(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value
+    return out
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its name, settings and folder."""
+
+    name: str
+    config: RunConfig
+    folder: Path
+
+
+def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
+    """All runs of a sweep file, on `dataset` where given. A variant may name its own seeds and
+    epsilons; epsilons = [] is a variant without privacy. Raises UserError for a malformed file."""
+    plan = read_toml(file)
+    unknown = plan.keys() - {"seeds", "epsilons", "base", "variants"}
+    if unknown or not plan.get("seeds") or not plan.get("variants"):
+        raise UserError(f"{file.name}: needs seeds = [...] and [[variants]], maybe epsilons and "
+                        "[base]"
+                        + (f"; unknown: {', '.join(sorted(unknown))}" if unknown else ""))
+    for variant in plan["variants"]:
+        if not variant.get("label"):
+            raise UserError(f"{file.name}: every [[variants]] needs a label")
+        settings = {k: v for k, v in variant.items() if k not in ("seeds", "epsilons")}
+        for epsilon in variant.get("epsilons", plan.get("epsilons", [])) or [None]:
+            label = variant["label"] if epsilon is None else (
+                f"{variant['label']}, epsilon {epsilon:g}")
+            flags = flatten(plan.get("base", {})) | flatten(settings)
+            flags = {"series": variant["label"], **flags, "label": label}
+            if dataset is not None:
+                flags["dataset"] = dataset
+            if epsilon is None:
+                flags = {k: v for k, v in flags.items() if not k.startswith("dp.")}
+            else:
+                flags["dp.epsilon"] = float(epsilon)
+            for seed in variant.get("seeds", plan["seeds"]):
+                folder = out / label.replace(" ", "_").replace("/", "_") / f"seed{seed}"
+                yield Job(f"{label} seed {seed}", resolve(None, flags | {"seed": seed}), folder)
+
+
+def play(job: Job) -> str:
+    """Run or continue a job; one line of result."""
+    if (job.folder / runs.CONFIG).exists():
+        record = runs.resume(job.folder, lambda row: None)
+    else:
+        record = runs.start(job.config, job.folder, lambda row: None)
+    metrics = record["metrics"]
+    return (f"{job.name}: validation {metrics['validation']['ndcg@50']:.4f}, "
+            f"test {metrics['test']['ndcg@50']:.4f}")
+
+
+def _end_with_parent() -> None:
+    """In a worker: end as soon as the process that started it has, however that ended."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        # What it was writing is whole or not there, and its run goes on from the last round.
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def run_sweep(
+    file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1
+) -> None:
+    """Play what is not finished, in `processes` processes; a failed run does not stop the others.
+
+    Raises UserError for a malformed file, and at the end where runs failed.
+    """
+    todo = [j for j in jobs(file, out, dataset) if not (j.folder / runs.RECORD).exists()]
+    failed: list[str] = []
+
+    def note(job: Job, result: Callable[[], str]) -> None:
+        try:
+            say(result())
+        except UserError as error:
+            failed.append(f"{job.name}: {error}")
+            say(failed[-1])
+
+    if processes == 1:
+        for job in todo:
+            note(job, partial(play, job))
+    else:
+        with ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_end_with_parent
+        ) as pool:
+            running = {pool.submit(play, job): job for job in todo}
+            for done in as_completed(running):
+                note(running[done], done.result)
+    if failed:
+        raise UserError(f"{len(failed)} runs did not finish; the first: {failed[0]}")
