@@ -1,0 +1,118 @@
+"""Named things that others may add: by an entry point of their package, or by a call in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module, metadata
+from typing import Generic, Protocol, TypeVar
+
+OURS = "privfedmm"
+
+
+class Named(Protocol):
+    """What can be registered: anything with a name."""
+
+    @property
+    def name(self) -> str:
+        """The name by which configs and records call it."""
+        ...
+
+
+Entry = TypeVar("Entry", bound=Named)
+
+
+class UnknownName(ValueError):
+    """A name that nothing is registered under; the sentence lists what there is."""
+
+
+class Registry(Generic[Entry]):
+    """Entries of one kind by name.
+
+    Built-in entries are named by "module:attribute" and imported when they are first asked for, so
+    that a registry costs nothing and makes no circle of files. Entries of other packages are found
+    by the entry point group `privfedmm.<kind>`; `register` adds one in this process alone. A name
+    belongs to whoever had it first: built-in, then registered, then entry points.
+
+    >>> from privfedmm.registry import Registry
+    >>> shelf = Registry("shelves", "shelf", {})
+    >>> shelf.names()
+    ()
+    """
+
+    def __init__(self, kind: str, word: str, builtin: Mapping[str, str]) -> None:
+        """kind: plural, as in the entry point group. word: one of them, for sentences."""
+        self.kind = kind
+        self.word = word
+        self._builtin = dict(builtin)
+        self._found: dict[str, Entry] = {}
+        self._source: dict[str, str] = {name: OURS for name in builtin}
+        self._points: dict[str, metadata.EntryPoint] | None = None
+
+    def register(self, entry: Entry) -> Entry:
+        """Add an entry for this process, and return it, so that it also serves as a decorator.
+
+        Other processes (workers of a sweep, nodes of a deployment) find entries by entry points
+        alone. Raises ValueError for a name that is taken by another entry.
+        """
+        taken = entry.name in self._builtin or (
+            entry.name in self._found and self._found[entry.name] is not entry)
+        if taken:
+            raise ValueError(f"{self.word} {entry.name!r} is registered already, by "
+                             f"{self.source(entry.name)}; choose another name")
+        self._found[entry.name] = entry
+        self._source[entry.name] = type(entry).__module__.partition(".")[0]
+        module = getattr(entry, "__module__", None)
+        if isinstance(module, str) and module.partition(".")[0] != OURS:
+            self._source[entry.name] = module.partition(".")[0]
+        return entry
+
+    def forget(self, name: str) -> None:
+        """Take back what `register` added; for tests. Raises KeyError where it added nothing."""
+        if name in self._builtin:
+            raise KeyError(name)
+        del self._found[name]
+        del self._source[name]
+
+    def names(self) -> tuple[str, ...]:
+        """All names: built-in ones in their order, then the others by letter."""
+        others = sorted((self._found.keys() | self._entry_points().keys()) - self._builtin.keys())
+        return (*self._builtin, *others)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self.get(name) for name in self.names())
+
+    def get(self, name: str) -> Entry:
+        """The entry of a name. Raises UnknownName, with all names there are."""
+        if name not in self._found:
+            if name in self._builtin:
+                module, _, attribute = self._builtin[name].partition(":")
+                self._found[name] = getattr(import_module(module), attribute)
+            elif name in self._entry_points():
+                point = self._entry_points()[name]
+                entry: Entry = point.load()
+                if entry.name != name:
+                    raise ValueError(f"the entry point {name!r} of {self.kind} gives "
+                                     f"{entry.name!r}; the two names must be one")
+                self._found[name] = entry
+                self._source[name] = point.dist.name if point.dist else point.module
+            else:
+                raise UnknownName(self.unknown(name))
+        return self._found[name]
+
+    def unknown(self, name: object) -> str:
+        """The sentence for a name that is not there."""
+        return f"there is no {self.word} {name!r}; there are {', '.join(self.names())}"
+
+    def source(self, name: str) -> str:
+        """The package that an entry comes from. Raises UnknownName."""
+        self.get(name)
+        return self._source[name]
+
+    def _entry_points(self) -> Mapping[str, metadata.EntryPoint]:
+        if self._points is None:
+            found = metadata.entry_points(group=f"{OURS}.{self.kind}")
+            self._points = {point.name: point for point in found}
+        return self._points
