@@ -45,7 +45,7 @@ class Registry(Generic[Entry]):
         self.word = word
         self._builtin = dict(builtin)
         self._found: dict[str, Entry] = {}
-        self._source: dict[str, str] = {name: OURS for name in builtin}
+        self._source: dict[str, str] = dict.fromkeys(builtin, OURS)
         self._points: dict[str, metadata.EntryPoint] | None = None
 
     def register(self, entry: Entry) -> Entry:
