@@ -21,6 +21,7 @@ from privacy.dp_sgd import OnDevice
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
+from privacy.roles import Role
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals, Vault
 from privacy.statement import Statement, state
@@ -75,6 +76,7 @@ __all__ = [
     "Quantise",
     "Release",
     "RingAggregator",
+    "Role",
     "RoundAborted",
     "RoundNotBegun",
     "RoutedAggregator",

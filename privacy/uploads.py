@@ -17,6 +17,8 @@ import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from privacy.roles import Role
+
 Kind = Literal["sum", "individual"]
 
 
@@ -31,7 +33,7 @@ class Release:
     `sum`: the server needs only the sum over the cohort. `individual`: the server needs every
     client's own vector, which no aggregation can hide. rounds: the rounds in which it leaves the
     clients; None: all of them. statistic: a statistic of groups, which may travel another way
-    than the updates.
+    than the updates. role: what it is for; no price, digest or record depends on it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Release:
     meaning: str = ""
     rounds: tuple[int, ...] | None = None
     statistic: bool = False
+    role: Role = Role.OTHER
 
     def in_round(self, round_: int) -> bool:
         """Whether the release is made in a round."""
