@@ -1,10 +1,11 @@
-"""Interactions as a loader found them, and the checks that every layout shares."""
+"""Interactions as a loader found them, and the checks of tables that every layout shares."""
 
 from __future__ import annotations
 
 import csv
 import gzip
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,16 +14,24 @@ import pandas as pd
 
 from privfedmm.data.types import DataError
 
+# What files call the parts of a given split, and what we call them.
+SPLITS = {
+    "train": "train", "valid": "validation", "validation": "validation", "test": "test",
+    "0": "train", "1": "validation", "2": "test",
+}
+
 
 @dataclass
 class Raw:
     """What a loader hands on.
 
-    frame: columns user, item (str), line (int, as in the file), time (number or absent), split
-    (train, validation, test or absent), in file order. items: metadata indexed by item id (str).
-    features: modality -> (item ids in row order, matrix). present: modality -> bool for the same
-    rows, only where some are missing. pictures: the folder or zip of them.
-    given_test: user -> item where the layout names it.
+    name: of the data set. source: of the interactions, for sentences. frame: columns user, item
+    (str), line (int, as in the file), time (number or absent) and split (train, validation, test
+    or absent), in file order. items: metadata indexed by item id (str). features: modality ->
+    (item ids in row order, matrix [rows, F] float32). present: modality -> bool [rows], only where
+    some are missing. feature_notes: modality -> how its features were made. pictures: the folder
+    or zip of them. given_test: columns user and item, where the layout names test items. notes:
+    whole sentences for the record.
     """
 
     name: str
@@ -35,6 +44,28 @@ class Raw:
     pictures: Path | None = None
     given_test: pd.DataFrame | None = None
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a table comes from, for sentences about it.
+
+    name: of the file or table. place: how to point into it, with {name}, {line} and {column}.
+    word: what one of its lines is called.
+    """
+
+    name: str
+    place: str = "{name} line {line}"
+    word: str = "line"
+
+    def at(self, line: int, column: str) -> str:
+        """Words that point to a line and column."""
+        return self.place.format(name=self.name, line=line, column=column)
+
+    def refuse(self, bad: pd.Series, lines: pd.Series, column: str, what: str, fix: str) -> None:
+        """Raises DataError for the first of the rows that are `bad`; both series share an index."""
+        if bad.any():
+            raise DataError(f"{self.at(lines[bad].iloc[0], column)} holds {what}; {fix}")
 
 
 def read_table(path: Path, separator: str, lenient: bool = False) -> pd.DataFrame:
@@ -74,61 +105,68 @@ def _undecodable_line(path: Path) -> int:
 
 
 def interactions(
-    table: pd.DataFrame, path: Path, columns: dict[str, str], splits: dict[str, str]
+    table: pd.DataFrame, origin: Origin, columns: Mapping[str, str], splits: Mapping[str, str]
 ) -> pd.DataFrame:
-    """The common frame. columns: our name -> the file's; splits: the file's label -> ours.
+    """The frame of a `Raw`, from a table of text whose row labelled n is line n + 2.
 
+    columns: our name (user, item, time, split) -> the table's; time and split may name a column
+    that is not there. splits: the table's label -> ours.
     Raises DataError with the line for a missing column, an empty or negative id, a duplicate
     pair, an unreadable time or an unknown split label.
     """
     for ours in ("user", "item"):
         if columns.get(ours) not in table.columns:
-            raise DataError(f"{path.name} has no column {columns.get(ours)!r}; "
+            raise DataError(f"{origin.name} has no column {columns.get(ours)!r}; "
                             f"its columns are {', '.join(table.columns)}")
     frame = pd.DataFrame({"user": table[columns["user"]], "item": table[columns["item"]]})
     frame["line"] = table.index.to_numpy() + 2
     for who in ("user", "item"):
-        text = frame[who].str.strip()
-        _refuse(frame, text == "", path, f"an empty {who} id", "fill it in or delete the line")
-        negative = text.str.fullmatch(r"-\d+")
-        _refuse(frame, negative, path, f"a negative {who} id", "ids must be 0 or more, or text")
-        frame[who] = text
+        frame[who] = _ids(table[columns[who]], frame["line"], origin, who)
     twice = frame.duplicated(["user", "item"])
     if twice.any():
         again = frame[twice].iloc[0]
         same = (frame["user"] == again["user"]) & (frame["item"] == again["item"])
         first = frame[same].iloc[0]["line"]
-        raise DataError(f"{path.name} line {again['line']}: user {again['user']} and item "
-                        f"{again['item']} were paired on line {first} already; keep one of them")
-    if columns.get("time") in table.columns:
-        frame["time"] = _times(frame, table[columns["time"]], path)
-    if columns.get("split") in table.columns:
-        labels = table[columns["split"]].str.strip().str.lower()
+        raise DataError(f"{origin.at(again['line'], columns['item'])}: user {again['user']} and "
+                        f"item {again['item']} were paired on {origin.word} {first} already; keep "
+                        "one of them")
+    time, split = columns.get("time"), columns.get("split")
+    if time in table.columns:
+        frame["time"] = _times(table[time], frame["line"], origin)
+    if split in table.columns:
+        labels = table[split].str.strip().str.lower()
         known = labels.isin(list(splits))
-        _refuse(frame, ~known, path, "an unknown split label",
-                f"use one of {', '.join(sorted(splits))}")
+        origin.refuse(~known, frame["line"], str(split), "an unknown split label",
+                      f"use one of {', '.join(sorted(splits))}")
         frame["split"] = labels.map(splits)
     return frame
 
 
-def _times(frame: pd.DataFrame, text: pd.Series, path: Path) -> pd.Series:
+def _ids(column: pd.Series, lines: pd.Series, origin: Origin, who: str) -> pd.Series:
+    """Ids as they stand, without blanks around them: '007' is another id than '7'."""
+    text = column.str.strip()
+    where = str(column.name)
+    origin.refuse(text == "", lines, where, f"an empty {who} id",
+                  f"fill it in or delete the {origin.word}")
+    negative = text.str.fullmatch(r"-\d+")
+    origin.refuse(negative, lines, where, f"a negative {who} id", "ids must be 0 or more, or text")
+    return text
+
+
+def _times(text: pd.Series, lines: pd.Series, origin: Origin) -> pd.Series:
     """Numbers or ISO dates, whichever most of the column is: the two do not compare."""
+    where = str(text.name)
     number = pd.to_numeric(text, errors="coerce")
     finite = pd.Series(np.isfinite(number.to_numpy(dtype=float)), index=text.index)
     if finite.mean() > 0.5:
-        _refuse(frame, ~finite, path, "a time that is not a number like the others", "correct it")
+        origin.refuse(~finite, lines, where, "a time that is not a number like the others",
+                      "correct it")
         return number
     parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
-    _refuse(frame, parsed.isna(), path, "a time that is neither a number nor an ISO date",
-            "correct it")
+    origin.refuse(parsed.isna(), lines, where, "a time that is neither a number nor an ISO date",
+                  "correct it")
     # The resolution that pandas picks differs between versions.
     return parsed.dt.as_unit("us").astype("int64")
-
-
-def _refuse(frame: pd.DataFrame, bad: pd.Series, path: Path, what: str, fix: str) -> None:
-    if bad.any():
-        line = frame.loc[bad, "line"].iloc[0]
-        raise DataError(f"{path.name} line {line} holds {what}; {fix}")
 
 
 def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> pd.DataFrame:
@@ -137,71 +175,23 @@ def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> p
     if key not in table.columns:
         raise DataError(f"{path.name} has no column {key!r}; its columns are "
                         f"{', '.join(table.columns)}")
-    table = table.assign(**{key: table[key].str.strip()})
     # Quoted texts may run over several lines; the number is that of the line an item starts on.
-    breaks = sum(table[column].str.count("\n") for column in table.columns)
-    lines = pd.DataFrame({"line": table.index + 2 + np.cumsum(breaks) - breaks}, index=table.index)
-    _refuse(lines, table[key] == "", path, "an empty item id", "fill it in or delete the line")
-    negative = table[key].str.fullmatch(r"-\d+")
-    _refuse(lines, negative, path, "a negative item id", "ids must be 0 or more, or text")
+    stripped = table.assign(**{key: table[key].str.strip()})
+    breaks = sum(stripped[column].str.count("\n") for column in stripped.columns)
+    lines = pd.Series(table.index + 2 + np.cumsum(breaks) - breaks, index=table.index)
+    return items_by_id(table, lines, Origin(path.name), key)
+
+
+def items_by_id(
+    table: pd.DataFrame, lines: pd.Series, origin: Origin, key: str
+) -> pd.DataFrame:
+    """A table of text indexed by its column `key` of item ids; lines: the number of each row.
+
+    Raises DataError for an empty, negative or repeated id.
+    """
+    table = table.assign(**{key: _ids(table[key], lines, origin, "item")})
     twice = table[key].duplicated()
     if twice.any():
-        raise DataError(f"{path.name} line {lines.loc[twice, 'line'].iloc[0]} repeats item "
-                        f"{table.loc[twice, key].iloc[0]}; keep one line an item")
+        raise DataError(f"{origin.at(lines[twice].iloc[0], key)} repeats item "
+                        f"{table.loc[twice, key].iloc[0]}; keep one {origin.word} an item")
     return table.set_index(key)
-
-
-def presence(path: Path) -> np.ndarray | None:
-    """MODALITY_mask.npy beside a feature file: [rows] bool, which items have the modality.
-
-    None without such a file. Raises DataError for another shape or kind.
-    """
-    path = _mask_file(path)
-    if not path.exists():
-        return None
-    try:
-        mask = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path.name} is not a .npy array: {error}") from error
-    if mask.dtype != np.bool_ or mask.ndim != 1:
-        raise DataError(f"{path.name} must hold one true or false (bool) an item; "
-                        f"it has shape {mask.shape} and type {mask.dtype}")
-    return np.asarray(mask)
-
-
-def _mask_file(path: Path) -> Path:
-    return path.with_name(path.name.rpartition("_")[0] + "_mask.npy")
-
-
-def feature_matrix(
-    path: Path, rows: int | None, present: np.ndarray | None = None
-) -> np.ndarray:
-    """A [rows, F] float32 matrix from a .npy file; rows None: any number.
-
-    present [rows]: rows that it marks as missing may hold anything and become 0.
-    Raises DataError for another shape or kind, too few or many rows, NaN or infinity (with row).
-    """
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path.name} is not a .npy array of numbers: {error}") from error
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or matrix.shape[1] == 0:
-        raise DataError(f"{path.name} must be a matrix of numbers, one row an item; it has shape "
-                        f"{matrix.shape} and type {matrix.dtype}")
-    if rows is not None and len(matrix) != rows:
-        raise DataError(f"{path.name} has {len(matrix)} rows but there are {rows} items; "
-                        "give one row an item, in the order of the item table")
-    if present is not None and len(present) != len(matrix):
-        raise DataError(f"{_mask_file(path).name} has {len(present)} values but {path.name} has "
-                        f"{len(matrix)} rows; give one value a row")
-    with np.errstate(over="ignore"):
-        single = matrix.astype(np.float32)
-    if present is not None:
-        single[~present] = 0
-    bad = ~np.isfinite(single).all(axis=1)
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise DataError(f"{path.name} row {row} (counted from 0) holds NaN, infinity or a number "
-                        "too large for 32 bits; replace it, drop the item, or mark it missing in "
-                        f"{_mask_file(path).name}")
-    return single
