@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.deployment.journal import FileJournal
-from experiments.deployment.parties import KINDS, Party
+from experiments.deployment.parties import Party, kinds_of
 from privfedmm.errors import UserError
 from privfedmm.federation.flower import Settings, client_app, server_app
 from privfedmm.federation.server import Hub
@@ -63,7 +63,7 @@ def play(
     journal = FileJournal(root)
     hub = Hub(
         transport, party.agreed, party.known.directory, party.known.key_holder, journal,
-        party.greeting, session.planned.rounds, KINDS)
+        party.greeting, session.planned.rounds, kinds_of(party.config))
     try:
         runs.play(session, party.data.sha256, folder, lambda row: _note(hub, root),
                   runs.Means(hub, partial(_ranks, hub), command))

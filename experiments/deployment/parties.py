@@ -20,10 +20,11 @@ from experiments.deployment.party_files import (
     settings_digest,
     version,
 )
-from privacy import Dense, Ledger, Slotted, Touched
+from privacy import Dense, Slotted, Touched
 from privacy.aggregation.deployed import Agreed
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Identity
+from privfedmm.assemble import assemble
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
 from privfedmm.errors import UserError
@@ -32,15 +33,15 @@ from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.server import Greeting
 from privfedmm.files import flush_folder
-from privfedmm.gfmfr.grouping import Centroids
-from privfedmm.gfmfr.state import Clients, Plan, ServerState
-from privfedmm.privacy_plan import plan as protection
+from privfedmm.privacy_plan.plan import survivors
 from privfedmm.runs.run import CONFIG, protocol_of
-from privfedmm.runs.session import build_algorithm
-from privfedmm.statistics.state import StatisticsClients, StatisticsState
 
-KINDS = (Message, Dense, Touched, Slotted, Plan, Centroids, ServerState, Clients,
-         StatisticsState, StatisticsClients)
+_CARRIED = (Message, Dense, Touched, Slotted)  # of every run: messages and parts of uploads
+
+
+def kinds_of(config: RunConfig) -> tuple[type, ...]:
+    """Dataclasses that may travel in a run: those of uploads, and those of its method."""
+    return (*_CARRIED, *config.entry.travels(config.method_settings))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Party:
         terms, users = self.config.secure, self.data.num_users
         return Agreed(
             self.known.run, self.config.aggregation, self.config.statistics_way, users,
-            protection.survivors(self.config).least(users), terms.dropout, terms.colluding,
+            survivors(self.config).least(users), terms.dropout, terms.colluding,
             terms.failure_bits, terms.scheme)
 
     @property
@@ -99,25 +100,22 @@ class Party:
             found = evaluate(score, self.data.train, targets, protocol_of(self.config)).ranks
             return {name: rank[self.hosted] for name, rank in found.items()}
 
-        return Node(setup, self.hosted, self.identities, algorithm, Kept(self.folder / STATE),
+        return Node(setup, self.hosted, self.identities, algorithm,
+                    Kept(self.folder / STATE, kinds_of(self.config)),
                     ranks if experiment else None)
 
     def holder(self) -> HolderNode:
         """The key holder's node."""
         _, setup = self._built()
         (identity,) = self.identities.values()
-        return HolderNode(setup, identity, Kept(self.folder / STATE))
+        return HolderNode(setup, identity, Kept(self.folder / STATE, kinds_of(self.config)))
 
     def _built(self) -> tuple[Any, Setup]:
-        users = self.data.num_users
-        planned = protection.plan(self.config, users, self.data.num_items)
-        algorithm = build_algorithm(self.config, self.data, planned)
         # What a node adds and charges for is the server's ledger; it keeps none of its own.
-        stack = protection.build(
-            self.config, planned, algorithm, users, Ledger((), planned.budget, None), None)
-        return algorithm, Setup(
+        parts = assemble(self.config, self.data)
+        return parts.algorithm, Setup(
             self.greeting.version, self.greeting.settings, self.agreed, self.known.directory,
-            self.known.key_holder, stack, planned.rounds, KINDS)
+            self.known.key_holder, parts.stack, parts.plan.rounds, kinds_of(self.config))
 
 
 @dataclass(frozen=True)
@@ -125,10 +123,11 @@ class Kept:
     """A party's state in one file: whole, or as it was before."""
 
     path: Path
+    kinds: tuple[type, ...]
 
     def load(self) -> Any:
         """None where nothing was saved. Raises ProtocolError for a file that cannot be read."""
-        return decode(self.path.read_bytes(), KINDS) if self.path.exists() else None
+        return decode(self.path.read_bytes(), self.kinds) if self.path.exists() else None
 
     def save(self, value: object) -> None:
         """Durable when it returns."""
@@ -152,7 +151,8 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
     wrong = {
         f"nodes: {nodes} nodes for {users} users; give from 1 to {users}":
             not 1 <= nodes <= users,
-        "method: local sends nothing; there is nothing to deploy": config.method == "local",
+        f"method: {config.method} sends nothing, or its state does not travel; there is nothing to "
+        "deploy": not (config.entry.can.federated and config.entry.can.deployed),
         "mode: the reference hands the server every client's own parameters; deployments carry "
         "mode default": config.mode == "reference",
         "secure.mode: ring is a simulation of masks; deployments need full":

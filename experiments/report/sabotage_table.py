@@ -8,6 +8,7 @@ from pathlib import Path
 
 from privacy import CapacityError
 from privacy.audit import SABOTAGES, AuditError, sabotage
+from privfedmm.assemble import plan_of
 from privfedmm.audit.attack_matrix import PRIVATE, mode_config
 from privfedmm.audit.budget import read_run
 from privfedmm.audit.empirical import (
@@ -23,7 +24,6 @@ from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.errors import UserError
 from privfedmm.files import write_text
-from privfedmm.privacy_plan import plan as protection
 from privfedmm.runs.run import load_data
 
 HONEST = "none (honest)"
@@ -48,7 +48,7 @@ def rate(
     config: RunConfig, data: Dataset, fault: str, seeds: Sequence[int], canaries: int | None = None
 ) -> Rate:
     """Audit a configuration with a fault once a seed. Raises UserError as a run of it does."""
-    planned = protection.plan(config, data.num_users, data.num_items)
+    planned = plan_of(config, data.num_users, data.num_items)
     assert planned.budget is not None
     claim = Claimed(planned.budget.epsilon, planned.budget.delta, planned.rounds)
     failed = above = 0
@@ -77,8 +77,9 @@ def write_table(
     Raises UserError where the folder holds no finished run, or its method releases nothing.
     """
     _, config, _ = read_run(folder)
-    if config.method == "local":
-        raise UserError("audit: method local releases nothing; there is nothing to break")
+    if not config.entry.can.federated:
+        raise UserError(f"audit: method {config.method} releases nothing; there is nothing to "
+                        "break")
     data = load_data(config)
     rates: dict[str, dict[str, Rate]] = {fault: {} for fault in (HONEST, *SABOTAGES)}
     for place in PRIVATE:

@@ -27,12 +27,13 @@ from privacy.audit import (
     signed_rows,
     touched_rows,
 )
+from privfedmm.assemble import algorithm_of
 from privfedmm.audit.attack_views import Blocks, Mode, Seen, own_tables, released, watch
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.errors import UserError
 from privfedmm.federation import FeaturesChangedError, Simulator, run_round
-from privfedmm.runs.session import Session, build_algorithm
+from privfedmm.runs.session import Session
 
 WITHOUT_CLAIM = 2.0  # epsilon of the private modes of a run that has none
 PRIVATE = ("central", "distributed", "local")
@@ -49,6 +50,7 @@ QUICK_MODES = ("plain", "masked", "central")
 TOUCHED, SIGNED, GEOMETRY = "changed rows", "signed rows", "parameter geometry"
 SUM, DIFFERENCE, PRESENCE = "rows of the sum", "differencing: rows", "differencing: presence"
 GROUP, SWAPPED = "group", "swapped features"
+NOTHING_SENT = "the method sends nothing"
 UPLOAD_ATTACKS = (TOUCHED, SIGNED, GEOMETRY, GROUP)
 
 
@@ -82,7 +84,7 @@ def mode_config(config: RunConfig, mode: str) -> RunConfig:
         dp |= {"clip_norm": 1.0}  # the run's is that of an interaction
     dp |= {"unit": "user", "sampling": "everyone", "sampling_rate": 1.0, "clipping": "fixed",
            "noise": "simulation", "trust": mode if mode in PRIVATE else "central"}
-    if config.method == "backbone" or config.algorithm.modalities == "none":
+    if not config.entry.can.public_subspace or config.algorithm.modalities == "none":
         dp["subspace_rank"] = 0
     values["dp"] = dp if mode in PRIVATE else None
     return RunConfig.model_validate(values)
@@ -100,11 +102,13 @@ def attack_mode(
     try:
         played = Mode.of(mode_config(config, mode), data, users)
         if not played.algorithm.releases:
-            return {"skipped": "the method sends nothing"}
+            return {"skipped": NOTHING_SENT}
         seen, blocks = watch(played, min(scale.watched, users), _noise(seed, 0))
         cells = _cells(mode, played, seen, blocks, scale, seed)
     except (UserError, RoundAborted, ValueError) as error:
         return {"skipped": str(error)}
+    if not cells:
+        return {"skipped": "no attack applies: no release of the first round is a sum"}
     dp = played.config.dp
     return {
         "skipped": None, "users": users,
@@ -145,6 +149,12 @@ def _cells(
                 out.append(cell(name, "upload", attack(seen.tables, truth), stays))
         if played.table.kind == "sum":
             out += _from_sums(played, blocks, truth, scale, seed, cell, stays, there)
+    elif played.first_sum is not None:
+        # No release has a row an item: what is left is whether a user was there at all.
+        watched = np.arange(min(scale.watched, played.users))
+        own = own_tables(played, blocks, watched)
+        pairs = _pairs(played, blocks, own, watched, scale, seed)
+        out.append(_presence(pairs, own, scale, cell, there))
     group = None if mode == "central" else _group_attack(seen)
     if group is not None:
         out.append(cell(GROUP, "upload", group, stays))
@@ -182,24 +192,53 @@ def _from_sums(
     popular = measure("", "", chance, AuditSource(seed)).auc.value
     out = [cell(SUM, "sum", found, stays, popular)]
 
-    usable = watched[(own != 0).any((1, 2))]
+    pairs = _pairs(played, blocks, own, watched, scale, seed)
+    before, after = pairs.before, pairs.after
+    joined, mine = np.flatnonzero(pairs.coins), truth[pairs.targets[pairs.coins]]
+    change = after[joined] - before[joined]
+    if stays is None:
+        change[np.linalg.norm(change, axis=2) <= _rounding(played, own, whole.shape[1])] = 0
+    out.append(cell(DIFFERENCE, "sum", signed_rows(change, mine) if short else
+                    rows_in_difference(after[joined], before[joined], mine), stays))
+    out.append(_presence(pairs, own, scale, cell, there))
+    return out
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of releases [trials, *shape] of which the later has the target where its coin says."""
+
+    before: np.ndarray
+    after: np.ndarray
+    targets: np.ndarray
+    coins: np.ndarray
+
+
+def _pairs(
+    played: Mode, blocks: Blocks, own: np.ndarray, watched: np.ndarray, scale: Scale, seed: int
+) -> _Pairs:
+    """own: what each watched client adds to the sum; one that adds nothing is no target."""
+    usable = watched[(own.reshape(len(own), -1) != 0).any(1)]
+    if not len(usable):
+        raise ValueError("no watched client adds anything to the sum")
     targets = np.resize(usable, scale.trials)
     coins = _balanced(scale.trials, seed)
     later, earlier = [], []
     for trial, (target, in_) in enumerate(zip(targets.tolist(), coins, strict=True)):
         earlier.append(released(played, blocks, target, _noise(seed, 2 + 2 * trial)))
         later.append(released(played, blocks, -1 if in_ else target, _noise(seed, 3 + 2 * trial)))
-    before, after = np.stack(earlier), np.stack(later)
-    joined, mine = np.flatnonzero(coins), truth[targets[coins]]
-    change = after[joined] - before[joined]
-    if stays is None:
-        change[np.linalg.norm(change, axis=2) <= _rounding(played, own, whole.shape[1])] = 0
-    out.append(cell(DIFFERENCE, "sum", signed_rows(change, mine) if short else
-                    rows_in_difference(after[joined], before[joined], mine), stays))
-    updates = own[targets].reshape(scale.trials, -1)
-    out.append(cell(PRESENCE, "sum", presence(
-        after.reshape(scale.trials, -1), before.reshape(scale.trials, -1), updates, coins), there))
-    return out
+    return _Pairs(np.stack(earlier), np.stack(later), targets, coins)
+
+
+def _presence(
+    pairs: _Pairs, own: np.ndarray, scale: Scale, cell: Callable[..., dict[str, Any]],
+    claim: Claim | None,
+) -> dict[str, Any]:
+    def flat(rows: np.ndarray) -> np.ndarray:
+        return rows.reshape(scale.trials, -1)
+
+    return cell(PRESENCE, "sum", presence(
+        flat(pairs.after), flat(pairs.before), flat(own[pairs.targets]), pairs.coins), claim)
 
 
 def _rounding(played: Mode, own: np.ndarray, width: int) -> float:
@@ -235,7 +274,7 @@ def swapped_features(config: RunConfig, data: Dataset) -> dict[str, Any]:
     if not session.algorithm.public_features:
         return {"refused": None, "why": "the method uses no item features"}
     features = {n: x[::-1].copy() for n, x in data.features.items()}
-    lying = build_algorithm(config, replace(data, features=features), session.planned)
+    lying = algorithm_of(config, replace(data, features=features), session.planned)
     try:
         run_round(lying, Simulator(session.pin), session.stack, session.state, session.clients,
                   data.num_users, 0)

@@ -10,14 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Cohort, Ledger, Mechanism, PrivacyStack, Release, SimulationSource, Uploads
+from privacy import (
+    Cohort,
+    Ledger,
+    Mechanism,
+    PrivacyStack,
+    Release,
+    Role,
+    SimulationSource,
+    Uploads,
+)
+from privfedmm.assemble import assemble, plan_of
 from privfedmm.audit.empirical import ring
-from privfedmm.audit.first_round import TABLES, Observed, Watcher
+from privfedmm.audit.first_round import Observed, Watcher, table_of
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
-from privfedmm.privacy_plan import plan as protection
-from privfedmm.runs.session import build_algorithm
+from privfedmm.privacy_plan.plan import Plan
 
 Blocks = list[tuple[np.ndarray, Uploads]]
 
@@ -47,28 +56,33 @@ class Mode:
     config: RunConfig
     data: Dataset
     users: int
-    planned: protection.Plan
+    planned: Plan
     algorithm: Algorithm
     summing: PrivacyStack
 
     @classmethod
     def of(cls, config: RunConfig, data: Dataset, users: int) -> Mode:
         """Raises UserError for settings that do not fit."""
-        planned = protection.plan(config, users, data.num_items)
-        algorithm = build_algorithm(config, data, planned)
-        summing = protection.build(ring(config), planned, algorithm, users, Ledger(), None)
-        return cls(config, data, users, planned, algorithm, summing)
+        planned = plan_of(config, users, data.num_items)
+        parts = assemble(ring(config), data, planned=planned, population=users, budget=False)
+        return cls(config, data, users, planned, parts.algorithm, parts.stack)
 
     def protocol(self, source: SimulationSource, transcript: Watcher) -> PrivacyStack:
         """The mode's stack with everything really made, and every message told."""
-        return replace(protection.build(
-            self.config, self.planned, self.algorithm, self.users, Ledger(), None, transcript),
-            source=source)
+        made = assemble(self.config, self.data, planned=self.planned, population=self.users,
+                        transcript=transcript, budget=False)
+        return replace(made.stack, source=source)
 
     @property
     def table(self) -> Release | None:
         """The release with a row an item, of the first round."""
-        return next((r for r in self.algorithm.releases if r.name in TABLES), None)
+        return table_of(self.algorithm.releases)
+
+    @property
+    def first_sum(self) -> Release | None:
+        """The table, or where no release has a row an item, any other sum of the first round."""
+        return self.table if self.table and self.table.kind == "sum" else next(
+            (r for r in self.algorithm.releases if r.kind == "sum" and r.in_round(0)), None)
 
 
 def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blocks]:
@@ -102,7 +116,8 @@ def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blo
             tables = look.table(mode.table)
         statistic = [r for r in active if r.statistic]
         if statistic:
-            groups = groups_of(blocks, watched)
+            groups = next((groups_of(blocks, watched, r.name) for r in active
+                           if r.role is Role.GROUP_MEMBERSHIP), None)
             slots = look.slots(statistic)
             if mode.config.statistics_way == "encrypted":
                 sizes = np.array([transcript.uploaded[i] for i in range(watched)])
@@ -152,13 +167,16 @@ class _Look:
                    if not (split and r.statistic != release.statistic))
 
 
-def groups_of(blocks: Blocks, watched: int) -> np.ndarray | None:
-    """The group that each of clients 0..w-1 names in its upload; None without groups."""
+def groups_of(blocks: Blocks, watched: int, membership: str) -> np.ndarray | None:
+    """The group that each of clients 0..w-1 names in its upload; None without groups.
+
+    membership: the release that a client places in its group's slot.
+    """
     out = np.full(watched, -1)
     for ids, uploads in blocks:
-        if "group_count" not in uploads:
+        if membership not in uploads:
             return None
-        rows = uploads["group_count"].dense().flatten(1).argmax(1).numpy()
+        rows = uploads[membership].dense().flatten(1).argmax(1).numpy()
         near = ids < watched
         out[ids[near]] = rows[near]
     return out
@@ -172,9 +190,10 @@ def expanded(mechanism: Mechanism | None, name: str, rows: Tensor) -> Tensor:
 
 
 def own_tables(mode: Mode, blocks: Blocks, targets: np.ndarray) -> np.ndarray:
-    """What each target's upload adds to the released table, without noise: [k, items, width]."""
-    assert mode.table is not None
-    mechanism, name = mode.summing.mechanism, mode.table.name
+    """What each target's upload adds to the released sum, without noise: [k, *shape], of a table
+    [k, items, width]."""
+    assert mode.first_sum is not None
+    mechanism, name = mode.summing.mechanism, mode.first_sum.name
     out: dict[int, np.ndarray] = {}
     for ids, uploads in blocks:
         places = np.flatnonzero(np.isin(ids, targets))
@@ -192,12 +211,12 @@ def own_tables(mode: Mode, blocks: Blocks, targets: np.ndarray) -> np.ndarray:
 
 
 def released(mode: Mode, blocks: Blocks, absent: int, source: SimulationSource) -> np.ndarray:
-    """The released table of the first round, [items, width]; client `absent` sends zeros.
+    """The released sum of the first round, of a table [items, width]; `absent` sends zeros.
 
     -1: nobody. Gate, sum and noise are the mode's own, with a new ledger; the sums of secure
     aggregation are made without masks, which changes no bit of them.
     """
-    assert mode.table is not None
+    assert mode.first_sum is not None
     stack = replace(mode.summing, ledger=Ledger(), source=source)
     cohort: Cohort = stack.draw(mode.users, 0)
     gate = stack.open(cohort)
@@ -207,4 +226,4 @@ def released(mode: Mode, blocks: Blocks, absent: int, source: SimulationSource) 
             uploads = {n: p.scaled(keep) for n, p in uploads.items()}
         gate.submit(ids, uploads)
     totals, _ = stack.finish(gate.close(), cohort, mode.users)
-    return totals.sums[mode.table.name].numpy()
+    return totals.sums[mode.first_sum.name].numpy()

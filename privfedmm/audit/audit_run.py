@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from privacy.audit import AuditError
-from privfedmm.audit.attack_matrix import FULL_SCALE, MODES, QUICK_MODES, QUICK_SCALE, attack_mode
+from privfedmm.audit.attack_matrix import (
+    FULL_SCALE,
+    MODES,
+    NOTHING_SENT,
+    QUICK_MODES,
+    QUICK_SCALE,
+    attack_mode,
+)
 from privfedmm.audit.budget import check_budget, read_run
 from privfedmm.audit.empirical import QUICK, Canaries, audit_empirically
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.errors import UserError
 from privfedmm.files import write_json
-from privfedmm.privacy_plan.plan import LEDGER
+from privfedmm.privacy_plan.keeping import LEDGER
 from privfedmm.runs.record import set_threads
 from privfedmm.runs.run import CONFIG, RECORD, load_data
 
@@ -169,4 +176,9 @@ def _faults(result: Mapping[str, Any]) -> list[str]:
     for mode, found in result["attacks"].items():
         if found.get("features", {}).get("refused") is False:
             out.append(f"attacks: {mode}: clients trained with swapped features")
+    attacked = result["attacks"].values()
+    reasons = {found["skipped"] for found in attacked}
+    if attacked and None not in reasons and reasons != {NOTHING_SENT}:
+        # An empty table proves nothing; that nothing is sent leaves nothing to attack.
+        out.append("attacks: none applied, so nothing was shown: " + "; ".join(sorted(reasons)))
     return out

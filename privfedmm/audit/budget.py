@@ -16,7 +16,8 @@ from privfedmm.config import RunConfig, resolve
 from privfedmm.errors import UserError
 from privfedmm.files import finite
 from privfedmm.privacy_plan.clipping import clip_faults
-from privfedmm.privacy_plan.plan import read_ledger
+from privfedmm.privacy_plan.keeping import read_ledger
+from privfedmm.privacy_plan.plan import device_steps
 from privfedmm.runs.run import CONFIG, RECORD
 
 _TOLERANCE = 1e-3
@@ -49,7 +50,7 @@ def check_budget(folder: Path, quick: bool) -> dict[str, Any]:
         faults += clip_faults(entries, dp, record["dataset"]["users"], privacy)
         if privacy["unit"] != dp.unit:
             faults.append(f"record protects one {privacy['unit']}, config asks for {dp.unit}")
-        due = config.algorithm.local.epochs if dp.unit == "interaction" else 1
+        due = device_steps(config) if dp.unit == "interaction" else 1
         faults += [f"round {e.round}: {e.steps} noisy steps in the ledger, {due} by the config"
                    for e in entries if e.steps != due]
     if delta is not None and claimed and delta >= 1 / record["dataset"]["users"]:

@@ -39,8 +39,8 @@ def compare(
     for mode in modes:
         if mode not in MODES:
             raise UserError(f"--modes: there is no mode {mode!r}; known are {', '.join(MODES)}")
-    if config.method == "local":
-        raise UserError("--method: local sends nothing, there is nothing to compare")
+    if not config.entry.can.federated:
+        raise UserError(f"--method: {config.method} sends nothing, there is nothing to compare")
     set_threads(config.threads)
     data = runs.load_data(config)
     plain = first_round(_with(config, "plain"), data, WATCHED)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from privacy import Cohort, Ledger, PrivacyStack, Totals, Uploads
+from privacy import Cohort, PrivacyStack, Totals, Uploads
 from privacy.audit import AuditPlan, AuditResult, AuditSource, Evidence, Interval, judge, play
 from privacy.sampling import FixedSize
+from privfedmm.assemble import assemble, plan_of
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
+from privfedmm.federation import Algorithm
 from privfedmm.files import finite
-from privfedmm.privacy_plan import plan as protection
-from privfedmm.runs.session import build_algorithm
 
 JOINT_ALARM = 0.01  # chance that an honest run fails its audit, at most
 SHOWN_ALPHA = 0.05  # of the bounds shown beside the verdict, each alone
@@ -82,13 +82,9 @@ def claimed_by(config: RunConfig, record: Mapping[str, Any]) -> Claimed:
 class RealBenign:
     """The run's own algorithm as the benign clients; its server reads the released totals."""
 
-    def __init__(
-        self, config: RunConfig, data: Dataset, planned: protection.Plan,
-        tell: Callable[[str], None],
-    ) -> None:
-        self.algorithm = build_algorithm(config, data, planned)
-        self._state, self._clients = (
-            self.algorithm.initial_state(), self.algorithm.initial_clients())
+    def __init__(self, algorithm: Algorithm, tell: Callable[[str], None]) -> None:
+        self.algorithm = algorithm
+        self._state, self._clients = algorithm.initial_state(), algorithm.initial_clients()
         self._tell = tell
 
     def __call__(
@@ -121,7 +117,7 @@ def gather(
     if config.is_secure and not canaries.full_protocol:
         config = ring(config)
     count = canaries.number(data.num_users)
-    planned = protection.plan(config, data.num_users, data.num_items)
+    planned = plan_of(config, data.num_users, data.num_items)
     if claim.noise_multiplier is not None:
         planned = replace(planned, noise_multiplier=claim.noise_multiplier)
     assert not isinstance(planned.sampling, FixedSize)
@@ -129,9 +125,10 @@ def gather(
         # The run's ratio of the noise that all add to the noise that is counted on.
         most = planned.shares.count * (data.num_users + count) // data.num_users
         planned = replace(planned, shares=replace(planned.shares, count=most))
-    benign = RealBenign(config, data, planned, tell)
-    stack = change(protection.build(
-        config, planned, benign.algorithm, data.num_users + count, Ledger(), None))
+    parts = assemble(
+        config, data, planned=planned, population=data.num_users + count, budget=False)
+    benign = RealBenign(parts.algorithm, tell)
+    stack = change(parts.stack)
     plan = AuditPlan(clients=data.num_users, rounds=claim.rounds, delta=claim.delta,
                      canaries=count, knows_benign=True)
     return play(stack, benign, plan, AuditSource(canaries.seed))

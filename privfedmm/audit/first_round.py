@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from privacy import Aggregator, Release, Task, Uploads
+from privacy import Aggregator, Release, Role, Task, Uploads
 from privacy.aggregation.encrypted.terms import UPLOAD
 from privacy.aggregation.intercept import Tap, TappedAggregator
 from privacy.aggregation.masked.wire import MASKED, vector_of
@@ -21,7 +21,12 @@ from privfedmm.data import Dataset
 from privfedmm.federation import Simulator
 from privfedmm.runs.session import Session
 
-TABLES = ("item_update", "item_counts")  # releases with a row an item
+TABLES = (Role.ITEM_TABLE, Role.ITEM_COUNTS)  # roles of releases with a row an item
+
+
+def table_of(releases: Iterable[Release]) -> Release | None:
+    """The first release with a row an item, found by its role; None where there is none."""
+    return next((r for r in releases if r.role in TABLES), None)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
     """
     transcript = Watcher()
     session = Session.start(config, data, None, transcript)
-    plain = Observed(watched)
+    found = table_of(session.stack.releases)
+    plain = Observed(watched, (found.name,) if found else ())
     hidden = session.stack.aggregator.hides_clients
     stack = session.stack
     if watched and not hidden:
@@ -71,7 +77,7 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
     if mechanism and mechanism.project:
         totals = mechanism.project.expand(totals)
     active = [r for r in stack.releases if r.in_round(0)]
-    table = next((r for r in active if r.name in TABLES), None)
+    table = table_of(active)
     seen, ids = None, cohort.ids[:watched]
     if watched and table is not None:
         seen = plain.seen(ids, table) if not hidden else transcript.seen(
@@ -132,7 +138,7 @@ class Observed:
     """Keeps the server's copy of some clients' uploads beside a plain aggregator."""
 
     clients: int
-    names: tuple[str, ...] = TABLES
+    names: tuple[str, ...]
     kept: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def of(self, aggregator: Aggregator) -> Aggregator:

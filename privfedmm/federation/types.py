@@ -79,6 +79,11 @@ class Algorithm(Protocol):
         """SHA-256 of a plan: two clients that were told the same find the same."""
         ...
 
+    def subspace(self, rank: int) -> Mapping[str, Tensor]:
+        """Public orthonormal columns [rows, <= rank + 1] by release, that its sum may be confined
+        to; empty where there are none. Raises ValueError where the data has no features."""
+        ...
+
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients grouped into blocks that train side by side."""
         ...

@@ -6,7 +6,7 @@ from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregato
 from privacy.aggregation.encrypted import EncryptedAggregator
 from privacy.aggregation.masked import MaskedAggregator
 from privacy.aggregation.messages import Transcript
-from privfedmm.config import RunConfig
+from privfedmm.config.sections import RunConfig
 from privfedmm.errors import UserError
 
 

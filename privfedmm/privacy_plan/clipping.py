@@ -8,7 +8,7 @@ from typing import Any
 
 from privacy import ChainError, ClipRule, Entry
 from privacy.adaptive import QUANTILE
-from privfedmm.config import STATISTICS, DPSettings, RunConfig
+from privfedmm.config.sections import DPSettings, RunConfig
 from privfedmm.errors import UserError
 
 
@@ -23,7 +23,7 @@ def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> Clip
     if dp.unit == "interaction":
         raise UserError("dp.clipping: each device clips single interactions, of which no share is "
                         "released; set dp.clipping to fixed")
-    if config.method in STATISTICS:
+    if not config.entry.can.adaptive_clip:
         raise UserError(f"dp.clipping: the uploads of method {config.method} have length 1 by "
                         "construction, there is nothing to adapt to; set dp.clipping to fixed")
     try:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from privfedmm.privacy_plan import plan as protection
+from privfedmm.assemble import algorithm_of, plan_of
 from privfedmm.config import RunConfig, resolve
 from privfedmm.errors import UserError
 from privfedmm.runs.run import CONFIG, load_data
-from privfedmm.runs.session import CHECKPOINT, build_algorithm
+from privfedmm.runs.session import CHECKPOINT
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
 
@@ -72,8 +72,8 @@ def _restore(
         if saved["data"] != data.sha256:
             raise UserError("recommend: the data set or its features have changed since the run; "
                             "start a new run")
-        planned = protection.plan(config, data.num_users, data.num_items)
-        algorithm = build_algorithm(config, data, planned)
+        planned = plan_of(config, data.num_users, data.num_items)
+        algorithm = algorithm_of(config, data, planned)
         model = saved["best_model"] or saved["model"]
         state, clients = algorithm.from_saved(model)
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,

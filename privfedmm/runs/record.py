@@ -26,7 +26,6 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
     paired_interval,
 )
-from privfedmm.gfmfr.algorithm import GFMFR
 
 _PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
              "cryptography")
@@ -191,6 +190,7 @@ def build(
     """The whole record, as JSON values."""
     totals = session.totals
     rounds = max(session.state.round, 1)
+    parts = session.config.entry.parts(session.config.method_settings)
     fresh = {}
     if data.truth is not None:
         known = data.test >= 0
@@ -206,7 +206,8 @@ def build(
             finite(session.config.dp.epsilon) or "inf"),
         "mode": session.config.mode,
         "backbone": (
-            session.algorithm.backbone.name if isinstance(session.algorithm, GFMFR) else "none"),
+            parts.get("backbone", "none")),
+        "parts": parts,
         "seed": session.config.seed,
         "dataset": dataset_section(data),
         "protocol": protocol_section(data, protocol, session.config.dp is not None),

@@ -15,7 +15,7 @@ from privfedmm.runs import record as records
 from privfedmm.config import RunConfig, resolve, settled, to_toml
 from privfedmm.errors import ABORTED, UserError
 from privfedmm.files import write_json, write_text
-from privfedmm.privacy_plan.plan import overspent
+from privfedmm.privacy_plan.keeping import overspent
 from privfedmm.runs.session import CHECKPOINT, Session
 from privacy import BudgetError, RoundAborted, UploadError
 from privfedmm.baselines import baseline_metrics

@@ -10,67 +10,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from privfedmm.privacy_plan import plan as protection
-from privfedmm.config import STATISTICS, RunConfig
-from privfedmm.errors import UserError
-from privfedmm.files import save_tensors, write_json
 from privacy import Ledger, LedgerError, PrivacyStack, Statement
 from privacy.aggregation.messages import Transcript
+from privfedmm.assemble import assemble
+from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
+from privfedmm.errors import UserError
 from privfedmm.evaluation import BestRound
-from privfedmm.features import select
 from privfedmm.federation import Algorithm, FeaturePin
-from privfedmm.gfmfr.algorithm import GFMFR
-from privfedmm.gfmfr.per_example import PerExample
-from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.settings import AlgorithmSettings, backbone_only
-from privfedmm.statistics import GroupStatistics
-from privfedmm.statistics.public import PublicItems
+from privfedmm.files import save_tensors, write_json
+from privfedmm.privacy_plan.keeping import (
+    LEDGER,
+    FileVault,
+    ledger_keeper,
+    overspent,
+    read_ledger,
+)
+from privfedmm.privacy_plan.plan import Plan
 
 CHECKPOINT = "checkpoint.pt"
-
-
-def method_settings(config: RunConfig) -> AlgorithmSettings:
-    """The algorithm's settings for the method of a run."""
-    if config.method == "backbone":
-        return backbone_only(config.algorithm)
-    if config.method == "local":
-        # Nothing is sent: groups and distillation have nothing to work from, features stay.
-        plain = backbone_only(config.algorithm)
-        return plain.model_copy(update={"modalities": config.algorithm.modalities})
-    return config.algorithm
-
-
-def build_algorithm(config: RunConfig, data: Dataset, planned: protection.Plan) -> Algorithm:
-    """The method of a run. Raises UserError for settings that do not fit."""
-    settings = method_settings(config)
-    try:
-        chosen = select(data.features, settings.modalities)
-        if config.method in STATISTICS:
-            noise = planned.noise_stddev(config.dp, data.num_users) if config.dp else 0.0
-            statistics = config.statistics.model_copy(update={
-                "groups": planned.groups, "association_rank": planned.rank})
-            method = GroupStatistics(
-                statistics, data.train,
-                PublicItems(chosen, data.num_items, statistics, data.present),
-                config.seed, noise, data.train_age)
-            if config.rounds < method.rounds:
-                raise UserError(f"rounds: method {config.method} makes its releases in "
-                                f"{method.rounds} rounds, got {config.rounds}; leave --rounds out")
-            return method
-        if device := protection.on_device(config, planned):
-            return PerExample(
-                settings, data.train, FeatureViews(chosen, data.num_items, settings),
-                config.rounds, config.seed, device,
-                rank=config.dp.subspace_rank if config.dp and chosen else 0)
-        return GFMFR(
-            settings, data.train,
-            FeatureViews(chosen, data.num_items, settings, data.present, data.cold),
-            config.rounds, config.seed, federated=config.method != "local",
-            train_age=data.train_age,
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 @dataclass
@@ -79,7 +37,7 @@ class Session:
 
     config: RunConfig
     algorithm: Algorithm
-    planned: protection.Plan
+    planned: Plan
     stack: PrivacyStack
     statement: Statement
     state: Any
@@ -103,31 +61,28 @@ class Session:
         without a budget, for clients who answer a round but once.
         Raises UserError for settings that do not fit.
         """
-        planned = protection.plan(config, data.num_users, data.num_items)
-        algorithm = build_algorithm(config, data, planned)
         # Without a mechanism there is no budget to guard: `save` writes the ledger once a round.
         guarded = folder if config.dp is not None or guard else None
-        keep = protection.ledger_keeper(guarded) if guarded else None
-        vault = protection.FileVault(guarded) if guarded else None
-        ledger = Ledger((), planned.budget, keep)
-        stack = protection.build(
-            config, planned, algorithm, data.num_users, ledger, vault, transcript)
+        parts = assemble(
+            config, data, keep=ledger_keeper(guarded) if guarded else None,
+            vault=FileVault(guarded) if guarded else None, transcript=transcript)
+        algorithm = parts.algorithm
         return cls(
             config=config,
             algorithm=algorithm,
-            planned=planned,
-            stack=stack,
-            statement=protection.statement(config, planned, stack, data.num_users),
+            planned=parts.plan,
+            stack=parts.stack,
+            statement=parts.statement,
             state=algorithm.initial_state(),
             clients=algorithm.initial_clients(),
-            population=data.num_users,
+            population=parts.population,
             best=BestRound(config.evaluation.patience),
             pin=FeaturePin.of(algorithm.public_features),
         )
 
     def save(self, folder: Path, data_hash: str) -> None:
         """Write ledger and checkpoint; the checkpoint last, so that it never runs ahead."""
-        write_json(folder / protection.LEDGER, self.stack.ledger.to_json())
+        write_json(folder / LEDGER, self.stack.ledger.to_json())
         save_tensors(
             folder / CHECKPOINT,
             {
@@ -162,7 +117,7 @@ class Session:
         try:
             saved = torch.load(folder / CHECKPOINT, weights_only=True)
             ledger = Ledger.from_json(
-                protection.read_ledger(folder), self.planned.budget, self.stack.ledger.keep)
+                read_ledger(folder), self.planned.budget, self.stack.ledger.keep)
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
@@ -170,7 +125,7 @@ class Session:
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             self.state, self.clients = self.algorithm.from_saved(saved["model"])
         except LedgerError as error:
-            raise protection.overspent(error) from error
+            raise overspent(error) from error
         except (
             OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
             pickle.UnpicklingError,

@@ -137,6 +137,10 @@ class GroupStatistics:
                  "group_residual": (1 - count**2) ** 0.5}
         return {release.name: every[release.name] for release in self.releases}
 
+    def subspace(self, rank: int) -> Mapping[str, Tensor]:
+        """None: its sums are shrunk, not projected."""
+        return {}
+
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients in order, a bounded number of scores and of associations a block."""
         size = min(BLOCK, self._associations.most_clients) if self._associations else BLOCK

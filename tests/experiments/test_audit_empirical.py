@@ -22,7 +22,7 @@ from privfedmm.audit.empirical import (
 )
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.privacy_plan import plan as protection
+from privfedmm.privacy_plan.plan import plan
 from privfedmm.runs.run import load_data
 
 
@@ -41,7 +41,7 @@ def config(users: int = 100, **flags: Any) -> RunConfig:
 
 
 def claim(run: RunConfig, users: int = 100) -> Claimed:
-    planned = protection.plan(run, users, planted_data(users).num_items)
+    planned = plan(run, users, planted_data(users).num_items)
     assert planned.budget is not None
     return Claimed(planned.budget.epsilon, planned.budget.delta, planned.rounds)
 
@@ -53,7 +53,7 @@ def evidence(run: RunConfig, seed: int = 0, count: int = 200, **more: Any) -> Ev
 
 def record(run: RunConfig, **privacy: Any) -> dict[str, Any]:
     made = claim(run)
-    planned = protection.plan(run, 100, planted_data(100).num_items)
+    planned = plan(run, 100, planted_data(100).num_items)
     joint = {"name": "joint", "noise_multiplier": planned.noise_multiplier}
     return {"privacy": {"epsilon": made.epsilon, "delta": made.delta, "rounds": made.rounds,
                         "reason": "", "releases": [joint], **privacy}}

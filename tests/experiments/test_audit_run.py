@@ -13,11 +13,11 @@ import pytest
 from experiments.report.sabotage_table import HONEST, markdown, rate
 from privacy import PrivacyStack
 from privacy.audit import sabotage
+from privfedmm import assemble as composition
 from privfedmm.audit.attack_matrix import mode_config
 from privfedmm.audit.audit_run import AUDIT, PART, Options, audit_run
 from privfedmm.config import resolve
 from privfedmm.errors import UserError
-from privfedmm.privacy_plan import plan as protection
 from privfedmm.runs.run import load_data
 from tests.commands import cli
 
@@ -106,12 +106,12 @@ def test_a_broken_stack_ends_with_exit_code_3(
 ) -> None:
     """The mechanism of the very run, with its noise halved behind the ledger's back."""
     shutil.copytree(run_folder, tmp_path / "run")
-    build = protection.build
+    build = composition.build_stack
 
     def broken(*arguments: Any, **named: Any) -> PrivacyStack:
         return sabotage(build(*arguments, **named), "noise_off")
 
-    monkeypatch.setattr(protection, "build", broken)
+    monkeypatch.setattr(composition, "build_stack", broken)
     done = cli("audit", str(tmp_path / "run"), "--parts", "empirical", "--audit-seed", "1")
     assert done.returncode == 3
     assert "leaks more than the claimed epsilon 2" in " ".join(done.stderr.split())

@@ -133,7 +133,7 @@ def test_a_simulated_node_answers_from_the_folder_of_its_number(
     answers = [
         decode(simulated_app.answer(exchange.PREPARE, body, {
             "root": str(tmp_path), "partition-id": number, "num-partitions": nodes}),
-            parties.KINDS)
+            parties.kinds_of(config))
         for number in range(nodes)]
     hosted = [answer["ids"].tolist() for answer in answers[:NODES]]
     assert hosted == [list(range(0, 12)), list(range(12, 24)), list(range(24, 36))]

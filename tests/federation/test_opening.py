@@ -14,16 +14,17 @@ import torch
 
 from experiments.deployment import app
 from experiments.deployment.journal import FileJournal
-from experiments.deployment.parties import KINDS, Party
+from experiments.deployment.parties import Party, kinds_of
 from privacy import SimulationSource
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message, pack, unpack
-from privfedmm.config import RunConfig
+from privfedmm.config import RunConfig, resolve
 from privfedmm.errors import ABORTED, PRIVACY_VIOLATION, UserError
 from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.openings import Underway
-from privfedmm.privacy_plan import plan as protection
+from privfedmm.privacy_plan import stack as privacy_stack
+from privfedmm.privacy_plan.keeping import FileVault
 from privfedmm.runs import run as runs
 from tests.deployments import NODES, exact, released
 from tests.federation.conftest import settle
@@ -41,6 +42,7 @@ BOTH: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
     "group_statistics": "encrypted", "secure.dropout": 0.4, "method": "gfmfr", "rounds": 1}
 OPENING = (exchange.SIGN, exchange.UNMASK)
+KINDS = tuple({kind for flags in (TWICE, BOTH) for kind in kinds_of(resolve(None, flags))})
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,9 @@ def trial(settled: Settle) -> Callable[[dict[str, Any]], Trial]:
 @pytest.fixture(scope="module")
 def seeded() -> Iterator[None]:
     """Rounding to the grid from named streams without a budget too, so that sums compare."""
-    given = protection._source
+    given = privacy_stack.noise_source
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protection, "_source", lambda config: (
+        patch.setattr(privacy_stack, "noise_source", lambda config: (
             given(config) if config.dp else SimulationSource(config.seed)))
         yield
 
@@ -305,15 +307,15 @@ def test_killed_between_the_shares_and_the_charge(
     trial: Trials, monkeypatch: pytest.MonkeyPatch, kept: bool, central: bool
 ) -> None:
     flags = {**ONE, "dp.trust": "central", "dp.noise": "csprng"} if central else ONE
-    one, put = trial(flags), protection.FileVault.put
+    one, put = trial(flags), FileVault.put
 
-    def dies(self: protection.FileVault, round_: int, sums: Any) -> None:
+    def dies(self: FileVault, round_: int, sums: Any) -> None:
         if kept:
             put(self, round_, sums)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(protection.FileVault, "put", dies)
+        patch.setattr(FileVault, "put", dies)
         with pytest.raises(Killed):
             one.play()
     assert entries(one.out) == []

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from privfedmm.assemble import algorithm_of
 from privfedmm.config import resolve
 from privfedmm.errors import UserError
 from privfedmm.federation import FeaturePin, FeaturesChangedError, Simulator, run_round
 from privfedmm.federation.feature_pin import features_digest
 from privfedmm.runs import run as runs
-from privfedmm.runs.session import Session, build_algorithm
+from privfedmm.runs.session import Session
 
 FEATURES = {"text": np.arange(6.0).reshape(3, 2), "image": np.ones((3, 4), dtype=np.float32)}
 
@@ -44,7 +45,7 @@ def test_swapped_features_stop_the_round_before_anything_leaves(method: str) -> 
     data = runs.load_data(config)
     session = Session.start(config, data)
     swapped = replace(data, features={n: x[::-1].copy() for n, x in data.features.items()})
-    lying = build_algorithm(config, swapped, session.planned)
+    lying = algorithm_of(config, swapped, session.planned)
 
     class Counting(type(lying)):  # type: ignore[misc]
         """Notices a client that trains."""

@@ -1,0 +1,84 @@
+"""The composition root: a config and data make a plan, an algorithm, a stack and a statement.
+
+Whoever plays, deploys, audits or reads a run comes through here, so that all of them mean the same
+run by the same config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from privacy import Ledger, PrivacyStack, Statement, Vault
+from privacy.aggregation.messages import Transcript
+from privfedmm.config.sections import RunConfig
+from privfedmm.data.types import Dataset
+from privfedmm.errors import UserError
+from privfedmm.federation.types import Algorithm
+from privfedmm.methods.entry import Build
+from privfedmm.privacy_plan.plan import Plan, plan
+from privfedmm.privacy_plan.stack import build_stack, dp_sgd, statement
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The parts of a run that do not change while it is played.
+
+    population: how many clients the stack is made for.
+    """
+
+    config: RunConfig
+    plan: Plan
+    algorithm: Algorithm
+    stack: PrivacyStack
+    statement: Statement
+    population: int
+
+
+def plan_of(config: RunConfig, population: int, items: int) -> Plan:
+    """Sampling, budget, calibrated noise and the method's settled settings.
+
+    items: how many there are, public like the users. Raises UserError for what cannot be promised.
+    """
+    return plan(config, population, items)
+
+
+def algorithm_of(config: RunConfig, data: Dataset, planned: Plan) -> Algorithm:
+    """The method of a run, built from its plan. Raises UserError for settings that do not fit."""
+    entry, dp = config.entry, config.dp
+    if config.rounds < planned.rounds:
+        raise UserError(f"rounds: method {config.method} makes its releases in {planned.rounds} "
+                        f"rounds, got {config.rounds}; leave --rounds out")
+    if config.mode == "reference" and not entry.can.reference:
+        raise UserError(f"mode: method {config.method} has no reference implementation that is "
+                        "followed; use mode default")
+    try:
+        return entry.build(Build(
+            settings=planned.settings, data=data, rounds=config.rounds, seed=config.seed,
+            modalities=config.algorithm.modalities,
+            noise_stddev=planned.noise_stddev(dp, data.num_users) if dp else 0.0,
+            dp_sgd=dp_sgd(config, planned), subspace_rank=dp.subspace_rank if dp else 0))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def assemble(
+    config: RunConfig, data: Dataset, *, planned: Plan | None = None,
+    population: int | None = None, keep: Callable[[Ledger], None] | None = None,
+    vault: Vault | None = None, transcript: Transcript | None = None, budget: bool = True,
+) -> Assembly:
+    """All parts of a run.
+
+    planned: None for `plan_of` this config and the data's users. population: clients of the stack,
+    None for all users of the data. keep, vault: make ledger and released sums durable. transcript:
+    told every message of secure aggregation. budget: False for a ledger that refuses nothing, for
+    parties whose releases another one charges. Raises UserError for settings that do not fit.
+    """
+    clients = data.num_users if population is None else population
+    if planned is None:
+        planned = plan_of(config, clients, data.num_items)
+    algorithm = algorithm_of(config, data, planned)
+    ledger = Ledger((), planned.budget if budget else None, keep)
+    stack = build_stack(config, planned, algorithm, clients, ledger, vault, transcript)
+    return Assembly(config, planned, algorithm, stack,
+                    statement(config, planned, stack, clients), clients)

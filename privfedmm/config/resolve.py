@@ -1,0 +1,124 @@
+"""From a TOML file and flags to a run's config: flags win over the file, the file over defaults."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import ValidationError
+
+from privfedmm.config.sections import RunConfig
+from privfedmm.errors import UserError
+from privfedmm.gfmfr.method import algorithm_defaults
+from privfedmm.methods.entry import Asked
+from privfedmm.methods.registry import METHODS
+
+DEFAULT, PRIVATE_DEFAULT = "gfmfr", "group_statistics"  # methods where none is named
+
+
+def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
+    """The config of a file (or none) with flags over it; flags with value None are not given.
+
+    Keys of `flags` may be dotted paths. Raises UserError naming the field and the fix.
+    """
+    values: dict[str, Any] = {} if file is None else read_toml(file)
+    for path, value in flags.items():
+        if value is not None:
+            _put(values, path, value)
+    if isinstance(values.get("dp"), dict) and "epsilon" not in values["dp"]:
+        given = ", ".join(f"dp.{name}" for name in values["dp"])
+        raise UserError(f"{given}: give --dp-epsilon as well; nothing private follows without it")
+    try:
+        merged = _merge(_defaults(values), values)
+        entry = METHODS.get(merged["method"]) if merged["method"] in METHODS else None
+        if entry is not None and entry.section == "settings":
+            try:
+                merged["settings"] = entry.settings.model_validate(merged.get("settings") or {})
+            except ValidationError as error:
+                raise UserError(_sentence(error, file, "settings.")) from error
+        return RunConfig.model_validate(merged)
+    except ValidationError as error:
+        raise UserError(_sentence(error, file)) from error
+
+
+def settled(config: RunConfig, timed: bool) -> RunConfig:
+    """The config with what its defaults leave to the data, for all parties of a run.
+
+    timed: whether it is known when interactions were.
+    """
+    return config.with_method_settings(config.entry.timed(config.method_settings, timed))
+
+
+def _defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Defaults that depend on other settings: method, rounds, rates, statistics."""
+    private, dp = "dp" in values, values.get("dp")
+    asked = Asked(values, private, _sums_in_full_length(values),
+                  values.get("mode", "default") == "reference")
+    method = values.get(
+        "method", PRIVATE_DEFAULT if private and not asked.reference else DEFAULT)
+    out: dict[str, Any] = {"method": method, "algorithm": algorithm_defaults(asked).model_dump()}
+    if method not in METHODS:
+        return out  # refused, with the names there are, when the config is validated
+    entry = METHODS.get(method)
+    out |= entry.defaults(asked)
+    if private and isinstance(dp, dict):
+        more: dict[str, Any] = out.setdefault("dp", {})
+        if dp.get("unit") == "interaction":
+            more.setdefault("trust", "local")
+        if not entry.can.public_subspace:
+            more.setdefault("subspace_rank", 0)
+    return out
+
+
+def _sums_in_full_length(values: Mapping[str, Any]) -> bool:
+    return any(values.get(way, "plain") != "plain" for way in ("aggregation", "group_statistics"))
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary. Raises UserError where it is absent or malformed."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"--config: there is no file {file}; check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"--config: {file} is not valid TOML ({error}); correct it") from error
+
+
+def to_toml(config: RunConfig) -> str:
+    """The config as TOML text that `resolve` reads back to the same config."""
+    values = config.model_dump(mode="json", exclude_none=True)
+    if config.dp is not None:
+        values["dp"]["epsilon"] = config.dp.epsilon  # JSON has no infinity, TOML has
+    return tomli_w.dumps(values)
+
+
+def _put(values: dict[str, Any], path: str, value: Any) -> None:
+    *parents, leaf = path.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {path}: {parent} is a value, not a section")
+    values[leaf] = value
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(out.get(key), dict)
+        out[key] = _merge(out[key], value) if both else value
+    return out
+
+
+def _sentence(error: ValidationError, file: Path | None, section: str = "") -> str:
+    first = error.errors()[0]
+    field = section + ".".join(str(part) for part in first["loc"]) or "config"
+    where = f" (in {file.name} or the flags)" if file else ""
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"{field}: there is no such setting{where}; check the spelling or remove it"
+    if first["type"] == "value_error":
+        return f"{field}: {message}{where}"
+    return f"{field}: {message}, got {first['input']!r}{where}; correct the value"

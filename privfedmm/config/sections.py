@@ -1,0 +1,181 @@
+"""The sections of a run's config. Those of methods stand with the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
+
+from privfedmm.encoders import EncoderSettings
+from privfedmm.methods.entry import Method
+from privfedmm.methods.registry import METHODS
+from privfedmm.settings import AlgorithmSettings, Settings
+from privfedmm.statistics import StatisticsSettings
+
+
+class EvaluationSettings(Settings):
+    """How a run is judged."""
+
+    every: Annotated[int, Field(ge=1, description="Rounds between two evaluations.")] = 1
+    sampled_negatives: Annotated[int, Field(
+        ge=0, description="Random items that a target is ranked against; 0: all items.")] = 0
+    patience: Annotated[int, Field(
+        ge=0, description="Evaluations without a better one before training stops; 0: never.")] = 0
+
+
+class DPSettings(Settings):
+    """Differential privacy: what is promised, and with what mechanism. No promise is a default."""
+
+    epsilon: Annotated[float, Field(
+        gt=0, description="Budget of the whole run; inf: clip, but add no noise and promise "
+        "nothing.")]
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="Chance that the promise fails; default min(1e-5, users^-1.1).")
+    unit: Literal["user", "interaction"] = Field(
+        "user", description="What is protected: one user's whole data, or a single interaction by "
+        "noise in each device's training.")
+    trust: Literal["central", "local", "distributed"] = Field(
+        "central", description="Who adds the noise: the server to the sum, each device all of its "
+        "own, or each device a share inside a secure sum.")
+    sampling: Literal["everyone", "poisson", "fixed"] = Field(
+        "everyone", description="Who takes part in a round.")
+    sampling_rate: Annotated[float, Field(
+        gt=0, le=1, description="Share of users in a round.")] = 1.0
+    clip_norm: Annotated[float, Field(
+        gt=0, description="L2 norm that a client's joint vector is clipped to.")] = 1.0
+    clipping: Literal["fixed", "adaptive"] = Field(
+        "fixed", description="adaptive: the norm starts at clip_norm and follows a quantile of the "
+        "clients' norms.")
+    clip_quantile: Annotated[float, Field(
+        gt=0, lt=1, description="Adaptive: share of clients that should stay unclipped.")] = 0.5
+    clip_learning_rate: Annotated[float, Field(
+        gt=0, description="Adaptive: how fast the norm moves.")] = 0.2
+    clip_smallest: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Adaptive: least norm; default clip_norm / 100.")
+    clip_largest: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Adaptive: largest norm; default clip_norm * 100.")
+    clip_bit_stddev: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Adaptive: noise on the sum of clip bits; default a twentieth of the "
+        "cohort.")
+    noise: Literal["csprng", "simulation"] = Field(
+        "csprng", description="csprng: keyed by the operating system, no run can be repeated. "
+        "simulation: from the seed, repeatable, protects nobody.")
+    subspace_rank: Annotated[int, Field(
+        ge=0, description="Public feature directions that the item update is confined to; 0: the "
+        "whole table. Of methods whose update has such a subspace.")] = 64
+
+
+class SecureSettings(Settings):
+    """Secure aggregation: how much is tolerated, and how fine the integers are."""
+
+    mode: Literal["full", "ring"] = Field(
+        "full", description="full: keys, masks and shares are really made. ring: the same integers "
+        "summed without them.")
+    clip_norm: Annotated[float, Field(
+        gt=0, description="Without dp: uploads longer than this are shortened to it, so that "
+        "their sum fits the ring.")] = 64.0
+    levels: Annotated[int, Field(ge=16, le=2**22)] | None = Field(
+        None, description="Steps in a clip norm; default 4096 under a budget, else as many as the "
+        "ring holds.")
+    dropout: Annotated[float, Field(
+        ge=0, lt=0.5, description="Share of a cohort that may vanish.")] = 0.1
+    colluding: Annotated[float, Field(
+        ge=0, lt=0.5, description="Share of a cohort that may side with the server.")] = 0.05
+    failure_bits: Annotated[int, Field(
+        ge=10, le=128, description="-log2 of the stated chance of failure.")] = 20
+    scheme: Literal["bfv", "ckks"] = Field(
+        "bfv", description="Of encrypted statistics; bfv is exact.")
+    simulated_dropout: Annotated[float, Field(
+        ge=0, lt=1, description="Share of a cohort that does vanish in a simulation.")] = 0.0
+
+
+class RunConfig(Settings):
+    """One run, fully resolved."""
+
+    dataset: str = Field("planted", description="Known name or folder.")
+    k_core: Annotated[int, Field(
+        ge=0, description="Fewest interactions of a user and an item that is kept; 0: all.")] = 5
+    split_seed: int = Field(0, description="Seed of splits that the data leaves open.")
+    label: str = Field("", description="Names the run in tables.")
+    series: str = Field("", description="Names the curve over epsilon that the run is a point of.")
+    max_users: Annotated[int, Field(
+        ge=0, description="A random part of the users; 0: all.")] = 0
+    cold_items: Annotated[float, Field(
+        ge=0, lt=1, description="Share of items held out of training, judged apart.")] = 0.0
+    drop_features: Annotated[float, Field(
+        ge=0, lt=1, description="Share of items that lose each modality, at random: to measure "
+        "what absence costs.")] = 0.0
+    encoders: EncoderSettings = Field(
+        EncoderSettings(), description="For a folder without feature files.")
+    method: str = Field("gfmfr", description="Federated method; `privfedmm methods` lists them.")
+    mode: Literal["default", "reference"] = Field(
+        "default", description="reference: as the reference code does, its faults included.")
+    rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = 50
+    seed: Annotated[int, Field(
+        ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
+    aggregation: Literal["plain", "masked"] = Field(
+        "plain", description="How updates are summed.")
+    group_statistics: Literal["plain", "masked", "encrypted"] | None = Field(
+        None, description="How group statistics are summed; default: as aggregation.")
+    secure: SecureSettings = Field(
+        default_factory=lambda: SecureSettings.model_validate({}), description="Of secure sums.")
+    threads: Annotated[int, Field(ge=1, description="Threads of one process.")] = 1
+    baselines: tuple[str, ...] = Field(
+        ("random", "popularity", "public_features", "popularity_profile", "ease"),
+        description="Lines to compare with, by name; `privfedmm baselines` lists them.")
+    evaluation: EvaluationSettings = Field(
+        EvaluationSettings(), description="How the run is judged.")
+    algorithm: AlgorithmSettings = Field(
+        AlgorithmSettings(), description="Settings of gfmfr, backbone and local.")
+    statistics: StatisticsSettings = Field(
+        StatisticsSettings(), description="Settings of the methods of group statistics.")
+    settings: SerializeAsAny[Settings] | None = Field(
+        None, description="Settings of a method from another package.")
+    dp: DPSettings | None = Field(None, description="Differential privacy; absent: none claimed.")
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        METHODS.get(name)
+        return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_settings(cls, values: Any) -> Any:
+        """The section `settings` by the model of the method that owns it."""
+        if not isinstance(values, Mapping) or values.get("method", "gfmfr") not in METHODS:
+            return values
+        entry = METHODS.get(values.get("method", "gfmfr"))
+        given = values.get("settings")
+        if entry.section != "settings":
+            if given is not None:
+                raise ValueError(f"method {entry.name} has its settings in the section "
+                                 f"{entry.section}, none in settings; move them there")
+            return values
+        own = given if isinstance(given, Settings) else entry.settings.model_validate(given or {})
+        return {**values, "settings": own}
+
+    @property
+    def entry(self) -> Method:
+        """The method's own entry in the registry."""
+        return METHODS.get(self.method)
+
+    @property
+    def method_settings(self) -> Any:
+        """The settings of the method, from the section that holds them."""
+        return getattr(self, self.entry.section)
+
+    def with_method_settings(self, settings: Settings) -> RunConfig:
+        """The config with other settings of its method."""
+        return self.model_copy(update={self.entry.section: settings})
+
+    @property
+    def statistics_way(self) -> Literal["plain", "masked", "encrypted"]:
+        """How group statistics travel."""
+        return self.group_statistics or self.aggregation
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether anything is summed so that its senders stay hidden."""
+        return self.aggregation != "plain" or self.statistics_way != "plain"

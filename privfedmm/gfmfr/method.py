@@ -1,0 +1,129 @@
+"""GFMFR, its backbone alone, and training without sending anything, as methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from privfedmm.federation.types import Algorithm
+from privfedmm.methods.entry import Asked, Build, Can, Method
+from privfedmm.settings import (
+    PRIVATE_ROUNDS,
+    AlgorithmSettings,
+    backbone_only,
+    default_settings,
+    private_updates,
+    reference_settings,
+)
+
+SUBSPACE_RANK = 64  # of the groups' item updates, where they are sent in full length
+SECTION = "algorithm"
+_PAPER = "GFMFR, arXiv 2509.19955"
+
+
+def algorithm_defaults(asked: Asked) -> AlgorithmSettings:
+    """The section `algorithm` for what is asked, before noise changes it."""
+    backbone = str(asked.given("algorithm", "model", "backbone") or "mf")
+    base = reference_settings() if asked.reference else default_settings(backbone)
+    if asked.secure and backbone == "mf":
+        # Every value is sent then, and one group's table after the other is most of them. In a
+        # subspace mf loses nothing on validation, fedrap a tenth (docs/results).
+        groups = base.groups.model_copy(update={"adapter_rank": SUBSPACE_RANK})
+        base = base.model_copy(update={"groups": groups})
+    return base
+
+
+def _defaults(asked: Asked) -> dict[str, Any]:
+    base = algorithm_defaults(asked)
+    if not asked.private:
+        return {SECTION: base.model_dump()}
+    # Noise grows with the root of the rounds, and with what is released beside the table.
+    private = base.model_copy(update=private_updates(base))
+    return {SECTION: private.model_dump(), "rounds": PRIVATE_ROUNDS}
+
+
+def _travels(settings: AlgorithmSettings) -> tuple[type, ...]:
+    from privfedmm.gfmfr.grouping import Centroids
+    from privfedmm.gfmfr.state import Clients, Plan, ServerState
+
+    return Plan, Centroids, ServerState, Clients
+
+
+def _timed(settings: AlgorithmSettings, timed: bool) -> AlgorithmSettings:
+    """Associations are on where the data has times."""
+    return settings.model_copy(update={"associations": settings.associations.settled(timed)})
+
+
+def _parts(settings: AlgorithmSettings) -> dict[str, str]:
+    return {"backbone": settings.model.backbone, "grouping": settings.groups.grouping,
+            "fusion": settings.fusion.module}
+
+
+def build(b: Build, settings: AlgorithmSettings, federated: bool = True) -> Algorithm:
+    """The algorithm of these settings. Raises ValueError where they do not fit the data."""
+    # Imported where an algorithm is built: a list of methods needs none of it.
+    from privfedmm.features import select
+    from privfedmm.gfmfr.algorithm import GFMFR
+    from privfedmm.gfmfr.feature_views import FeatureViews
+    from privfedmm.gfmfr.per_example import PerExample
+
+    data = b.data
+    chosen = select(data.features, settings.modalities)
+    if b.dp_sgd is not None:
+        return PerExample(
+            settings, data.train, FeatureViews(chosen, data.num_items, settings), b.rounds, b.seed,
+            b.dp_sgd, rank=b.subspace_rank if chosen else 0)
+    return GFMFR(
+        settings, data.train,
+        FeatureViews(chosen, data.num_items, settings, data.present, data.cold), b.rounds, b.seed,
+        federated=federated, train_age=data.train_age)
+
+
+def _local_only(settings: AlgorithmSettings) -> AlgorithmSettings:
+    """Nothing is sent: groups and distillation have nothing to work from, features stay."""
+    plain = backbone_only(settings)
+    return plain.model_copy(update={"modalities": settings.modalities})
+
+
+GFMFR_METHOD = Method(
+    name="gfmfr",
+    summary="group-wise fusion of text and image over a backbone, distilled back to clients",
+    reference=_PAPER,
+    settings=AlgorithmSettings,
+    section=SECTION,
+    can=Can(interaction_unit=True, groups=True, cold_items=True, explains=True,
+            public_subspace=True, reference=True),
+    defaults=_defaults,
+    timed=_timed,
+    device_steps=lambda s: s.local.epochs,
+    build=lambda b: build(b, b.settings),
+    travels=_travels,
+    parts=_parts,
+)
+BACKBONE_METHOD = Method(
+    name="backbone",
+    summary="the backbone of gfmfr alone: no groups, features, fusion or distillation",
+    reference=f"{_PAPER}; federated matrix factorisation, Chai et al. 2020",
+    settings=AlgorithmSettings,
+    section=SECTION,
+    can=Can(interaction_unit=True, reference=True),
+    defaults=_defaults,
+    timed=_timed,
+    device_steps=lambda s: s.local.epochs,
+    build=lambda b: build(b, backbone_only(b.settings)),
+    travels=_travels,
+    parts=lambda s: {"backbone": s.model.backbone},
+)
+LOCAL_METHOD = Method(
+    name="local",
+    summary="every client trains for itself; nothing is sent",
+    settings=AlgorithmSettings,
+    section=SECTION,
+    can=Can(federated=False, user_unit=False, cold_items=True, explains=True,
+            adaptive_clip=False, deployed=False, reference=True),
+    defaults=_defaults,
+    timed=_timed,
+    device_steps=lambda s: s.local.epochs,
+    build=lambda b: build(b, _local_only(b.settings), federated=False),
+    travels=_travels,
+    parts=lambda s: {"backbone": s.model.backbone},
+)

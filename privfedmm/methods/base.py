@@ -1,0 +1,113 @@
+"""A base for methods whose state is a dataclass of tensors: all that is the same for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy import Release, Totals, Uploads
+from privfedmm.federation.types import hash_tensors
+
+State = TypeVar("State")
+Clients = TypeVar("Clients")
+
+
+class TensorMethod(Generic[State, Clients]):
+    """An algorithm of the federation, but for what makes it one of its kind.
+
+    A subclass names the dataclasses `state_type` (the server's state, which is also what clients
+    are told: a field `round: int`, all others tensors) and `clients_type` (what stays on the
+    devices: tensors [users, ...]), and writes `releases`, `initial_state`, `initial_clients`,
+    `local`, `step` and `scores` (see privfedmm.federation.types.Algorithm). block: clients that
+    train side by side, at most.
+    """
+
+    state_type: ClassVar[type]
+    clients_type: ClassVar[type]
+    block: ClassVar[int] = 256
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """What leaves a client each round."""
+        raise NotImplementedError
+
+    @property
+    def joint_weights(self) -> Mapping[str, float]:
+        """Equal weights: a client's update is clipped as it is."""
+        return {release.name: 1.0 for release in self.releases}
+
+    @property
+    def public_features(self) -> Mapping[str, np.ndarray]:
+        """The item features that clients compute with; none unless a subclass says otherwise."""
+        return {}
+
+    def initial_state(self) -> State:
+        """The server's state before the first round."""
+        raise NotImplementedError
+
+    def initial_clients(self) -> Clients:
+        """The state that stays on the clients."""
+        raise NotImplementedError
+
+    def local(self, plan: State, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
+        """Train clients ids [m] in place; their uploads and training losses [m]."""
+        raise NotImplementedError
+
+    def step(self, state: State, totals: Totals) -> State:
+        """The server's next state: post-processing of the totals."""
+        raise NotImplementedError
+
+    def scores(self, state: State, clients: Clients, ids: np.ndarray) -> Tensor:
+        """Scores of every item for clients ids [m]: [m, items]."""
+        raise NotImplementedError
+
+    def plan(self, state: State) -> State:
+        """What all clients are told: the state as it is."""
+        return state
+
+    def plan_bytes(self, plan: State) -> int:
+        """Bytes of a plan, as its tensors travel."""
+        return sum(part.numel() * part.element_size() for part in _tensors(plan))
+
+    def plan_hash(self, plan: State) -> bytes:
+        """SHA-256 of the round's number and all tensors."""
+        return hash_tensors(plan.round, _tensors(plan))  # type: ignore[attr-defined]
+
+    def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        """Clients in order, `block` at a time."""
+        for start in range(0, len(ids), self.block):
+            yield ids[start : start + self.block]
+
+    def explain(self, state: State, clients: Clients, ids: np.ndarray) -> Mapping[str, Tensor]:
+        """One part: the model's own score."""
+        return {"model": self.scores(state, clients, ids)}
+
+    def to_saved(self, state: State, clients: Clients) -> dict[str, Any]:
+        """Independent copies of state and clients."""
+        return {"state": _copied(state), "clients": _copied(clients)}
+
+    def from_saved(self, saved: dict[str, Any]) -> tuple[State, Clients]:
+        """State and clients of `to_saved`."""
+        return self.state_type(**saved["state"]), self.clients_type(**saved["clients"])
+
+    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+        """No groups unless a subclass says otherwise."""
+        return None
+
+    def subspace(self, rank: int) -> Mapping[str, Tensor]:
+        """Public directions by release; none unless a subclass says otherwise."""
+        return {}
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [part for f in fields(value) if isinstance(part := getattr(value, f.name), Tensor)]
+
+
+def _copied(value: Any) -> dict[str, Any]:
+    parts = {f.name: getattr(value, f.name) for f in fields(value)}
+    return {n: x.clone() if isinstance(x, torch.Tensor) else x for n, x in parts.items()}

@@ -1,0 +1,154 @@
+"""What a method declares of itself, so that nothing else has to know it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from privacy import OnDevice
+from privfedmm.data.types import Dataset
+from privfedmm.federation.types import Algorithm
+from privfedmm.settings import Settings
+
+
+@dataclass(frozen=True)
+class Can:
+    """The capabilities of a method; whoever needs one asks here, never for a name.
+
+    federated: something leaves the clients. user_unit: its releases can be clipped and noised so
+    that one user's whole data is protected. interaction_unit: its devices can train with noise on
+    every example. groups: users may be in groups. cold_items: it scores items that nobody has
+    trained. explains: `explain` gives more than one part. adaptive_clip: its uploads have norms of
+    their own, to which a clip can adapt. public_subspace: its item update can be projected onto
+    public directions. reference: it has a mode that follows a reference implementation.
+    deployed: its state travels, so that it runs on nodes.
+    """
+
+    federated: bool = True
+    user_unit: bool = True
+    interaction_unit: bool = False
+    groups: bool = False
+    cold_items: bool = False
+    explains: bool = False
+    adaptive_clip: bool = True
+    public_subspace: bool = False
+    reference: bool = False
+    deployed: bool = True
+
+    def words(self) -> list[str]:
+        """The names of the capabilities that are there, in the order of the fields."""
+        return [name for name, there in vars(self).items() if there]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a config asks for before its defaults are known.
+
+    values: the settings that were given, nested. private: there is a `dp` section. secure:
+    something is summed so that its senders stay hidden. reference: mode is `reference`.
+    """
+
+    values: Mapping[str, Any]
+    private: bool
+    secure: bool
+    reference: bool
+
+    def given(self, *path: str) -> Any:
+        """The given value at a path, None where it was not given."""
+        found: Any = self.values
+        for key in path:
+            if not isinstance(found, Mapping):
+                return None
+            found = found.get(key)
+        return found
+
+
+@dataclass(frozen=True)
+class Public:
+    """What is public before the first round, and may settle a method's settings.
+
+    users, items: how many there are. noise_stddev: absolute standard deviation of the noise on a
+    sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes; 0 without noise.
+    rounds: as the config says.
+    """
+
+    users: int
+    items: int
+    noise_stddev: float
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """All that a method may build its algorithm from.
+
+    settings: its own, settled. modalities: `all`, `none` or names, of the features that the run
+    may use (privfedmm.features.select). noise_stddev: as in `Public`. dp_sgd: the noise of each
+    device's training under unit interaction, else None. subspace_rank: public directions that an
+    item update is confined to, 0 for none.
+    """
+
+    settings: Any
+    data: Dataset
+    rounds: int
+    seed: int
+    modalities: str | tuple[str, ...] = "all"
+    noise_stddev: float = 0.0
+    dp_sgd: OnDevice | None = None
+    subspace_rank: int = 0
+
+
+def _no_defaults(asked: Asked) -> dict[str, Any]:
+    return {}
+
+
+def _as_set(settings: Any, public: Public) -> tuple[Any, int]:
+    return settings, public.rounds
+
+
+def _untimed(settings: Any, timed: bool) -> Any:
+    return settings
+
+
+def _one_step(settings: Any) -> int:
+    return 1
+
+
+def _no_types(settings: Any) -> tuple[type, ...]:
+    return ()
+
+
+def _no_parts(settings: Any) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A federated method, as `privfedmm.methods` registers it.
+
+    summary: one line. reference: paper and equation. settings: model of its own settings, which a
+    config holds in `section` (of methods from elsewhere: `settings`). build: makes the algorithm;
+    raises ValueError for settings that do not fit the data. can: its capabilities.
+
+    defaults: config values under those that were given, by what is asked for (plain, private,
+    secure). settle: settings and rounds by public quantities alone. timed: settings by whether the
+    data has times. device_steps: noisy training steps of a device in a round, under unit
+    interaction. travels: dataclasses of plan, state and clients that messages may hold
+    (`privfedmm.federation.codec`). parts: registered parts it is made of, kind -> name, for
+    records.
+    """
+
+    name: str
+    summary: str
+    settings: type[Settings]
+    build: Callable[[Build], Algorithm]
+    reference: str = ""
+    section: str = "settings"
+    can: Can = field(default_factory=Can)
+    defaults: Callable[[Asked], dict[str, Any]] = _no_defaults
+    settle: Callable[[Any, Public], tuple[Any, int]] = _as_set
+    timed: Callable[[Any, bool], Any] = _untimed
+    device_steps: Callable[[Any], int] = _one_step
+    travels: Callable[[Any], tuple[type, ...]] = _no_types
+    parts: Callable[[Any], dict[str, str]] = _no_parts

@@ -1,0 +1,53 @@
+"""Ledger and released sums of a run in its folder, made durable before anything is released."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from privacy import BudgetError, Ledger, LedgerError
+from privfedmm.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.files import save_tensors, write_json
+
+LEDGER, RELEASE = "ledger.json", "release.pt"
+
+
+class FileVault:
+    """The last round's released sums in the run folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / RELEASE
+
+    def put(self, round_: int, sums: Mapping[str, Tensor]) -> None:
+        """Write them, whole or not at all."""
+        save_tensors(self._path, {"round": round_, "sums": dict(sums)})
+
+    def get(self, round_: int) -> Mapping[str, Tensor] | None:
+        """Read them back; None where the file is of another round."""
+        if not self._path.exists():
+            return None
+        saved = torch.load(self._path, weights_only=True)
+        sums: Mapping[str, Tensor] = saved["sums"]
+        return sums if saved["round"] == round_ else None
+
+
+def ledger_keeper(folder: Path) -> Callable[[Ledger], None]:
+    """Writes a ledger to the run folder: given to it, before anything it charges is released."""
+    return lambda ledger: write_json(folder / LEDGER, ledger.to_json())
+
+
+def read_ledger(folder: Path) -> list[dict[str, object]]:
+    """The rows of a run's ledger. Raises OSError or ValueError where there is none to read."""
+    rows = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
+    if not isinstance(rows, list):
+        raise ValueError(f"{LEDGER} is not a list of entries")
+    return rows
+
+
+def overspent(error: BudgetError | LedgerError) -> UserError:
+    """The error with the exit code of a privacy violation."""
+    return UserError(f"privacy: {error}", PRIVACY_VIOLATION)

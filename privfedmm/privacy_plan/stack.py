@@ -1,0 +1,141 @@
+"""From a plan and an algorithm's releases to the stack that every upload passes."""
+
+from __future__ import annotations
+
+import math
+
+from privacy import (
+    AdaptiveClip,
+    CapacityError,
+    ChainError,
+    DistributedNoise,
+    GaussianNoise,
+    JointClip,
+    Ledger,
+    Mechanism,
+    OnDevice,
+    PrivacyStack,
+    Project,
+    Quantise,
+    SimulationSource,
+    Source,
+    Statement,
+    SystemSource,
+    Vault,
+    chain,
+    state,
+)
+from privacy.aggregation.messages import Transcript
+from privacy.discrete import LARGEST_SHARE
+from privacy.quantise import most_levels
+from privacy.transforms import Step
+from privfedmm.config.sections import RunConfig
+from privfedmm.errors import UserError
+from privfedmm.federation.types import Algorithm, TrainsOnDevice
+from privfedmm.privacy_plan.aggregators import aggregator
+from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, Plan, device_steps, survivors
+
+
+def noise_source(config: RunConfig) -> Source:
+    # Without a budget there is no noise, and rounding to the grid may follow the seed.
+    simulated = config.dp is None or config.dp.noise == "simulation"
+    return SimulationSource(config.seed) if simulated else SystemSource()
+
+
+def dp_sgd(config: RunConfig, planned: Plan) -> OnDevice | None:
+    """The noise of each device's training under unit interaction; None otherwise."""
+    dp = config.dp
+    if dp is None or dp.unit != "interaction":
+        return None
+    return OnDevice(planned.noise_multiplier, dp.clip_norm, device_steps(config),
+                    noise_source(config))
+
+
+def build_stack(
+    config: RunConfig, planned: Plan, algorithm: Algorithm, population: int, ledger: Ledger,
+    vault: Vault | None, transcript: Transcript | None = None,
+) -> PrivacyStack:
+    """The stack of a run. Raises UserError where the pieces give no guarantee together."""
+    dp = config.dp
+    if dp is None and not config.is_secure:
+        return PrivacyStack(algorithm.releases, ledger, survivors=survivors(config))
+    if isinstance(algorithm, TrainsOnDevice):
+        if config.is_secure:
+            raise UserError("dp.unit: under unit interaction each device's upload is protected "
+                            "already, from the server too; use aggregation plain")
+        device = algorithm.on_device
+        return PrivacyStack(algorithm.releases, ledger, planned.sampling, source=device.source,
+                            vault=vault, on_device=device)
+    if dp is not None and dp.unit == "interaction":
+        raise UserError(f"dp.unit: method {config.method} does not train with noise on the device")
+    try:
+        return PrivacyStack(
+            algorithm.releases, ledger, planned.sampling,
+            aggregator=aggregator(config, population, survivors(config), transcript),
+            mechanism=_mechanism(config, planned, algorithm, population),
+            source=noise_source(config),
+            vault=vault,
+            survivors=survivors(config),
+            clipper=AdaptiveClip(planned.clip_rule) if planned.clip_rule else None,
+        )
+    except CapacityError as error:
+        raise UserError(f"secure.levels: {error}") from error
+    except (ChainError, ValueError) as error:
+        raise UserError(f"dp: {error}") from error
+
+
+def _mechanism(
+    config: RunConfig, planned: Plan, algorithm: Algorithm, population: int
+) -> Mechanism:
+    dp = config.dp
+    steps: list[Step] = []
+    if dp and config.entry.can.public_subspace and dp.subspace_rank:
+        steps.append(Project(algorithm.subspace(dp.subspace_rank)))
+    clip = dp.clip_norm if dp else config.secure.clip_norm
+    steps.append(JointClip(clip, algorithm.joint_weights))
+    bound = clip
+    if config.is_secure:
+        private = dp is not None and not math.isinf(dp.epsilon)
+        levels = config.secure.levels or (
+            _private_levels(planned) if private else most_levels(population))
+        quantise = Quantise(clip / levels, _dims(algorithm, steps[0]))
+        steps.append(quantise)
+        bound = quantise.limit(clip) * quantise.step
+    multiplier = planned.noise_multiplier
+    if planned.shares is not None:
+        steps.append(DistributedNoise(multiplier, bound, planned.shares.count))
+    else:
+        place = dp.trust if dp else "central"
+        assert place != "distributed" or not multiplier
+        # Replacing a client moves its vector by up to two clips; the price doubles, not the noise.
+        steps.append(GaussianNoise(multiplier, bound, "local" if place == "local" else "central"))
+    mechanism = chain(steps)
+    if config.is_secure:
+        mechanism.largest(population)
+    return mechanism
+
+
+def _private_levels(planned: Plan) -> int:
+    """Steps in a clip norm: fewer than usual where a share of the noise would leave its table."""
+    levels = PRIVATE_LEVELS
+    if planned.shares is not None:
+        width = planned.noise_multiplier / math.sqrt(planned.shares.count)
+        while width * levels > LARGEST_SHARE / 2 and levels > 16:
+            levels //= 2
+    return levels
+
+
+def _dims(algorithm: Algorithm, first: Step) -> int:
+    """Values of a client's upload in the round with most of them."""
+    releases = algorithm.releases
+    rounds = {t for r in releases for t in r.rounds or ()} or {0}
+    shape = first.shape if isinstance(first, Project) else (lambda r: r.shape)
+    return max(sum(math.prod(shape(r)) for r in releases if r.in_round(t)) for t in rounds)
+
+
+def statement(config: RunConfig, planned: Plan, stack: PrivacyStack, population: int) -> Statement:
+    """What the run promises."""
+    first = [r for r in stack.releases if r.in_round(0)]
+    shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)
+    dims = sum(math.prod(shape(release)) for release in first)
+    return state(stack, planned.budget, planned.rounds, population, dims)
