@@ -1,0 +1,33 @@
+# What there is to do in a checkout. CI does the same: .ci/run.
+BIN ?= .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup lint types test test-slow docs reference structure
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:  ## a virtual environment with everything that the tests need
+	python3 -m venv .venv
+	$(BIN)/pip install -e '.[test]'
+
+lint:  ## style
+	$(BIN)/ruff check .
+
+types:  ## types, strictly
+	$(BIN)/mypy
+
+test:  ## the tests that a change must pass
+	$(BIN)/python -m pytest
+
+test-slow:  ## the long ones: deployments, quickstart, larger audits
+	$(BIN)/python -m pytest -m slow
+
+docs:  ## the documentation site, into site/ (extra docs)
+	$(BIN)/mkdocs build --strict
+
+reference:  ## docs/reference anew, from commands and settings
+	$(BIN)/python -m tests.reference
+
+structure:  ## figures of the structure
+	$(BIN)/python -m tests.structure
