@@ -1,0 +1,77 @@
+"""What a known data set is, and all of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from privfedmm.data.encoded import Encoding
+from privfedmm.data.types import Dataset
+from privfedmm.registry import Registry
+
+_SIZED = ":N"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a known data set.
+
+    size: the digits after the colon of a name like `planted:300`, or nothing. k_core, seed,
+    max_users: as for `load`; a source that cannot follow one raises `DataError`. cache: the folder
+    of everything fetched. encoding: for a source that brings texts or pictures.
+    """
+
+    size: str
+    k_core: int
+    seed: int
+    max_users: int
+    cache: Path
+    encoding: Encoding
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that everyone can have by its name.
+
+    name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for
+    lists. load: the data set of a request; it raises `DataError` with a sentence.
+    """
+
+    name: str
+    summary: str
+    load: Callable[[Request], Dataset]
+
+    def size_in(self, text: str) -> str | None:
+        """The digits of N in a text of this name, empty where it has none; None: another name."""
+        if not self.name.endswith(_SIZED):
+            return "" if text == self.name else None
+        name, colon, size = text.partition(":")
+        ours = bool(colon) and name == self.name.removesuffix(_SIZED)
+        return size if ours and (not size or size.isdecimal()) else None
+
+
+SOURCES: Registry[Source] = Registry("sources", "known data set", {
+    "planted": "privfedmm.data.sources.planted:PLANTED",
+    "planted:N": "privfedmm.data.sources.planted:PLANTED_SIZED",
+    "ml-100k": "privfedmm.data.sources.ml100k:ML_100K",
+})
+
+
+def find_source(text: str) -> tuple[Source, str] | None:
+    """The source that a text names and the digits of its size; None where it names none."""
+    for source in SOURCES:
+        size = source.size_in(text)
+        if size is not None:
+            return source, size
+    return None
+
+
+def available() -> dict[str, str]:
+    """Known names and what they are."""
+    return {source.name: source.summary for source in SOURCES}
+
+
+def is_named(source: str) -> bool:
+    """Whether a source is a known name, whose data everyone can have, rather than a folder."""
+    return find_source(source) is not None
