@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from privfedmm.baselines.baseline import BASELINES, Baseline
 from privfedmm.baselines.centralised import EASE_RIDGES, IALS_GRID, ease, ials, slit
-from privfedmm.baselines.simple import (
-    popularity,
-    popularity_profile,
-    public_features,
-    random_scores,
-)
-from privfedmm.baselines.table import BASELINES, Baseline, baseline_metrics
+from privfedmm.baselines.compare import baseline_metrics
+from privfedmm.baselines.content import popularity_profile, public_features
+from privfedmm.baselines.simple import popularity, random_scores
 
 __all__ = [
     "BASELINES",

@@ -14,8 +14,9 @@ from functools import partial
 import numpy as np
 from scipy import linalg, sparse
 
+from privfedmm.baselines.baseline import Baseline
 from privfedmm.baselines.matrix import matrix
-from privfedmm.data.types import Rows
+from privfedmm.data.types import Dataset, Rows
 from privfedmm.evaluation import Scorer
 
 EASE_RIDGES = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
@@ -25,7 +26,10 @@ IALS_GRID = tuple((64, reg) for reg in (0.3, 1.0, 3.0, 10.0))
 
 
 def ease(train: Rows, num_items: int, ridge: float) -> Scorer:
-    """Item-to-item weights B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1; scores X B."""
+    """Scores X B with item-to-item weights B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1.
+
+    X [users, items] holds the training interactions as ones. Steck 2019, equation 8.
+    """
     x = matrix(train, num_items)
     gram = np.asarray((x.T @ x).todense(), dtype=np.float64)
     gram[np.diag_indices(num_items)] += ridge
@@ -43,8 +47,8 @@ def ease(train: Rows, num_items: int, ridge: float) -> Scorer:
 def slit(
     train: Rows, num_items: int, age: np.ndarray, half_life: float, ridges: Iterable[float]
 ) -> Iterator[Scorer]:
-    """Item-to-item transitions B = (S'S + ridge I)^-1 S'T: T the items, S those before each; one
-    scorer a ridge.
+    """Item-to-item transitions B = (S'S + ridge I)^-1 S'T, where T holds the items and S those
+    before each; one scorer a ridge. SLIT of Choi et al. 2021, with one item as target.
 
     age: of each training interaction, how many later ones its user has. Rows of S halve every
     `half_life` items; scores are the rows that would come next, times B.
@@ -90,7 +94,10 @@ def _next(
 
 
 def ials(train: Rows, num_items: int, factors: int, regularisation: float, seed: int) -> Scorer:
-    """Implicit ALS by the library `implicit`. Raises ValueError where it is not installed."""
+    """Implicit ALS by the library `implicit`, for the loss of Hu et al. 2008, equation 3.
+
+    An interaction counts 2, anything else 1. Raises ValueError where the library is not installed.
+    """
     try:
         from implicit.als import AlternatingLeastSquares
         from threadpoolctl import threadpool_limits
@@ -110,3 +117,51 @@ def ials(train: Rows, num_items: int, factors: int, regularisation: float, seed:
         return np.asarray(users_[users] @ items_.T)
 
     return score
+
+
+def _ridges(data: Dataset, seed: int) -> Iterator[tuple[str, Scorer]]:
+    for ridge in EASE_RIDGES:
+        yield f"ridge {ridge:g}", ease(data.train, data.num_items, ridge)
+
+
+def _transitions(data: Dataset, seed: int) -> Iterator[tuple[str, Scorer]]:
+    if data.train_age is None:
+        raise ValueError(f"the SLIT baseline needs times, which {data.name} lacks")
+    for half_life in SLIT_HALF_LIVES:
+        scores = slit(data.train, data.num_items, data.train_age, half_life, SLIT_RIDGES)
+        for ridge, score in zip(SLIT_RIDGES, scores, strict=True):
+            yield f"half-life {half_life:g}, ridge {ridge:g}", score
+
+
+def _factorised(data: Dataset, seed: int) -> Iterator[tuple[str, Scorer]]:
+    for factors, regularisation in IALS_GRID:
+        yield (f"factors {factors}, regularisation {regularisation:g}",
+               ials(data.train, data.num_items, factors, regularisation, seed))
+
+
+EASE = Baseline(
+    name="ease",
+    summary="item-to-item ridge regression without self-similarity, in closed form",
+    reference="Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019, equation 8",
+    sees="a server that holds every interaction",
+    candidates=_ridges,
+)
+
+SLIT = Baseline(
+    name="slit",
+    summary="ridge regression of the next item on those before it, in closed form",
+    reference="Choi et al., Session-aware Linear Item-Item Models for Session-based "
+              "Recommendation, WWW 2021, the model SLIT with one item as target",
+    sees="a server that holds every interaction and its time",
+    candidates=_transitions,
+    needs_times=True,
+)
+
+IALS = Baseline(
+    name="ials",
+    summary="matrix factorisation of implicit feedback by alternating least squares",
+    reference="Hu, Koren and Volinsky, Collaborative Filtering for Implicit Feedback Datasets, "
+              "ICDM 2008, equations 3 to 5",
+    sees="a server that holds every interaction",
+    candidates=_factorised,
+)
