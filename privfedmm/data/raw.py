@@ -51,12 +51,14 @@ class Origin:
     """Where a table comes from, for sentences about it.
 
     name: of the file or table. place: how to point into it, with {name}, {line} and {column}.
-    word: what one of its lines is called.
+    word: what one of its lines is called. first: the number of the row labelled 0, which in a file
+    with a header is line 2.
     """
 
     name: str
     place: str = "{name} line {line}"
     word: str = "line"
+    first: int = 2
 
     def at(self, line: int, column: str) -> str:
         """Words that point to a line and column."""
@@ -107,7 +109,7 @@ def _undecodable_line(path: Path) -> int:
 def interactions(
     table: pd.DataFrame, origin: Origin, columns: Mapping[str, str], splits: Mapping[str, str]
 ) -> pd.DataFrame:
-    """The frame of a `Raw`, from a table of text whose row labelled n is line n + 2.
+    """The frame of a `Raw`, from a table of text that is labelled by numbers.
 
     columns: our name (user, item, time, split) -> the table's; time and split may name a column
     that is not there. splits: the table's label -> ours.
@@ -119,7 +121,7 @@ def interactions(
             raise DataError(f"{origin.name} has no column {columns.get(ours)!r}; "
                             f"its columns are {', '.join(table.columns)}")
     frame = pd.DataFrame({"user": table[columns["user"]], "item": table[columns["item"]]})
-    frame["line"] = table.index.to_numpy() + 2
+    frame["line"] = table.index.to_numpy() + origin.first
     for who in ("user", "item"):
         frame[who] = _ids(table[columns[who]], frame["line"], origin, who)
     twice = frame.duplicated(["user", "item"])
