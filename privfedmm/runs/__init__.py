@@ -1,0 +1,1 @@
+"""Runs: their rounds, evaluation, checkpoints and records, and what finished ones recommend."""
