@@ -12,113 +12,170 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseModel):
-    """Frozen, strict about names: an unknown key is an error."""
+    """Frozen, strict about names: an unknown key is an error. The string below explains a field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class ModelSettings(Settings):
     """The client model and where its item table starts."""
 
     backbone: Literal["mf", "fedrap"] = "mf"
+    """The client's model."""
     dim: Annotated[int, Field(ge=1)] = 32
+    """Length of user vectors and item rows."""
     item_init: Literal["features", "random"] = "features"
+    """Where item rows start: principal components of the public features, or random."""
     item_init_std: Positive = 0.1
+    """Standard deviation of the first item rows."""
     user_init_std: NonNegative = 0.1
+    """Standard deviation of the first user vectors."""
     private_table: Literal["none", "zero", "normal"] = "none"
-    # Scores are read from exponential averages of user vectors (kept on the device) and of the
-    # server's tables: this share of the old average stays each round. 0: the last values.
+    """A device's own item rows beside the shared ones, and where they start."""
     averaging: Annotated[float, Field(ge=0, lt=1)] = 0.8
-    # Weight of the on-device profile in a score: cosine of the item with the mean public feature
-    # of the user's items, standardised over items.
+    """Scores are read from exponential averages of user vectors (kept on the device) and of the
+    server's tables: this share of the old average stays each round. 0: the last values."""
     profile_weight: NonNegative = 0.2
-    profile_rank: Annotated[int, Field(ge=1)] = 64  # public components that signal and profile use
+    """Weight of the on-device profile in a score: cosine of the item with the mean public
+    feature of the user's items, standardised over items."""
+    profile_rank: Annotated[int, Field(ge=1)] = 64
+    """Public components that signal and profile use."""
 
 
 class LocalSettings(Settings):
     """Training on the device."""
 
     epochs: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=0)] = 0  # 0: all of a client's samples in one step
+    """Passes over a client's samples in a round."""
+    batch_size: Annotated[int, Field(ge=0)] = 0
+    """Samples in a step; 0: all of a client's."""
     negatives_per_positive: Annotated[int, Field(ge=1)] = 4
+    """Items without interaction that are drawn for each positive."""
     negatives: Literal["fresh", "first"] = "fresh"
+    """fresh: uniform anew each round. first: the first ids without interaction, as the
+    reference code."""
     loss: Literal["sum", "mean"] = "sum"
+    """Whether a step takes the sum or the mean of the samples' losses."""
     lr_user: NonNegative = 0.05
+    """Learning rate of the user vector."""
     lr_items: NonNegative = 0.05
+    """Learning rate of the item rows."""
     lr_items_times_items: bool = False
+    """Multiply the rate of item rows by the number of items, as the reference code."""
     lr_network: NonNegative = 0.01
+    """Learning rate of the client's network, where the backbone has one."""
     weight_decay_user: NonNegative = 1.0
+    """L2 decay of the user vector."""
     weight_decay_items: NonNegative = 0.0
+    """L2 decay of the item rows."""
     weight_decay_network: NonNegative = 0.0
-    decay_items: Fraction = 1.0  # learning rate x this, each round
+    """L2 decay of the network."""
+    decay_items: Fraction = 1.0
+    """The rate of item rows is multiplied by this each round."""
     decay_network: Fraction = 1.0
-    alpha: NonNegative = 0.0  # pushes private and shared rows apart
-    beta: NonNegative = 0.0  # L1 on shared rows
+    """The rates of user vector and network are multiplied by this each round."""
+    alpha: NonNegative = 0.0
+    """Weight of the term that pushes private and shared rows apart."""
+    beta: NonNegative = 0.0
+    """Weight of the L1 norm of shared rows."""
     regularisers: Literal["constant", "first_round_only"] = "constant"
+    """When alpha and beta hold; the reference code drops them after the first round."""
 
 
 class ServerSettings(Settings):
     """What the server does with the sum of the uploads."""
 
-    lr: Positive = 10.0  # of the item table, on the mean update over the cohort
+    lr: Positive = 10.0
+    """Step of the item table, on the mean update over the cohort."""
     network_lr: Positive = 1.0
-    smoothing: NonNegative = 1.0  # share of each item's update lent to items alike in features
+    """Step of the shared network, on the mean update."""
+    smoothing: NonNegative = 1.0
+    """Share of each item's update lent to items alike in features."""
     smoothing_temperature: Positive = 0.1
+    """Of the softmax over cosines that says how much a neighbour is lent."""
     smoothing_neighbours: Annotated[int, Field(ge=1)] = 50
+    """Items that an update is lent to."""
     image_weight: NonNegative = 0.5
+    """Weight of image columns beside those of other modalities, where features are joined."""
 
 
 class GroupSettings(Settings):
     """Users in groups."""
 
     grouping: Literal["private", "reference", "none"] = "private"
+    """Who puts users into groups: each picks its own, the server clusters, or there are
+    none."""
     groups: Annotated[int, Field(ge=1)] = 5
-    geometry: Literal["angle", "distance"] = "angle"  # of signals and centroids
-    min_size: Annotated[int, Field(ge=1)] = 5  # beyond what the noise on a count may bring
-    signal: Literal["profile", "user_vector"] = "profile"  # without features: user_vector
-    settle_rounds: Annotated[int, Field(ge=1)] = 10  # rounds in which private centroids move
-    start_round: Annotated[int, Field(ge=0)] = 5  # group tables and teacher are used from here
-    adapter: NonNegative = 0.5  # step of a group's own item table, relative to the shared one
-    # Public components in which groups upload their item updates; 0: whole tables.
+    """How many groups."""
+    geometry: Literal["angle", "distance"] = "angle"
+    """How signals are compared with centroids."""
+    min_size: Annotated[int, Field(ge=1)] = 5
+    """Fewest members of a group that is used, beyond what the noise on a count may bring."""
+    signal: Literal["profile", "user_vector"] = "profile"
+    """What a client picks its group by; without features always user_vector."""
+    settle_rounds: Annotated[int, Field(ge=1)] = 10
+    """Rounds in which private centroids move."""
+    start_round: Annotated[int, Field(ge=0)] = 5
+    """Group tables and teacher are used from this round on."""
+    adapter: NonNegative = 0.5
+    """Step of a group's own item table, relative to the shared one."""
     adapter_rank: Annotated[int, Field(ge=0)] = 0
-    clustering: Literal["kmeans", "spectral"] = "spectral"  # grouping = reference only
-    pca_variance: Fraction = 0.95  # grouping = reference only; 0: no PCA
+    """Public components in which groups upload their item updates; 0: whole tables."""
+    clustering: Literal["kmeans", "spectral"] = "spectral"
+    """With grouping reference only: how the server clusters."""
+    pca_variance: Fraction = 0.95
+    """With grouping reference only: share of variance that PCA keeps; 0: no PCA."""
 
 
 class FusionSettings(Settings):
     """The server's network from (group, text, image) to a group's item table."""
 
     module: Literal["sum", "mlp", "gate", "moe", "attention"] = "mlp"
+    """Form of the network."""
     epochs: Annotated[int, Field(ge=1)] = 5
+    """Passes over the items when it is trained."""
     optimiser: Literal["adam", "sgd"] = "adam"
+    """How it is trained."""
     lr: Positive = 0.01
+    """Its learning rate."""
     weight_decay: NonNegative = 1e-4
-    feature_rank: Annotated[int, Field(ge=0)] = 64  # public PCA before the linear maps; 0: none
+    """Its L2 decay."""
+    feature_rank: Annotated[int, Field(ge=0)] = 64
+    """Public PCA before the linear maps; 0: none."""
     every: Annotated[int, Field(ge=1)] = 1
+    """Rounds between two trainings."""
 
 
 class DistillationSettings(Settings):
     """How a group's preference reaches its members' training."""
 
     weight: NonNegative = 0.03
+    """Weight of the Bernoulli KL to the group's preference; 0: none."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    balance: Literal["fixed", "ema_ratio"] = "fixed"  # ema_ratio: BCE/KL, unbounded
+    """cosine: the weight follows a cosine over the rounds. constant: it stays."""
+    balance: Literal["fixed", "ema_ratio"] = "fixed"
+    """ema_ratio: multiplied by the running ratio BCE / KL, which is unbounded."""
     teacher: Literal["group_user", "mean_head"] = "group_user"
+    """Where the preference comes from: the group's mean user through the clients' own model, or
+    the mean head."""
 
 
 class AssociationSettings(Settings):
     """What follows what, in public components (privfedmm/associations.py): summed in the first
     round and scored on the device; none without item features.
-
-    weight: of the standardised score, beside the backbone's logit. None: 1.5 where the data has
-    times, else 0. Without times it is what goes with what.
     """
 
     weight: NonNegative | None = None
-    rank: Annotated[int, Field(ge=1)] = 400  # components
-    ridge: Positive = 1.0  # of the regression, in mean variances
-    half_life: Positive = 4.0  # in items, of what the next one is set against; needs times
+    """Of the standardised score, beside the backbone's logit; default 1.5 where the data has
+    times, else 0. Without times it is what goes with what."""
+    rank: Annotated[int, Field(ge=1)] = 400
+    """Public components."""
+    ridge: Positive = 1.0
+    """Of the regression, in mean variances."""
+    half_life: Positive = 4.0
+    """In items, of what the next one is set against; needs times."""
     image_weight: Positive = 0.35
+    """Weight of image columns in the components."""
 
     def settled(self, timed: bool) -> AssociationSettings:
         """With a number for the weight. All parties of a run must settle it alike."""
@@ -131,6 +188,7 @@ class AlgorithmSettings(Settings):
     """Everything that decides the numbers of a run, next to data, rounds and seed."""
 
     modalities: Literal["all", "none"] | tuple[str, ...] = "all"
+    """Features that a run uses: all, none, or names."""
     model: ModelSettings = ModelSettings()
     local: LocalSettings = LocalSettings()
     server: ServerSettings = ServerSettings()

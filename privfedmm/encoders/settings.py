@@ -16,14 +16,22 @@ class EncoderSettings(Settings):
     """
 
     text_model: str = "auto"
+    """Encoder of texts: auto, none, a built-in name, a model folder or a hub name."""
     image_model: str = "auto"
-    # Columns of items.csv that make the text, in order; none: title, year, genres, description.
+    """Encoder of pictures: likewise."""
     text_columns: tuple[str, ...] = ()
+    """Columns of items.csv that make the text, in order; none: title, year, genres,
+    description."""
     text_pooling: Literal["mean", "cls"] = "mean"
+    """How a model's token vectors become one: their mean, or the first token's."""
     max_tokens: Annotated[int, Field(ge=8)] = 256
+    """A longer text is cut to this."""
     batch_size: Annotated[int, Field(ge=1)] = 32
-    device: str = "auto"  # auto: cuda where there is one (in half precision), else cpu
-    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000  # a larger picture is refused unread
-    # Go on without the text or picture of items where it is absent or cannot be read. The record
-    # counts them. False: the first such item is an error.
+    """Texts or pictures that are encoded at once."""
+    device: str = "auto"
+    """auto: cuda where there is one (in half precision), else cpu."""
+    max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
+    """A larger picture is refused unread."""
     allow_missing: bool = False
+    """Go on without the text or picture of items where it is absent or cannot be read; the
+    record counts them. false: the first such item is an error."""
