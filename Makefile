@@ -24,7 +24,7 @@ test-slow:  ## the long ones: deployments, quickstart, larger audits
 	$(BIN)/python -m pytest -m slow
 
 docs:  ## the documentation site, into site/ (extra docs)
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 reference:  ## docs/reference anew, from commands and settings
 	$(BIN)/python -m tests.reference
