@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from experiments.cli import bench, data, deploy, judge
+from experiments.cli import bench, data, deploy, judge, lists
 from experiments.cli.run import run
 from privfedmm.errors import UserError
 
@@ -18,7 +18,9 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
 deploy_app = typer.Typer(no_args_is_help=True, help="The same runs on Flower.")
+config_app = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(data_app, name="data")
+app.add_typer(config_app, name="config")
 app.add_typer(bench_app, name="bench")
 app.add_typer(deploy_app, name="deploy")
 
@@ -35,6 +37,9 @@ _DEPLOY: dict[str, Callable[..., None]] = {
     "serve": deploy.serve}
 for command in _APP:
     app.command()(command)
+for kind in lists.KINDS:
+    app.command(kind)(lists.lister(kind))
+config_app.command("explain")(lists.config_explain)
 for group, commands in ((data_app, _DATA), (bench_app, _BENCH), (deploy_app, _DEPLOY)):
     for name, command in commands.items():
         group.command(name)(command)

@@ -6,10 +6,12 @@ import json
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from privfedmm.config import RunConfig
 from privfedmm.errors import UserError
+
+if TYPE_CHECKING:
+    from privfedmm.config import RunConfig
 
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from privfedmm.encoders import Report
+if TYPE_CHECKING:
+    from privfedmm.encoders import Report
 
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
 JsonOption = Annotated[

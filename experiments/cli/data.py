@@ -7,21 +7,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from experiments.cli.common import AllowMissingOption, JsonOption, errors, reporter
-from privfedmm.data import LICENCE_TERMS, DataError, available, default_cache, fetch_ml100k
 from privfedmm.errors import UserError
 
 
 def data_list() -> None:
     """Known data sets."""
+    from privfedmm.data import available
+
     for name, what in available().items():
         print(f"{name:10} {what}")
 
 
 def data_get(name: Annotated[str, typer.Argument(help="ml-100k")]) -> None:
     """Fetch a data set into the cache and print its licence terms."""
+    from privfedmm.data import LICENCE_TERMS, DataError, default_cache, fetch_ml100k
+
     if name != "ml-100k":
         raise UserError(f"data get: {name!r} cannot be fetched; known is ml-100k")
     try:
@@ -74,6 +76,8 @@ def recommend(
     json_: JsonOption = False,
 ) -> None:
     """Titles with scores for a user, from a run's best model."""
+    from rich.console import Console
+
     from privfedmm.runs.recommend import recommend as find
     from privfedmm.runs.recommend import table
 

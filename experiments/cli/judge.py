@@ -11,7 +11,6 @@ import typer
 
 from experiments.cli.arguments import overrides, share
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
-from privfedmm.config import resolve
 from privfedmm.errors import PRIVACY_VIOLATION, UserError
 
 
@@ -33,6 +32,7 @@ def compare(
     """The same run under several ways of summing: metrics, bytes, seconds, dropouts, leaks."""
     from privfedmm.audit.compare import compare as comparison
     from privfedmm.audit.compare import markdown as section
+    from privfedmm.config import resolve
 
     console = errors()
     flags: dict[str, Any] = {

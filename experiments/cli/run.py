@@ -18,11 +18,7 @@ from experiments.cli.common import (
     errors,
     reporter,
 )
-from experiments.cli.progress import RunProgress, summary
-from privfedmm.config import resolve
 from privfedmm.errors import UserError
-from privfedmm.interrupts import resumable
-from privfedmm.runs import run as runs
 
 
 def run(
@@ -30,8 +26,8 @@ def run(
     dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="gfmfr, backbone, local, group_statistics (default with --dp-epsilon), "
-                     "taste, popularity or popularity_profile."),
+        typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
+                     "group_statistics."),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="mf or fedrap.")] = None,
     mode: Annotated[str | None, typer.Option(help="default or reference.")] = None,
@@ -73,6 +69,12 @@ def run(
     json_: JsonOption = False,
 ) -> None:
     """Train, evaluate and leave a record."""
+    # Imported when the command runs: --help must not wait for them.
+    from experiments.cli.progress import RunProgress, summary
+    from privfedmm.config import resolve
+    from privfedmm.interrupts import resumable
+    from privfedmm.runs import run as runs
+
     console = errors()
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,

@@ -20,7 +20,7 @@ from privfedmm.audit.attack_matrix import (
     QUICK_SCALE,
     attack_mode,
 )
-from privfedmm.audit.budget import check_budget, read_run
+from privfedmm.audit.budget import Subject, budget_of
 from privfedmm.audit.empirical import QUICK, Canaries, audit_empirically
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
@@ -100,15 +100,43 @@ def audit_run(folder: Path, options: Options, tell: Tell) -> dict[str, Any]:
     What an earlier audit of the same run with the same options finished is not played again.
     Raises UserError where the folder holds no finished run.
     """
+    subject = Subject.read(folder)
+    progress = _Progress(folder, _key(folder, options), _seed(options))
+    result = audit_subject(subject, options, tell, progress)
+    write_json(folder / AUDIT, result)
+    progress.done()
+    return result
+
+
+class _InMemory:
+    """Parts of an audit of which nothing is written."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.values: dict[str, Any] = {"audit_seed": seed, "empirical": None, "attacks": {}}
+
+    def keep(self) -> None:
+        """Nothing outlives the process."""
+
+
+def audit_subject(
+    subject: Subject, options: Options, tell: Tell, progress: _Progress | _InMemory | None = None,
+    data: Dataset | None = None,
+) -> dict[str, Any]:
+    """Audit a finished run; `faults` is empty where all is well.
+
+    progress: where finished parts are kept; None: nowhere. data: the run's, None to load them.
+    """
     started = time.perf_counter()
     tell("budget")
-    result = check_budget(folder, options.quick)
-    record, config, _ = read_run(folder)
-    progress = _Progress(folder, _key(folder, options), _seed(options))
+    result = budget_of(subject, options.quick)
+    record, config = subject.record, subject.config
+    progress = progress or _InMemory(_seed(options))
     reason = "the budget check failed" if result["faults"] else None
     set_threads(config.threads)
-    data = None
-    if reason is None and options.parts != ("budget",):
+    if reason is not None or options.parts == ("budget",):
+        data = None
+    elif data is None:
         data, reason = _data(config, record)
     if "empirical" in options.parts and progress.values["empirical"] is None:
         progress.values["empirical"] = (
@@ -127,8 +155,6 @@ def audit_run(folder: Path, options: Options, tell: Tell) -> dict[str, Any]:
     result["faults"] = result["faults"] + _faults(result)
     result["passed"] = not result["faults"]
     result["seconds"] = time.perf_counter() - started
-    write_json(folder / AUDIT, result)
-    progress.done()
     return result
 
 

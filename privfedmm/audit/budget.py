@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,27 @@ def check_budget(folder: Path, quick: bool) -> dict[str, Any]:
 
     Raises UserError where the folder holds no finished run.
     """
-    record, config, rows = read_run(folder)
+    return budget_of(Subject.read(folder), quick)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A finished run as an audit sees it. name: for people, its folder where it has one."""
+
+    name: str
+    record: dict[str, Any]
+    config: RunConfig
+    rows: list[dict[str, object]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Subject:
+        """The run of a folder. Raises UserError where there is no finished one."""
+        return cls(str(folder), *read_run(folder))
+
+
+def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
+    """As `check_budget`, of a run in memory."""
+    folder, record, config, rows = subject.name, subject.record, subject.config, subject.rows
     faults: list[str] = []
     try:
         ledger = Ledger.from_json(rows)
@@ -139,12 +160,12 @@ def _by_round(entries: tuple[Entry, ...], delta: float) -> list[dict[str, Any]]:
 
 
 def _result(
-    folder: Path, record: dict[str, Any], releases: list[dict[str, Any]],
+    folder: str, record: dict[str, Any], releases: list[dict[str, Any]],
     prices: dict[str, dict[str, Any]], faults: list[str],
 ) -> dict[str, Any]:
     privacy = record["privacy"]
     return {
-        "folder": str(folder),
+        "folder": folder,
         "claimed": {k: privacy[k] for k in ("unit", "adjacency", "trust", "epsilon", "delta",
                                             "noise_source", "reason")},
         "prices": prices,

@@ -42,16 +42,22 @@ def settings_of(model: type[Settings], prefix: str = "") -> Iterator[Setting]:
             yield from settings_of(inner, f"{path}.")
 
 
+def every_setting() -> list[Setting]:
+    """All settings of a run, and of registered methods that have a model of their own."""
+    every = list(settings_of(RunConfig))
+    for entry in METHODS:
+        if entry.section == "settings":
+            every += settings_of(entry.settings, f"{entry.name}.")
+    return every
+
+
 def explain(path: str) -> list[Setting]:
     """The setting of a dotted path, and where it is a section all that it holds.
 
     Settings of a registered method are also found as `METHOD.NAME`. Raises UserError for a path
     that is not there, with the nearest ones.
     """
-    every = list(settings_of(RunConfig))
-    for entry in METHODS:
-        if entry.section == "settings":
-            every += settings_of(entry.settings, f"{entry.name}.")
+    every = every_setting()
     found = [s for s in every if s.path == path or s.path.startswith(f"{path}.")]
     if not found:
         last = path.rpartition(".")[2]

@@ -12,11 +12,11 @@ from rich.table import Table
 
 from privfedmm.assemble import algorithm_of, plan_of
 from privfedmm.config import RunConfig, resolve
+from privfedmm.data import Dataset
 from privfedmm.errors import UserError
+from privfedmm.federation import Algorithm
 from privfedmm.runs.run import CONFIG, load_data
 from privfedmm.runs.session import CHECKPOINT
-from privfedmm.data import Dataset
-from privfedmm.federation import Algorithm
 
 
 def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any]:
@@ -31,12 +31,26 @@ def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any
         raise UserError(f"recommend: {folder} is no run folder; it has no {CONFIG}")
     config = resolve(folder / CONFIG, {})
     data = load_data(config)
+    algorithm, state, clients, which = restored(folder, config, data)
+    return {"user": user, "model": which,
+            **ranked(data, algorithm, state, clients, user, top, explain)}
+
+
+def ranked(
+    data: Dataset, algorithm: Algorithm, state: Any, clients: Any, user: str, top: int,
+    explain: bool,
+) -> dict[str, Any]:
+    """The same of a model in memory: number of training items, and the best items.
+
+    Raises UserError for an unknown user and for top below 1.
+    """
+    if top < 1:
+        raise UserError(f"--top: {top} items cannot be shown; give 1 or more")
     found = np.flatnonzero(data.user_ids == user)
     if not len(found):
         some = ", ".join(data.user_ids[:3].tolist())
         raise UserError(f"--user: there is no user {user!r} in {data.name}; its users are {some} "
                         f"and {data.num_users - 3} more")
-    algorithm, state, clients, which = _restore(folder, config, data)
     ids = found[:1]
     scores = algorithm.scores(state, clients, ids)[0].numpy()
     scores = np.where(np.isin(np.arange(data.num_items), data.train.row(int(ids[0]))),
@@ -45,8 +59,6 @@ def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any
     best = best[np.isfinite(scores[best])]
     parts = algorithm.explain(state, clients, ids) if explain else {}
     return {
-        "user": user,
-        "model": which,
         "training_items": int(data.train.counts[ids[0]]),
         "items": [
             {
@@ -63,7 +75,7 @@ def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any
     }
 
 
-def _restore(
+def restored(
     folder: Path, config: RunConfig, data: Dataset
 ) -> tuple[Algorithm, Any, Any, str]:
     """The run's algorithm with the state of its best round, or of its last where none is judged."""

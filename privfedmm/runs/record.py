@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from privfedmm.config import RunConfig
-from privfedmm.files import finite
-from privfedmm.runs.session import Session
 from privfedmm.baselines import simple
+from privfedmm.config import RunConfig
 from privfedmm.data import Dataset, pinned
 from privfedmm.evaluation import (
     EvalProtocol,
@@ -26,6 +24,8 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
     paired_interval,
 )
+from privfedmm.files import finite
+from privfedmm.runs.session import Session
 
 _PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
              "cryptography")

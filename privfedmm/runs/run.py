@@ -11,14 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from privfedmm.runs import record as records
-from privfedmm.config import RunConfig, resolve, settled, to_toml
-from privfedmm.errors import ABORTED, UserError
-from privfedmm.files import write_json, write_text
-from privfedmm.privacy_plan.keeping import overspent
-from privfedmm.runs.session import CHECKPOINT, Session
 from privacy import BudgetError, RoundAborted, UploadError
 from privfedmm.baselines import baseline_metrics
+from privfedmm.config import RunConfig, resolve, settled, to_toml
 from privfedmm.data import (
     DataError,
     Dataset,
@@ -30,6 +25,7 @@ from privfedmm.data import (
     silent,
 )
 from privfedmm.encoders import Report
+from privfedmm.errors import ABORTED, UserError
 from privfedmm.evaluation import (
     EvalProtocol,
     ScoreError,
@@ -38,6 +34,10 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
 )
 from privfedmm.federation import Backend, Simulator, run_round
+from privfedmm.files import write_json, write_text
+from privfedmm.privacy_plan.keeping import overspent
+from privfedmm.runs import record as records
+from privfedmm.runs.session import CHECKPOINT, Session
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
 STATEMENT = "statement.json"
@@ -46,6 +46,10 @@ SHAPE = "shape.json"  # and how many they are, and the command that goes on with
 Listener = Callable[[dict[str, Any]], None]
 Ranks = Callable[[Session], Mapping[str, np.ndarray]]
 Announce = Callable[[list[str]], None]
+
+
+class StopTraining(Exception):
+    """Raised by whoever listens to rounds, to make the round just told the last."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +69,22 @@ def load_data(config: RunConfig, report: Report = silent) -> Dataset:
     """The data of a config, encoded where it is raw. Raises UserError for faults in it."""
     try:
         how = Encoding(config.encoders, feature_cache(), report)
-        data = load(config.dataset, k_core=config.k_core, seed=config.split_seed,
-                    max_users=config.max_users, encoding=how)
-        if config.drop_features:
-            data = drop_features(data, config.drop_features, config.split_seed)
-        if config.cold_items:
-            data = hold_out_items(data, config.cold_items, config.split_seed)
-        return data
+        return changed(load(config.dataset, k_core=config.k_core, seed=config.split_seed,
+                            max_users=config.max_users, encoding=how), config)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
+
+
+def changed(data: Dataset, config: RunConfig) -> Dataset:
+    """Data as the config wants it changed: features dropped, items held out of training.
+
+    Raises DataError where that cannot be done.
+    """
+    if config.drop_features:
+        data = drop_features(data, config.drop_features, config.split_seed)
+    if config.cold_items:
+        data = hold_out_items(data, config.cold_items, config.split_seed)
+    return data
 
 
 def start(
@@ -84,14 +95,46 @@ def start(
 
     announce: told what the run promises, before its first round. report: told of encoding.
     """
+    refuse_full(out)
+    records.set_threads(config.threads)
+    return in_folder(config, load_data(config, report), out, listen, announce)[1]
+
+
+def refuse_full(out: Path) -> None:
+    """Raises UserError for a run folder that is not empty."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
                         f"that run with --resume {out}")
-    records.set_threads(config.threads)
-    data = load_data(config, report)
+
+
+def in_folder(
+    config: RunConfig, data: Dataset, out: Path, listen: Listener,
+    announce: Announce = lambda lines: None,
+) -> tuple[Session, dict[str, Any]]:
+    """A whole run on data that are there, in folder `out`: its session, and its record.
+
+    Raises UserError as `start` does.
+    """
+    refuse_full(out)
     session = open_folder(config, data, out, announce)
-    play(session, data.sha256, out, listen, _one_process(session, data))
-    return conclude(session, data, out, records.SIMULATOR)
+    play(session, data.sha256, out, listen, in_one_process(session, data))
+    return session, conclude(session, data, out, records.SIMULATOR)
+
+
+def in_memory(
+    config: RunConfig, data: Dataset, listen: Listener,
+    announce: Announce = lambda lines: None,
+) -> tuple[Session, dict[str, Any]]:
+    """A whole run of which nothing is written: its session, and its record.
+
+    A budget holds all the same: its ledger is in the session. Raises UserError as `start` does.
+    """
+    config = settled(config, data.train_age is not None)
+    session = Session.start(config, data)
+    if config.dp is not None:
+        announce(session.statement.lines())
+    play(session, data.sha256, None, listen, in_one_process(session, data))
+    return session, conclude(session, data, None, records.SIMULATOR)
 
 
 def resume(out: Path, listen: Listener) -> dict[str, Any]:
@@ -109,7 +152,7 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
     data = load_data(config)
     session = Session.start(config, data, out)
     session.restore(out, data.sha256)
-    play(session, data.sha256, out, listen, _one_process(session, data))
+    play(session, data.sha256, out, listen, in_one_process(session, data))
     return conclude(session, data, out, records.SIMULATOR)
 
 
@@ -134,7 +177,7 @@ def protocol_of(config: RunConfig) -> EvalProtocol:
     return EvalProtocol(config.evaluation.sampled_negatives, config.seed)
 
 
-def _one_process(session: Session, data: Dataset) -> Means:
+def in_one_process(session: Session, data: Dataset) -> Means:
     """All clients in this process."""
     targets = {"validation": data.validation, "test": data.test}
     protocol = protocol_of(session.config)
@@ -151,37 +194,60 @@ def _one_process(session: Session, data: Dataset) -> Means:
     return Means(Simulator(session.pin), ranks)
 
 
-def play(session: Session, data_hash: str, out: Path, listen: Listener, means: Means) -> None:
-    """The rounds that are left; a checkpoint after each. Raises UserError."""
-    write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
+def play(
+    session: Session, data_hash: str, out: Path | None, listen: Listener, means: Means
+) -> None:
+    """The rounds that are left; a checkpoint after each. Raises UserError.
+
+    out: the run folder, None to write nothing. listen: told of every round; one that raises
+    StopTraining makes this round the last.
+    """
+    if out is not None:
+        write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
     try:
         while session.state.round < session.planned.rounds and not session.best.stop:
             row = _round(session, means)
             session.rows.append(row)
-            with (out / ROUNDS).open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps(row) + "\n")
-            session.save(out, data_hash)
+            if out is not None:
+                with (out / ROUNDS).open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(row) + "\n")
+                session.save(out, data_hash)
             listen(row)
+    except StopTraining:
+        _stopped(session, means)
     except BudgetError as error:
         raise overspent(error) from error
     except RoundAborted as error:
         raise UserError(
-            f"round {session.state.round + 1} was aborted: {error}; continue with: privfedmm "
-            f"{means.command} --resume {out}", ABORTED) from error
+            f"round {session.state.round + 1} was aborted: {error}" + (
+                "" if out is None else f"; continue with: privfedmm {means.command} --resume "
+                f"{out}"), ABORTED) from error
     except (UploadError, ScoreError) as error:
         raise UserError(f"round {session.state.round + 1}: {error}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
 
 
+def _stopped(session: Session, means: Means) -> None:
+    """End a run before its last round, and judge it where it never was. Raises UserError."""
+    if session.config.dp is not None:
+        raise UserError("stop: under a budget the number of rounds is part of what was promised, "
+                        "and stopping by what a round told would be a release; set rounds instead")
+    if not session.best_ranks:
+        _judge(session, means.ranks(session), session.state.round - 1)
+
+
 def conclude(
-    session: Session, data: Dataset, out: Path, carried: records.Carried
+    session: Session, data: Dataset, out: Path | None, carried: records.Carried
 ) -> dict[str, Any]:
-    """Baselines, record and ranks of a run whose rounds are over; its record."""
+    """Baselines, record and ranks of a run whose rounds are over; its record.
+
+    out: the run folder, None to write nothing. Raises UserError.
+    """
     config, protocol = session.config, protocol_of(session.config)
     if not session.best_ranks:
-        raise UserError(f"no node reported ranks, so there is nothing to record; the model is in "
-                        f"{out / CHECKPOINT}")
+        raise UserError("no node reported ranks, so there is nothing to record"
+                        + ("" if out is None else f"; the model is in {out / CHECKPOINT}"))
     started = time.perf_counter()
     try:
         lines = baseline_metrics(data, config.baselines, config.seed, protocol)
@@ -189,8 +255,9 @@ def conclude(
         raise UserError(str(error)) from error
     session.totals["seconds_baselines"] = time.perf_counter() - started
     result = records.build(session, data, protocol, lines, carried)
-    np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
-    write_json(out / RECORD, result)
+    if out is not None:
+        np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
+        write_json(out / RECORD, result)
     return result
 
 

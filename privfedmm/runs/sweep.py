@@ -12,9 +12,9 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from privfedmm.runs import run as runs
 from privfedmm.config import RunConfig, read_toml, resolve
 from privfedmm.errors import UserError
+from privfedmm.runs import run as runs
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

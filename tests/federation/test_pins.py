@@ -76,4 +76,4 @@ def test_a_resumed_run_holds_the_server_to_the_first_features(tmp_path: Path) ->
     assert later.pin == session.pin
     with pytest.raises(UserError, match="refuses to train"):
         runs.play(later, data.sha256, tmp_path, lambda row: None,
-                  runs._one_process(later, swapped))
+                  runs.in_one_process(later, swapped))

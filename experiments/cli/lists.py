@@ -1,0 +1,128 @@
+"""`privfedmm methods` and its likes: what is registered; `privfedmm config explain`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from experiments.cli.common import JsonOption
+
+if TYPE_CHECKING:
+    from privfedmm.registry import Registry
+
+KINDS = ("methods", "backbones", "fusions", "groupings", "baselines", "layouts", "datasets",
+         "aggregators", "noises")
+
+
+def registry_of(kind: str) -> Registry[Any]:
+    """The registry behind a list."""
+    from privfedmm.baselines import BASELINES
+    from privfedmm.data.layouts import LAYOUTS
+    from privfedmm.data.sources import SOURCES
+    from privfedmm.methods import METHODS
+
+    found: dict[str, Registry[Any]] = {
+        "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES}
+    return found[kind]
+
+
+def described(kind: str) -> list[dict[str, Any]]:
+    """Name, source package, summary, capabilities, reference and settings of every entry."""
+    registry = registry_of(kind)
+    return [{
+        "name": entry.name, "from": registry.source(entry.name), "what": entry.summary,
+        "can": _can(entry), "reference": getattr(entry, "reference", ""),
+        "settings": _settings(entry)} for entry in registry]
+
+
+def _can(entry: Any) -> list[str]:
+    """Capabilities of an entry: those of its `can`, or its own flags that are on."""
+    can = getattr(entry, "can", None)
+    if can is not None:
+        words: list[str] = can.words()
+        return words
+    if not is_dataclass(entry):
+        return []
+    return [f.name for f in fields(entry) if getattr(entry, f.name) is True]
+
+
+def _settings(entry: Any) -> list[dict[str, str]]:
+    from privfedmm.config.explain import settings_of
+
+    model = getattr(entry, "settings", None)
+    if model is None:
+        return []
+    return [{"path": f"{entry.section}.{s.path}", "type": s.type, "default": s.default,
+             "range": s.range, "meaning": s.meaning}
+            for s in settings_of(model) if not s.section]
+
+
+def lister(kind: str) -> Callable[..., None]:
+    """The command that lists a kind."""
+
+    def show(
+        name: Annotated[
+            str | None, typer.Argument(help="One of them, with its settings.")] = None,
+        json_: JsonOption = False,
+    ) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        from privfedmm.errors import UserError
+
+        rows = described(kind)
+        if name is not None:
+            rows = [row for row in rows if row["name"] == name]
+            if not rows:
+                raise UserError(f"{kind}: {registry_of(kind).unknown(name)}")
+        if json_:
+            print(json.dumps(rows))
+            return
+        console = Console()
+        table = Table(title=kind)
+        for column in ("name", "from", "what", "can", "reference"):
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(row["name"], row["from"], row["what"], ", ".join(row["can"]),
+                          row["reference"])
+        console.print(table, highlight=False)
+        if name is None:
+            if any(row["settings"] for row in rows):
+                console.print(f"settings of one: privfedmm {kind} NAME", highlight=False)
+            return
+        _print_settings(rows[0]["settings"])
+
+    show.__doc__ = f"The {kind} there are, with the package each comes from."
+    return show
+
+
+def config_explain(
+    path: Annotated[str | None, typer.Argument(
+        help="Dotted path, as --set takes it: dp.epsilon, algorithm.local; none: all.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """What a setting means: type, default, range and a sentence; of a section all that it holds."""
+    from privfedmm.config.explain import every_setting, explain
+
+    found = every_setting() if path is None else explain(path)
+    rows = [vars(setting) for setting in found]
+    if json_:
+        print(json.dumps(rows))
+    else:
+        _print_settings(rows)
+
+
+def _print_settings(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("path", "type", "default", "range", "meaning"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[c]) for c in ("path", "type", "default", "range", "meaning")))
+    Console().print(table, highlight=False)

@@ -1,0 +1,45 @@
+"""Runs beside one another, with the paired differences of what users were ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from privfedmm.errors import UserError
+from privfedmm.evaluation import gains, paired_interval
+from privfedmm.front.results import HEAD
+from privfedmm.front.run import Run
+from privfedmm.front.training import open_run
+
+
+def compare(runs: Iterable[Run | str | Path]) -> pd.DataFrame:
+    """One row a run: method, seed, claim, test metrics, bytes, and the difference in test NDCG@50
+    to the first with its 95% interval (percentile bootstrap over users).
+
+    runs: of `train`, or their folders. Raises UserError for none, and for runs on different data
+    or under different protocols, whose figures do not compare.
+    """
+    found = [run if isinstance(run, Run) else open_run(run) for run in runs]
+    if not found:
+        raise UserError("compare: give at least one run")
+    first = found[0]
+    rows = []
+    for run in found:
+        record, privacy = run.record, run.record["privacy"]
+        for what in ("dataset", "protocol"):
+            key = "sha256" if what == "dataset" else "ranking"
+            if record[what][key] != first.record[what][key]:
+                raise UserError(f"compare: the runs differ in {what} ({key}), so their figures do "
+                                "not compare; compare runs on the same data and ranking")
+        mean, low, high = paired_interval(
+            gains(run.ranks["test"], 50)[None], gains(first.ranks["test"], 50)[None], 0)
+        rows.append({
+            "label": record["label"] or record["method"], "method": record["method"],
+            "seed": record["seed"], "epsilon": privacy["epsilon"], "trust": privacy["trust"],
+            "aggregation": privacy["aggregation"],
+            **{key: record["metrics"]["test"][key] for key in HEAD},
+            "bytes_up": record["costs"]["bytes_up_per_client_round"],
+            "difference": mean, "difference_low": low, "difference_high": high})
+    return pd.DataFrame(rows)
