@@ -54,16 +54,21 @@ def _text(row: dict[str, str], chosen: bool) -> str:
     return ". ".join(part for part in (" ".join(titles + years), *kinds, described) if part)
 
 
-def text_contents(table: pd.DataFrame, columns: list[str], chosen: bool) -> list[Content]:
-    """One content an item; an empty text, or one that is not UTF-8, is a missing one."""
+def text_contents(
+    table: pd.DataFrame, columns: list[str], chosen: bool, source: str = "items.csv"
+) -> list[Content]:
+    """One content an item; an empty text, or one that is not UTF-8, is a missing one.
+
+    source: what sentences call the table.
+    """
     out = []
     for item, text in zip(table.index, item_texts(table, columns, chosen), strict=True):
         if any("\ud800" <= letter <= "\udfff" for letter in text):
-            out.append(Content(None, 0, str, f"item {item}: its text in items.csv is not UTF-8; "
+            out.append(Content(None, 0, str, f"item {item}: its text in {source} is not UTF-8; "
                                              "save the file as UTF-8"))
         elif not text:
             out.append(Content(None, 0, str, f"item {item} has no text: {', '.join(columns)} "
-                                             "of items.csv are empty"))
+                                             f"of {source} are empty"))
         else:
             out.append(Content(content_key(text.encode()), len(text), partial(str, text)))
     return out

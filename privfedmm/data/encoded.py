@@ -56,7 +56,7 @@ def encode_raw(raw: Raw, how: Encoding) -> Raw:
         # Without a choice, texts that are all empty are no modality rather than a fault.
         chosen = bool(settings.text_columns)
         if text and (chosen or any(item_texts(raw.items, columns, chosen))):
-            contents = text_contents(raw.items, columns, chosen)
+            contents = text_contents(raw.items, columns, chosen, raw.item_source)
             encoded = _run("text", text, contents, how)
             _add(out, "text", text, encoded, f"; columns {', '.join(columns)}")
         image = image_encoder(settings, how.download) if raw.pictures else None

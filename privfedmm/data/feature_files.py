@@ -43,15 +43,19 @@ def feature_matrix(
         matrix = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise DataError(f"{path.name} is not a .npy array of numbers: {error}") from error
-    return checked_matrix(matrix, path.name, rows, present, _mask_file(path).name)
+    mask = _mask_file(path).name
+    return checked_matrix(
+        matrix, path.name, rows, present, mask, f"mark it missing in {mask}")
 
 
 def checked_matrix(
-    matrix: np.ndarray, name: str, rows: int | None, present: np.ndarray | None, mask: str
+    matrix: np.ndarray, name: str, rows: int | None, present: np.ndarray | None, mask: str,
+    missing: str,
 ) -> np.ndarray:
     """The matrix [rows, F] as float32, after the checks of `feature_matrix`.
 
-    name, mask: what sentences call the matrix and what marks its missing rows. Raises DataError.
+    name, mask: what sentences call the matrix and the mask. missing: how to say that an item lacks
+    the modality. Raises DataError.
     """
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or matrix.shape[1] == 0:
         raise DataError(f"{name} must be a matrix of numbers, one row an item; it has shape "
@@ -70,6 +74,5 @@ def checked_matrix(
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise DataError(f"{name} row {row} (counted from 0) holds NaN, infinity or a number "
-                        "too large for 32 bits; replace it, drop the item, or mark it missing in "
-                        f"{mask}")
+                        f"too large for 32 bits; replace it, drop the item, or {missing}")
     return single

@@ -30,8 +30,8 @@ class Raw:
     or absent), in file order. items: metadata indexed by item id (str). features: modality ->
     (item ids in row order, matrix [rows, F] float32). present: modality -> bool [rows], only where
     some are missing. feature_notes: modality -> how its features were made. pictures: the folder
-    or zip of them. given_test: columns user and item, where the layout names test items. notes:
-    whole sentences for the record.
+    or zip of them. given_test: columns user and item, where the layout names test items.
+    item_source: of the item table, for sentences. notes: whole sentences for the record.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Raw:
     feature_notes: dict[str, str] = field(default_factory=dict)
     pictures: Path | None = None
     given_test: pd.DataFrame | None = None
+    item_source: str = "items.csv"
     notes: list[str] = field(default_factory=list)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,6 +106,38 @@ class Dataset:
     # Of each training interaction, in the order of train.indices: how many later ones its user
     # has. None where the data has no times.
     train_age: np.ndarray | None = None
+
+    @classmethod
+    def from_pandas(
+        cls,
+        interactions: pd.DataFrame,
+        items: pd.DataFrame | None = None,
+        features: Mapping[str, np.ndarray | pd.DataFrame] | None = None,
+        *,
+        name: str = "dataframe",
+        k_core: int = 5,
+        split_seed: int = 0,
+        columns: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """A data set from tables in memory; the same data in a folder has the same `sha256`.
+
+        interactions: one row a positive, with columns user and item, and maybe time, rating (which
+        is not read) and split (train, validation, test); user_id, itemId, timestamp and the like
+        are known too. items: one row an item, with a column item_id or with the ids as its index,
+        and maybe title, genres, description and so on. features: modality -> an array [items, F] in
+        the order of `items`, or a DataFrame indexed by item id; an item lacks a modality where its
+        row is not there or NaN throughout. Without features, texts of the items are encoded as for
+        a folder. columns: what the columns are called where that is not known, as in
+        {"user": "uid"}. k_core: the filter's least number of interactions, 0 for none. split_seed:
+        serves only splits that the data leaves open.
+
+        Ids are text: '007' is another id than '7', and the number 7 is '7'. Raises DataError with
+        a sentence that names the table, the column, the row and what to do.
+        """
+        from privfedmm.data.frames import from_pandas
+
+        return from_pandas(interactions, items, features, name=name, k_core=k_core,
+                           split_seed=split_seed, columns=columns)
 
     @property
     def num_users(self) -> int:

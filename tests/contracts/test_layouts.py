@@ -212,5 +212,5 @@ def test_the_contract_finds_a_layout_that_claims_every_folder(tmp_path: Path) ->
     class Greedy(TestEvents):
         layout = replace(EVENTS, recognises=lambda folder: any(folder.iterdir()))
 
-    with pytest.raises(AssertionError, match="this folder is ours's"):
+    with pytest.raises(AssertionError, match="this folder is in the layout ours"):
         Greedy().test_it_recognises_its_own_folders_only(tmp_path)

@@ -195,7 +195,7 @@ def test_planted_groups_beyond_the_topics_still_differ() -> None:
     assert data.truth is not None
     favourites = set()
     for group in range(16):
-        own = np.concatenate([data.train.row(u) for u in
+        own = np.concatenate([data.train.row(int(u)) for u in
                               np.flatnonzero(data.truth.user_group == group)])
         favourites.add((int(np.bincount(data.truth.text_topic[own]).argmax()),
                         int(np.bincount(data.truth.image_topic[own]).argmax())))
@@ -207,7 +207,7 @@ def test_planted_groups_beyond_the_topics_still_differ() -> None:
 ])
 def test_planted_sizes_that_cannot_be_drawn(sizes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(sizes))):
-        PlantedShape(**sizes)  # type: ignore[arg-type]
+        PlantedShape(**sizes)
 
 
 # Real data ---------------------------------------------------------------------------------------
