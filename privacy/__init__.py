@@ -18,13 +18,24 @@ from privacy.aggregation import (
 from privacy.bounds import Bound, ChainError
 from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import OnDevice
+from privacy.events import (
+    Charged,
+    Event,
+    Joint,
+    Terms,
+    event_named,
+    register_event,
+)
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
+from privacy.noise import Noise, Scale
+from privacy.noises import NoiseEntry, noise_entry, register_noise
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.roles import Role
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals, Vault
 from privacy.statement import Statement, state
+from privacy.sums import PrivateSums, private_sums
 from privacy.survivors import Survivors
 from privacy.transforms import GaussianNoise, JointClip, Mechanism, Project, chain
 from privacy.uploads import (
@@ -49,28 +60,34 @@ __all__ = [
     "CapacityError",
     "ChainError",
     "Charge",
+    "Charged",
     "ClipRule",
     "Cohort",
     "Collected",
     "Dense",
     "DistributedNoise",
     "Entry",
+    "Event",
     "Everyone",
     "FixedSize",
     "Gate",
     "GaussianNoise",
+    "Joint",
     "JointClip",
     "Kind",
     "Ledger",
     "LedgerError",
     "LowRank",
     "Mechanism",
+    "Noise",
+    "NoiseEntry",
     "OnDevice",
     "Part",
     "PlainAggregator",
     "Poisson",
     "PricingError",
     "PrivacyStack",
+    "PrivateSums",
     "Project",
     "ProtocolError",
     "Quantise",
@@ -81,6 +98,7 @@ __all__ = [
     "RoundNotBegun",
     "RoutedAggregator",
     "Sampling",
+    "Scale",
     "Session",
     "Shares",
     "SimulationSource",
@@ -91,6 +109,7 @@ __all__ = [
     "Survivors",
     "SystemSource",
     "Task",
+    "Terms",
     "Totals",
     "Touched",
     "UploadError",
@@ -99,5 +118,10 @@ __all__ = [
     "calibrate",
     "chain",
     "epsilon",
+    "event_named",
+    "noise_entry",
+    "private_sums",
+    "register_event",
+    "register_noise",
     "state",
 ]

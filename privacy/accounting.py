@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol
 
 import dp_accounting
 import numpy as np
@@ -19,69 +18,51 @@ from dp_accounting import pld, rdp
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from privacy.discrete import renyi
-from privacy.sampling import Everyone, FixedSize, Poisson, Sampling
+from privacy.events import (
+    DISTRIBUTED,
+    INTERACTION,
+    Accountant,
+    Charged,
+    DistributedDiscreteGaussian,
+    Event,
+    Joint,
+    LocalGaussian,
+    PricingError,
+    Terms,
+    event_named,
+    events_of,
+    is_known,
+)
+from privacy.sampling import Sampling
 
-Accountant = Literal["closed_form", "pld", "rdp", "prv"]
+__all__ = [
+    "DISTRIBUTED",
+    "INTERACTION",
+    "Accountant",
+    "Joint",
+    "PricingError",
+    "Shares",
+    "best_accountant",
+    "calibrate",
+    "epsilon",
+    "gaussian_delta",
+    "gaussian_epsilon",
+    "joint_steps",
+    "planned",
+]
 _LARGEST = 1e4
 _ORDERS = np.concatenate([np.linspace(1.02, 12, 110), np.arange(12.5, 65, 0.5), 2.0 ** np.arange(
     6.25, 12.1, 0.25)])
-
-
-class PricingError(ValueError):
-    """An event that has no price, or an accountant that does not apply to it."""
-
-
-class Charged(Protocol):
-    """What pricing reads of a ledger entry."""
-
-    @property
-    def round(self) -> int: ...
-    @property
-    def event(self) -> str: ...
-    @property
-    def noise_multiplier(self) -> float | None: ...
-    @property
-    def sampling_rate(self) -> float: ...
-    @property
-    def population(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
-    @property
-    def shares(self) -> int | None: ...
-    @property
-    def dims(self) -> int | None: ...
-    @property
-    def limit(self) -> float | None: ...
-    @property
-    def steps(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class Joint:
-    """All releases of one cohort as one: z_eff^-2 = sum of z^-2.
-
-    Priced together because they share their coin flips: as separate sampled steps they would be
-    under-charged.
-    """
-
-    event: str
-    noise_multiplier: float
-    sampling_rate: float
-    population: int
-    shares: int | None = None
-    dims: int | None = None
-    limit: float | None = None
-    steps: int = 1
+# From tight to loose; prv is only ever asked by name.
+_RANK: tuple[Accountant, ...] = ("closed_form", "pld", "rdp")
 
 
 def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
     """One step a cohort. Raises PricingError for unknown events and mixed samplings in a round."""
     rounds: dict[tuple[int, int], list[Charged]] = {}
     for entry in entries:
-        if entry.event not in KNOWN:
-            raise PricingError(f"no price is known for the event {entry.event!r}")
-        if entry.event != "NonPrivate" and not (entry.noise_multiplier or 0) > 0:
+        event = event_named(entry.event)
+        if event.private and not (entry.noise_multiplier or 0) > 0:
             raise PricingError(f"round {entry.round} holds a {entry.event} without noise")
         if _count(entry) < 1:
             raise PricingError(f"round {entry.round} holds a {entry.event} of no step")
@@ -93,30 +74,21 @@ def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
         if len(kinds) > 1:
             raise PricingError(f"round {number} mixes {sorted(k[0] for k in kinds)}; "
                                "one cohort has one sampling")
-        event, rate, population, shares, dims, limit = kinds.pop()
-        if event == DISTRIBUTED and (len(group) > 1 or not (shares and dims and limit)):
-            raise PricingError(f"round {number}: distributed noise is priced as one release, with "
-                               "its shares, dims and limit")
-        if event == INTERACTION and len(group) == 1:
-            steps.append(Joint(event, group[0].noise_multiplier or 0.0, rate, population,
-                               steps=group[0].steps))
+        name, rate, population, shares, dims, limit = kinds.pop()
+        event = event_named(name)
+        event.check(number, group)
+        if event.counts_steps and len(group) == 1:
+            steps.append(Joint(name, group[0].noise_multiplier or 0.0, rate, population,
+                               shares, dims, limit, steps=group[0].steps))
             continue
-        total = sum(_count(e) * (e.noise_multiplier or 0) ** -2
-                    for e in group if event != "NonPrivate")
+        total = sum(_count(e) * (e.noise_multiplier or 0) ** -2 for e in group if event.private)
         steps.append(Joint(
-            event, total**-0.5 if total else 0.0, rate, population, shares, dims, limit))
+            name, total**-0.5 if total else 0.0, rate, population, shares, dims, limit))
     return steps
 
 
 def _count(entry: Charged) -> int:
-    return entry.steps if entry.event == INTERACTION else 1
-
-
-# Steps of noisy training on each device, which protect one interaction.
-INTERACTION = "InteractionGaussian"
-_WHOLE = ("Gaussian", "LocalGaussian", INTERACTION)  # at full participation
-DISTRIBUTED = "DistributedDiscreteGaussian"  # shares of every device inside a secure sum
-KNOWN = (*_WHOLE, "PoissonSampledGaussian", "FixedSizeSampledGaussian", DISTRIBUTED, "NonPrivate")
+    return entry.steps if event_named(entry.event).counts_steps else 1
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
@@ -140,11 +112,6 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
     return float(brentq(lambda e: gaussian_delta(e, mu) - delta, 0.0, high, xtol=1e-12))
 
 
-def _mu(step: Joint) -> float:
-    # A replaced client moves the vector by up to twice the clip norm.
-    return (2.0 if step.event == "LocalGaussian" else 1.0) / step.noise_multiplier
-
-
 def epsilon(
     entries: Iterable[Charged], delta: float, accountant: Accountant | None = None
 ) -> float:
@@ -155,27 +122,38 @@ def epsilon(
     steps = joint_steps(entries)
     if not steps:
         return 0.0
-    if any(step.event == "NonPrivate" for step in steps):
+    if not all(event.private for event in events_of(steps)):
         return math.inf
     return _price(tuple(steps), delta, accountant or best_accountant(steps))
 
 
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
-    """closed_form at full participation, rdp for a fixed size or shares, pld for Poisson."""
-    events = {step.event for step in steps}
-    if events <= set(_WHOLE):
-        return "closed_form"
-    return "rdp" if events & {"FixedSizeSampledGaussian", DISTRIBUTED} else "pld"
+    """closed_form at full participation, rdp for a fixed size or shares, pld for Poisson.
+
+    Of a ledger with several events: the tightest that has a bound for all of them. Where none has,
+    rdp, which says why.
+    """
+    events = events_of(steps)
+    return next((name for name in _RANK if all(name in e.accountants for e in events)), "rdp")
 
 
 @lru_cache(maxsize=256)
 def _price(steps: tuple[Joint, ...], delta: float, accountant: Accountant) -> float:
+    events = events_of(steps)
+    for event in events:
+        if accountant not in event.accountants:
+            raise PricingError(event.refusal(accountant))
+    for event in events:
+        if event.apart and len(events) > 1:
+            raise PricingError(event.apart)
     return _ACCOUNTANTS[accountant](steps, delta)
 
 
+def _mu(step: Joint) -> float:
+    return event_named(step.event).mu(step)
+
+
 def _closed_form(steps: Sequence[Joint], delta: float) -> float:
-    if any(step.event not in _WHOLE for step in steps):
-        raise PricingError("the closed form holds at full participation only; use pld or rdp")
     return gaussian_epsilon(math.sqrt(sum(s.steps * _mu(s) ** 2 for s in steps)), delta)
 
 
@@ -186,75 +164,50 @@ def _runs(steps: Sequence[Joint]) -> list[tuple[Joint, int]]:
     return list(counts.items())
 
 
-def _event(step: Joint) -> Any:
-    gaussian = dp_accounting.GaussianDpEvent(1 / _mu(step))
-    if step.event == "PoissonSampledGaussian":
-        return dp_accounting.PoissonSampledDpEvent(step.sampling_rate, gaussian)
-    return gaussian
-
-
 def _pld(steps: Sequence[Joint], delta: float) -> float:
-    if any(step.event == "FixedSizeSampledGaussian" for step in steps):
-        raise PricingError("a cohort of fixed size is not Poisson sampling; PLD would under-charge "
-                           "it; use rdp")
-    _no_shares(steps, "PLD")
     accountant = pld.PLDAccountant()
     for step, times in _runs(steps):
-        accountant.compose(_event(step), times)
+        accountant.compose(event_named(step.event).library_event(step), times)
     return float(accountant.get_epsilon(delta))
 
 
-def _no_shares(steps: Sequence[Joint], accountant: str) -> None:
-    if any(step.event == DISTRIBUTED for step in steps):
-        raise PricingError(f"{accountant} has no event for a sum of discrete Gaussian shares; use "
-                           "rdp")
+def _curves(steps: Sequence[Joint], delta: float) -> float | None:
+    """Renyi divergences of the rounds, added up order by order, then converted.
 
-
-def _distributed(steps: Sequence[Joint], delta: float) -> float:
-    """Renyi divergences of the rounds, added up order by order, then converted."""
-    curve = np.zeros(len(_ORDERS))
-    for step, times in _runs(steps):
-        if step.event != DISTRIBUTED:
-            raise PricingError("releases with distributed noise cannot be priced with others")
-        assert step.shares and step.dims and step.limit
-        curve += times * np.array([
-            renyi(a, step.noise_multiplier, step.shares, step.dims, step.limit) for a in _ORDERS
-        ])
-    if not np.isfinite(curve).all():
+    None where no event has a curve of its own. Raises PricingError where only some have one.
+    """
+    curves = [(event_named(step.event).curve(step, _ORDERS), times)
+              for step, times in _runs(steps)]
+    own = [(curve, times) for curve, times in curves if curve is not None]
+    if not own:
+        return None
+    if len(own) < len(curves):
+        raise PricingError("releases with Renyi curves of their own cannot be priced with others")
+    total = np.zeros(len(_ORDERS))
+    for curve, times in own:
+        total += times * curve
+    if not np.isfinite(total).all():
         return math.inf
-    price, _ = rdp.compute_epsilon(_ORDERS, curve, delta)
+    price, _ = rdp.compute_epsilon(_ORDERS, total, delta)
     return float(price)
 
 
 def _rdp(steps: Sequence[Joint], delta: float) -> float:
-    events = {step.event for step in steps}
-    if DISTRIBUTED in events:
-        return _distributed(steps, delta)
-    fixed = "FixedSizeSampledGaussian" in events
-    if fixed and len(events) > 1:
-        raise PricingError("cohorts of fixed size cannot be priced with others: adjacencies differ")
-    relation = dp_accounting.NeighboringRelation.REPLACE_ONE if fixed else (
-        dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE)
-    accountant = rdp.RdpAccountant(neighboring_relation=relation)
+    price = _curves(steps, delta)
+    if price is not None:
+        return price
+    replaced = any(event.replace_one for event in events_of(steps))
+    accountant = rdp.RdpAccountant(neighboring_relation=(
+        dp_accounting.NeighboringRelation.REPLACE_ONE if replaced
+        else dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE))
     for step, times in _runs(steps):
-        if fixed:
-            # Replacing a member moves the sum by up to two clip norms, which the library leaves
-            # to the caller: its Gaussian event takes the multiplier as given.
-            event: Any = dp_accounting.SampledWithoutReplacementDpEvent(
-                step.population, round(step.sampling_rate * step.population),
-                dp_accounting.GaussianDpEvent(step.noise_multiplier / 2))
-        else:
-            event = _event(step)
-        accountant.compose(event, times)
+        accountant.compose(event_named(step.event).library_event(step), times)
     return float(accountant.get_epsilon(delta))
 
 
 def _prv(steps: Sequence[Joint], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
-    if any(step.event == "FixedSizeSampledGaussian" for step in steps):
-        raise PricingError("Opacus models Poisson sampling only; use rdp")
-    _no_shares(steps, "PRV")
     accountant = PRVAccountant()
     accountant.history = [
         (1 / _mu(step), step.sampling_rate, times) for step, times in _runs(steps)
@@ -278,6 +231,11 @@ class Shares:
     dims: int
     limit: float
 
+    @property
+    def terms(self) -> Terms:
+        """The same, as a price asks for it."""
+        return Terms(self.count, self.dims, self.limit)
+
 
 @dataclass(frozen=True)
 class _Planned:
@@ -295,34 +253,48 @@ class _Planned:
 
 def planned(
     noise_multiplier: float, rounds: int, sampling: Sampling, population: int,
-    local: bool = False, shares: Shares | None = None,
+    local: bool = False, shares: Shares | None = None, *,
+    event: Event | None = None, terms: Terms | None = None,
 ) -> list[_Planned]:
-    """The entries that `rounds` equal rounds would leave."""
-    event = "LocalGaussian" if local else DISTRIBUTED if shares else sampling.event
-    of = (shares.count, shares.dims, shares.limit) if shares else (None, None, None)
-    return [_Planned(t, event, noise_multiplier, sampling.rate, population, 0, *of)
+    """The entries that `rounds` equal rounds would leave.
+
+    event, terms: of the noise (`Noise.event`, `Noise.terms`); None: those of Gaussian noise, which
+    `local` and `shares` place.
+    """
+    event = event or _gaussian(sampling, local, shares)
+    terms = terms or (shares.terms if shares else Terms())
+    return [_Planned(t, event.name, noise_multiplier, sampling.rate, population, 0,
+                     terms.shares, terms.dims, terms.limit)
             for t in range(rounds)]
+
+
+def _gaussian(sampling: Sampling, local: bool, shares: Shares | None) -> Event:
+    name = LocalGaussian.name if local else (
+        DistributedDiscreteGaussian.name if shares else sampling.event)
+    return event_named(name)
 
 
 def calibrate(
     target: float, delta: float, rounds: int, sampling: Sampling, population: int,
-    local: bool = False, shares: Shares | None = None,
+    local: bool = False, shares: Shares | None = None, *,
+    event: Event | None = None, terms: Terms | None = None,
 ) -> float:
     """Smallest noise multiplier (std / bound) with epsilon <= target after all rounds.
 
-    Raises PricingError where no multiplier reaches the target.
+    event, terms: as of `planned`. Raises PricingError where no multiplier reaches the target.
     """
     if not target > 0 or not 0 < delta < 1:
         raise PricingError(f"epsilon must be positive and delta in (0, 1), got {target}, {delta}")
-    if (local or shares) and not isinstance(sampling, Everyone):
-        where = "local" if local else "distributed"
-        raise PricingError(f"{where} noise is priced at full participation only: the server sees "
-                           "who takes part")
-    if not isinstance(sampling, Everyone | Poisson | FixedSize):
+    if not is_known(sampling.event):
         raise PricingError(f"no accountant is known for the sampling {type(sampling).__name__}")
+    event = event or _gaussian(sampling, local, shares)
+    if event.unsampled and sampling.rate < 1:
+        raise PricingError(f"{event.unsampled} noise is priced at full participation only: the "
+                           "server sees who takes part")
 
     def gap(z: float) -> float:
-        return epsilon(planned(z, rounds, sampling, population, local, shares), delta) - target
+        steps = planned(z, rounds, sampling, population, local, shares, event=event, terms=terms)
+        return epsilon(steps, delta) - target
 
     low = high = 1.0
     while gap(high) > 0:
@@ -334,7 +306,7 @@ def calibrate(
         if low < 1e-3:
             return high
     # Where a price takes a convolution, a thousandth of the noise is precise enough.
-    relative = 1e-8 if isinstance(sampling, Everyone) else 1e-3
+    relative = 1e-8 if sampling.rate == 1 else 1e-3
     while high / low - 1 > relative:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if gap(middle) <= 0 else (middle, high)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from privacy.bounds import ChainError
 from privacy.randomness import Source
+from privacy.sampling import Everyone
 from privacy.transforms import Clipped, GaussianNoise, JointClip, Mechanism, Step, chain
 from privacy.uploads import Dense, Release, Uploads
 
@@ -134,13 +135,18 @@ class AdaptiveClip:
         if base.noise.place != "central":
             raise ChainError("adaptive clipping needs noise on the sum (trust central): the bits "
                              "are summed before they get theirs")
+        if not base.noise.event(Everyone()).combines:
+            raise ChainError(f"adaptive clipping splits a budget between Gaussian releases; "
+                             f"{base.noise.kind} noise does not combine with the bits': use a "
+                             "fixed clip")
         if base.quantise is not None:
             raise ChainError("adaptive clipping and a fixed grid do not go together: the grid is "
                              "made for one clip norm")
         norm = self.clip_norm(round_)
         multiplier = self.rule.vector_multiplier(base.noise.noise_multiplier)
         steps: list[Step] = [base.project] if base.project else []
-        built = chain([*steps, JointClip(norm, base.clip.weights), GaussianNoise(multiplier, norm)])
+        built = chain([*steps, JointClip(norm, base.clip.weights),
+                       base.noise.remade(multiplier, norm)])
         stddev = self.rule.bit_stddev if base.noise.noise_multiplier else 0.0
         return QuantileMechanism(built.project, built.clip, built.quantise, built.noise,
                                  built.bound, stddev)

@@ -8,15 +8,21 @@ uniform bits: each differs from the exact distribution by at most 2^-64 a table 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import ClassVar
 
 import mpmath
 import numpy as np
 import torch
+from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
+from privacy.events import DISTRIBUTED, Event, Terms, event_named
+from privacy.noise import Scale, Stream, Where
 from privacy.randomness import Source
+from privacy.sampling import Sampling
 from privacy.uploads import Dense, Uploads
 
 SMALLEST_SHARE = 4.0  # below it, a sum of shares is no longer close to one discrete Gaussian
@@ -65,7 +71,13 @@ class DistributedNoise:
     noise_multiplier: float
     sensitivity: float
     shares: int
-    place: str = "distributed"
+    place: Where = "distributed"
+    kind = "discrete Gaussian"
+    reason = "Gaussian noise calibrated before training"
+    numbers = "integer"
+    drawn_from: ClassVar[Stream] = "raw"
+    needs_secure_sum = True
+    against_server = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_multiplier < math.inf:
@@ -82,6 +94,55 @@ class DistributedNoise:
     def share_stddev(self, step: float) -> float:
         """Standard deviation of one share, in steps."""
         return self.stddev / (step * math.sqrt(self.shares))
+
+    @property
+    def honest(self) -> int:
+        """Fewest clients whose shares must be in every sum; 0 without noise."""
+        return self.shares if self.stddev else 0
+
+    def share(self, step: float) -> float:
+        """Standard deviation of one share, in steps; 0 without noise."""
+        return self.share_stddev(step)
+
+    def trust(self, hidden: bool) -> str:
+        """The server with the protocol alone, and `shares` clients with their share."""
+        return ("each device adds a share of the noise inside a secure sum; the server is trusted "
+                f"with nothing but the protocol, and {self.shares} clients of those in every sum "
+                "are assumed to add their share honestly")
+
+    def variances_on_sum(self, clients: float) -> float:
+        """More clients than `shares` mean more noise than stated."""
+        return clients / self.shares
+
+    def stddev_on_sum(self, clients: float) -> float:
+        """Absolute standard deviation of the noise on a sum over that many clients."""
+        return self.stddev * math.sqrt(self.variances_on_sum(clients))
+
+    def event(self, sampling: Sampling) -> Event:
+        """DistributedDiscreteGaussian: no sampling amplifies it, for the server sees who sends."""
+        return event_named(DISTRIBUTED)
+
+    def terms(self, dims: int, limit: float | None) -> Terms:
+        """The shares, the values and the bound in steps; all of them enter tau."""
+        return Terms(self.shares, dims, limit)
+
+    def remade(self, noise_multiplier: float, sensitivity: float) -> DistributedNoise:
+        """The same noise of another multiplier, for another bound."""
+        return replace(self, noise_multiplier=noise_multiplier, sensitivity=sensitivity)
+
+    def on_clients(
+        self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
+    ) -> Uploads:
+        """Each client's share on its integers; the integers as they are without noise."""
+        if not self.stddev:
+            return uploads
+        return self.on_rows(uploads, scale.step, ids, source, round_)
+
+    def on_sum(
+        self, sums: Mapping[str, Tensor], scale: Scale, source: Source, round_: int
+    ) -> dict[str, Tensor]:
+        """The sums as they are: the noise came in the uploads."""
+        return dict(sums)
 
     def bound(self, before: Bound) -> Bound:
         """Raises ChainError off the grid, for a smaller bound, too coarse a grid, or twice."""
@@ -115,27 +176,3 @@ class DistributedNoise:
                 noise[row] = sample(stddev, source.raw(f"{name} {client}", round_, 8 * size))
             out[name] = Dense(rows + torch.from_numpy(noise).reshape(rows.shape))
         return out
-
-
-def gap(share_stddev: float, shares: int) -> float:
-    """tau: how far a sum of discrete Gaussians is from one (Kairouz, Liu and Steinke 2021)."""
-    k = np.arange(1, shares, dtype=np.float64)
-    return float(10 * np.exp(-2 * math.pi**2 * share_stddev**2 * k / (k + 1)).sum())
-
-
-def renyi(
-    alpha: float, noise_multiplier: float, shares: int, dims: int, limit: float
-) -> float:
-    """Renyi divergence of order alpha of one release; limit: norm bound in steps.
-
-    Kairouz, Liu and Steinke (ICML 2021, arXiv 2102.06387): the least of three bounds from
-    l2 = 1 / noise_multiplier, l1 = min(sqrt(dims), limit) l2 and tau.
-    """
-    tau = gap(noise_multiplier * limit / math.sqrt(shares), shares)
-    l2 = 1 / noise_multiplier
-    l1 = min(math.sqrt(dims), limit) * l2
-    return min(
-        alpha / 2 * l2**2 + tau * dims,
-        alpha / 2 * (l2**2 + 2 * l1 * tau + tau**2 * dims),
-        alpha / 2 * (l2 + math.sqrt(dims) * tau) ** 2,
-    )

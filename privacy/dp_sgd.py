@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.accounting import INTERACTION
 from privacy.bounds import ChainError
+from privacy.events import INTERACTION, NON_PRIVATE
 from privacy.ledger import Charge
 from privacy.randomness import Source
 from privacy.sampling import Everyone, Sampling
@@ -92,7 +92,7 @@ class OnDevice:
         """A round's charge for the steps that every client took."""
         private = self.noise_multiplier > 0
         return replace(
-            charge, event=INTERACTION if private else "NonPrivate", clip_norm=self.clip_norm,
+            charge, event=INTERACTION if private else NON_PRIVATE, clip_norm=self.clip_norm,
             noise_multiplier=self.noise_multiplier if private else None,
             steps=self.steps if private else 1)
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from privacy.accounting import INTERACTION, KNOWN, epsilon
+from privacy.accounting import epsilon
+from privacy.events import event_named, is_known
 
 GENESIS = "0" * 64
 Status = Literal["released", "aborted"]
@@ -32,7 +33,8 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """One release of one round. `event` is `NonPrivate` where nothing bounds what it tells.
+    """One release of one round. `event` names one of privacy.events; it is `NonPrivate`
+    where nothing bounds what it tells.
 
     noise_multiplier: noise standard deviation / the bound that it hides. status `aborted`: the
     round failed after uploads, and counts all the same. shares, dims, limit: of distributed noise,
@@ -130,10 +132,10 @@ class Ledger:
         Raises LedgerError for an event without a price or a release charged before, BudgetError
         where the budget would be overspent.
         """
-        if charge.event not in KNOWN:
+        if not is_known(charge.event):
             raise LedgerError(f"no price is known for the event {charge.event!r}; it cannot be "
                               "released")
-        if charge.steps != 1 and charge.event != INTERACTION:
+        if charge.steps != 1 and not event_named(charge.event).counts_steps:
             raise LedgerError(f"a {charge.event} is one step, got {charge.steps}")
         if any(e.name == charge.name for e in self.released(charge.round)):
             raise LedgerError(f"release {charge.name!r} of round {charge.round} is already in the "

@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.accounting import DISTRIBUTED
 from privacy.adaptive import QUANTILE, AdaptiveClip
 from privacy.aggregation.plain import PlainAggregator
 from privacy.aggregation.protocol import Aggregator, GridNoise, Session, Sums, Task, dims
 from privacy.bounds import ChainError
-from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
+from privacy.events import NON_PRIVATE, Terms
 from privacy.ledger import Charge, Entry, Ledger, Status, together
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors
-from privacy.transforms import GaussianNoise, Mechanism
+from privacy.transforms import Mechanism
 from privacy.uploads import Collected, LowRank, Release, UploadError, Uploads
 
 JOINT = "joint"
@@ -87,9 +86,9 @@ class PrivacyStack:
             return
         if self.aggregator.hides_clients and self.mechanism.quantise is None:
             raise ChainError(f"{self.aggregator.name} sums integers: add a quantise step")
-        distributed = isinstance(self.mechanism.noise, DistributedNoise)
-        if distributed and not self.aggregator.hides_clients:
-            raise ChainError("distributed noise needs a secure sum of every release; plain "
+        noise = self.mechanism.noise
+        if noise.needs_secure_sum and not self.aggregator.hides_clients:
+            raise ChainError(f"{noise.place} noise needs a secure sum of every release; plain "
                              "aggregation shows the server each client with its share alone")
         if self.clipper is not None:
             self.clipper.mechanism(self.mechanism, 0)
@@ -98,7 +97,7 @@ class PrivacyStack:
             odd = sorted(weighted ^ set(names))
             raise ChainError(f"weights and declared releases differ in {', '.join(odd)}")
         alone = [r.name for r in self.releases if r.kind == "individual"]
-        if alone and self.mechanism.noise.place != "local":
+        if alone and noise.place != "local":
             raise ChainError(f"release {alone[0]!r} hands the server every client's own vector; "
                              "noise on a sum cannot protect it")
 
@@ -130,10 +129,10 @@ class PrivacyStack:
         if mechanism and mechanism.quantise:
             limit = mechanism.largest(len(cohort.ids))
         least = self.survivors.least(len(cohort.ids))
-        noise = mechanism.noise if mechanism else None
-        if isinstance(noise, DistributedNoise) and noise.stddev and least < noise.shares:
+        honest = mechanism.noise.honest if mechanism else 0
+        if least < honest:
             raise ChainError(f"a sum of {least} clients may be released, and the noise is made for "
-                             f"{noise.shares} shares: tolerate fewer dropouts")
+                             f"{honest} shares: tolerate fewer dropouts")
         return Task(
             cohort, tuple(shaped), least, attempt, model_hash,
             bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
@@ -150,8 +149,7 @@ class PrivacyStack:
 
     def _key_holder_noise(self, label: int) -> GridNoise | None:
         mechanism = self.mechanism
-        if mechanism is None or mechanism.quantise is None or not isinstance(
-                mechanism.noise, GaussianNoise):
+        if mechanism is None or mechanism.quantise is None or mechanism.noise.place != "central":
             return None
         return lambda total, name: mechanism.grid_noise(total, self.source, name, label)
 
@@ -238,23 +236,20 @@ class PrivacyStack:
     def _charge(
         self, name: str, cohort: Cohort, population: int, status: Status = "released"
     ) -> Charge:
-        event, multiplier, clip = "NonPrivate", None, None
-        shares = size = limit = None
+        event, multiplier, clip, terms = NON_PRIVATE, None, None, Terms()
         mechanism = self.at(cohort.round)
         if mechanism:
             clip = mechanism.clip.clip_norm
-            noise = mechanism.noise
-            if noise.noise_multiplier:
-                event = "LocalGaussian" if noise.place == "local" else self.sampling.event
+            if mechanism.noise.noise_multiplier:
+                event = mechanism.noise.event(self.sampling).name
                 # The price follows from what the noise hides: the whole bound of the chain.
-                multiplier = noise.stddev / mechanism.bound.l2
-                if isinstance(noise, DistributedNoise):
-                    event, shares = DISTRIBUTED, noise.shares
-                    size, limit = self._size(cohort.round), mechanism.limit
+                multiplier = mechanism.noise.stddev / mechanism.bound.l2
+                terms = mechanism.terms(self._size(cohort.round))
         return Charge(
             round=cohort.round, name=name, event=event, noise_multiplier=multiplier,
             clip_norm=clip, sampling_rate=self.sampling.rate, population=population,
-            cohort=len(cohort.ids), status=status, shares=shares, dims=size, limit=limit,
+            cohort=len(cohort.ids), status=status, shares=terms.shares, dims=terms.dims,
+            limit=terms.limit,
         )
 
     def _size(self, round_: int) -> int:

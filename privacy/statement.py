@@ -6,12 +6,12 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from privacy.accounting import Shares, epsilon, planned
+from privacy.accounting import epsilon, planned
 from privacy.adaptive import AdaptiveClip
-from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import ZERO_OUT_INTERACTION, OnDevice
 from privacy.ledger import Budget
-from privacy.sampling import Everyone, Sampling
+from privacy.noise import SERVER_READS_ALL
+from privacy.sampling import Everyone
 from privacy.stack import PrivacyStack
 
 NOT_COVERED = (
@@ -22,17 +22,6 @@ NOT_COVERED = (
     "experimenter, which no client sends",
     "what a user's own device shows to those who hold the device",
 )
-_TRUST = {
-    "central": "the server reads every clipped upload in the clear and is trusted to add the noise "
-               "to the sum; the figure holds against everybody who sees only what it releases",
-    "central, hidden": "the server learns exact sums, and of no client its upload, and is trusted "
-                       "to add the noise (a key holder adds it to what is encrypted); the figure "
-                       "holds against everybody who sees only what it releases",
-    "local": "nobody is trusted: each device adds its own noise before anything leaves it",
-    "distributed": "each device adds a share of the noise inside a secure sum; the server is "
-                   "trusted with nothing but the protocol, and {shares} clients of those in every "
-                   "sum are assumed to add their share honestly",
-}
 _ON_DEVICE = (
     "nobody is trusted: each device adds noise in every training step, so the figure holds against "
     "the server and everybody else, for one interaction and not for the whole user; the device's "
@@ -64,6 +53,7 @@ class Statement:
     server_sees: str
     clipping: str = "fixed"
     releases: int | None = None
+    noise_kind: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -73,7 +63,9 @@ class Statement:
         """For people."""
         if self.epsilon is None:
             return [f"epsilon: none ({self.reason})"]
-        kind = "discrete Gaussian" if self.trust == "distributed" else "Gaussian"
+        # Records from before the kind was stated hold two kinds, told apart by who is trusted.
+        kind = self.noise_kind or (
+            "discrete Gaussian" if self.trust == "distributed" else "Gaussian")
         out = [
             f"epsilon {self.epsilon:.4g}, delta {self.delta:.3g}, {self.unit} level, against "
             "everybody who sees only releases",
@@ -127,48 +119,42 @@ def state(
             reason += ("; reference grouping clusters every client's own parameters on the server")
         zero = 0.0 if nothing else None
         return Statement(
-            "user", sampling.adjacency, "central", _TRUST["central"], zero, zero, zero, zero, zero,
+            "user", sampling.adjacency, "central", SERVER_READS_ALL, zero, zero, zero, zero, zero,
             rounds, None, mechanism.clip.clip_norm if mechanism else None, "none", None,
             NOT_COVERED, reason, *_server(stack))
-    place = mechanism.noise.place
-    local, shares = place == "local", None
-    if isinstance(mechanism.noise, DistributedNoise):
-        shares = Shares(mechanism.noise.shares, dims, mechanism.limit)
-
-    def price(sampling: Sampling) -> float:
-        steps = planned(multiplier, rounds, sampling, population, local, shares)
-        return epsilon(steps, budget.delta)
-
-    claimed, seen = price(sampling), price(Everyone())
-    if sampling.event == "FixedSizeSampledGaussian":
-        # A replaced member who is seen to take part moves every sum by up to two clip norms.
-        seen = epsilon(planned(multiplier / 2, rounds, Everyone(), population), budget.delta)
+    noise, terms = mechanism.noise, mechanism.terms(dims)
+    event, seen_event = noise.event(sampling), noise.event(Everyone())
+    claimed = epsilon(planned(
+        multiplier, rounds, sampling, population, event=event, terms=terms), budget.delta)
+    # A member who is seen to take part is not amplified, and moves the sum by as many bounds as the
+    # adjacency that is claimed lets it: two where a member is replaced.
+    seen = epsilon(planned(
+        multiplier * seen_event.factor / event.factor, rounds, Everyone(), population,
+        event=seen_event, terms=terms), budget.delta)
     size = sampling.rate * population
-    parts = size if local else size / shares.count if shares else 1.0
-    noise = multiplier * math.sqrt(dims * parts)
-    hidden = place == "central" and stack.aggregator.hides_clients
-    trust_means = _TRUST["central, hidden" if hidden else place]
+    length = multiplier * math.sqrt(dims * noise.variances_on_sum(size))
     aggregation, server_sees = _server(stack)
     return Statement(
         unit="user",
-        adjacency="replacement of one user's whole data" if local else sampling.adjacency,
-        trust=place,
-        trust_means=trust_means.format(shares=shares.count if shares else 0),
+        adjacency=event.adjacency or sampling.adjacency,
+        trust=noise.place,
+        trust_means=noise.trust(stack.aggregator.hides_clients),
         epsilon=claimed,
         delta=budget.delta,
         epsilon_vs_observers=claimed,
-        epsilon_vs_server=claimed if local or shares else None,
+        epsilon_vs_server=claimed if noise.against_server else None,
         epsilon_if_participation_is_seen=seen,
         rounds=rounds,
         noise_multiplier=multiplier,
         clip_norm=mechanism.clip.clip_norm,
-        noise_source=_source_name(stack, "integer" if shares else "float64"),
-        best_signal_to_noise=size / noise,
+        noise_source=_source_name(stack, noise.numbers),
+        best_signal_to_noise=size / length,
         not_covered=NOT_COVERED,
-        reason="Gaussian noise calibrated before training",
+        reason=noise.reason,
         aggregation=aggregation,
         server_sees=server_sees,
         clipping=_clipping(stack.clipper),
+        noise_kind=noise.kind,
     )
 
 

@@ -8,19 +8,23 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
-from privacy.discrete import DistributedNoise
+from privacy.events import Terms
+from privacy.gaussian import GaussianNoise, Place
+from privacy.noise import Noise, Scale
 from privacy.quantise import TAIL, Quantise, check_capacity
 from privacy.randomness import Source
 from privacy.uploads import Dense, Part, Release, Touched, Uploads
 
-Place = Literal["central", "local"]
+__all__ = [
+    "Clipped", "GaussianNoise", "JointClip", "Mechanism", "Noise", "Place", "Project", "Step",
+    "chain",
+]
 _ROUNDING = 1e-5  # relative, of a float32 sum of squares
 
 
@@ -115,86 +119,6 @@ class JointClip:
         )
 
 
-@dataclass(frozen=True)
-class GaussianNoise:
-    """N(0, (noise_multiplier * sensitivity)^2) on every value of the joint vector.
-
-    place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
-    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
-    """
-
-    noise_multiplier: float
-    sensitivity: float
-    place: Place = "central"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.noise_multiplier < math.inf:
-            raise ChainError(f"noise_multiplier must be 0 or more, got {self.noise_multiplier}")
-
-    @property
-    def stddev(self) -> float:
-        """Absolute standard deviation in the joint vector."""
-        return self.noise_multiplier * self.sensitivity
-
-    def bound(self, before: Bound) -> Bound:
-        """Raises ChainError without a clip, for a smaller clip, or a second time."""
-        if not math.isfinite(before.l2):
-            raise ChainError("clip before noise: nothing bounds what the noise should hide")
-        if self.place == "local" and before.grid:
-            raise ChainError("local noise leaves no grid: drop the quantise step, a client that "
-                             "trusts nobody needs no secure sum")
-        if self.sensitivity < before.l2 * (1 - 1e-12):
-            raise ChainError(f"the noise is made for a bound of {self.sensitivity:g}, but the "
-                             f"steps before it only give {before.l2:g}")
-        if before.noise_stddev:
-            raise ChainError("noise once: a second draw is a second release")
-        return replace(before, noise_stddev=self.stddev)
-
-    def on_sums(
-        self, sums: Mapping[str, Tensor], weights: Mapping[str, float], source: Source, round_: int
-    ) -> dict[str, Tensor]:
-        """Sums with noise of stddev / weight in each release."""
-        if not self.stddev:
-            return dict(sums)
-        return {
-            n: (x.double() + self._draw(x, weights[n], source, n, round_)).float()
-            for n, x in sums.items()
-        }
-
-    def on_grid(
-        self, total: Tensor, step: float, source: Source, label: str, round_: int
-    ) -> Tensor:
-        """An integer total [...] with the noise in steps, rounded to the grid.
-
-        The total lies on the grid already, so this is the rounding of the noisy total:
-        post-processing, which also hides the last bits of the floating-point draw.
-        """
-        if not self.stddev:
-            return total
-        drawn = source.normal(label, round_, total.numel()) * (self.stddev / step)
-        return total + torch.from_numpy(np.rint(drawn).astype(np.int64)).reshape(total.shape)
-
-    def on_rows(
-        self, uploads: Uploads, weights: Mapping[str, float], ids: np.ndarray, source: Source,
-        round_: int,
-    ) -> Uploads:
-        """Each client's vector with its own noise, in full length: no row stays untouched."""
-        out = {}
-        for name, part in uploads.items():
-            rows = part.dense().double()
-            label = f"{name}|{int(ids[0])}|{len(ids)}"
-            out[name] = Dense((rows + self._draw(rows, weights[name], source, label, round_))
-                              .float())
-        return out
-
-    def _draw(
-        self, like: Tensor, weight: float, source: Source, label: str, round_: int
-    ) -> Tensor:
-        drawn = source.normal(label, round_, like.numel()) * (self.stddev / weight)
-        return torch.from_numpy(drawn).reshape(like.shape)
-
-
-Noise = GaussianNoise | DistributedNoise
 Step = Project | JointClip | Quantise | Noise
 
 
@@ -218,35 +142,33 @@ class Mechanism:
         if self.quantise:
             clipped = replace(clipped, uploads=self.quantise.apply(
                 clipped.uploads, self.clip.weights, self.clip.clip_norm, ids, source, round_))
-        if self.noise.stddev and isinstance(self.noise, DistributedNoise):
-            assert self.quantise is not None
-            clipped = replace(clipped, uploads=self.noise.on_rows(
-                clipped.uploads, self.quantise.step, ids, source, round_))
-        elif self.noise.stddev and self.noise.place == "local":
-            assert isinstance(self.noise, GaussianNoise)
-            clipped = replace(clipped, uploads=self.noise.on_rows(
-                clipped.uploads, self.clip.weights, ids, source, round_))
-        return clipped
+        noised = self.noise.on_clients(clipped.uploads, self.scale, ids, source, round_)
+        return replace(clipped, uploads=noised)
 
     def on_sum(
         self, sums: Mapping[str, Tensor], source: Source, round_: int,
         noised: Collection[str] = (),
     ) -> dict[str, Tensor]:
-        """What happens to the sum before anybody else sees it; `noised` have their noise."""
-        central = isinstance(self.noise, GaussianNoise) and self.noise.place == "central"
+        """What happens to the sum before anybody else sees it; `noised` have their noise.
+
+        `noised` are known on a grid only, where a key holder adds the noise.
+        """
         if self.quantise is None:
-            assert isinstance(self.noise, GaussianNoise)
-            weights = self.clip.weights
-            return (self.noise.on_sums(sums, weights, source, round_) if central else dict(sums))
-        if central:
-            sums = {n: x if n in noised else self.grid_noise(x, source, n, round_)
-                    for n, x in sums.items()}
-        return self.quantise.decode(sums, self.clip.weights)
+            return self.noise.on_sum(sums, self.scale, source, round_)
+        bare = {n: x for n, x in sums.items() if n not in noised}
+        done = self.noise.on_sum(bare, self.scale, source, round_)
+        return self.quantise.decode({n: done.get(n, x) for n, x in sums.items()},
+                                    self.clip.weights)
 
     def grid_noise(self, total: Tensor, source: Source, label: str, round_: int) -> Tensor:
         """An integer total with the noise of a central mechanism, by whoever holds it."""
-        assert self.quantise is not None and isinstance(self.noise, GaussianNoise)
-        return self.noise.on_grid(total, self.quantise.step, source, label, round_)
+        assert self.quantise is not None
+        return self.noise.on_sum({label: total}, self.scale, source, round_)[label]
+
+    @property
+    def scale(self) -> Scale:
+        """What a noise needs to know of the vectors that it is added to."""
+        return Scale(self.clip.weights, self.quantise.step if self.quantise else 0.0)
 
     @property
     def limit(self) -> float:
@@ -260,21 +182,18 @@ class Mechanism:
         Raises CapacityError where the sum of `clients` of them might leave the ring.
         """
         assert self.quantise is not None
-        share = 0.0
-        if isinstance(self.noise, DistributedNoise) and self.noise.stddev:
-            share = self.noise.share_stddev(self.quantise.step)
+        share = self.noise.share(self.quantise.step)
         check_capacity(clients, self.limit, share * math.sqrt(clients))
         return self.limit + TAIL * share
 
     def noise_on_sums(self, clients: int) -> dict[str, float]:
         """Release -> standard deviation of the noise on its sum over all `clients`."""
-        more = 1.0
-        if isinstance(self.noise, DistributedNoise):
-            more = math.sqrt(clients / self.noise.shares)
-        elif self.noise.place == "local":
-            more = math.sqrt(clients)
-        return {n: self.noise.stddev * more / w for n, w in self.clip.weights.items()
+        return {n: self.noise.stddev_on_sum(clients) / w for n, w in self.clip.weights.items()
                 if self.noise.stddev}
+
+    def terms(self, dims: int) -> Terms:
+        """What the price of a release of `dims` values needs beside the noise multiplier."""
+        return self.noise.terms(dims, self.limit if self.quantise else None)
 
     def shape(self, release: Release) -> tuple[int, ...]:
         """Shape of one client's part of a release as it leaves the device."""
@@ -286,11 +205,12 @@ def chain(steps: Sequence[Step]) -> Mechanism:
     bound = Bound()
     for step in steps:
         bound = step.bound(bound)
-    noises = [step for step in steps if isinstance(step, GaussianNoise | DistributedNoise)]
-    kinds = [type(step) for step in steps]
-    if len(set(kinds)) != len(kinds):
+    fixed = [step for step in steps if isinstance(step, Project | JointClip | Quantise)]
+    # What is none of the three fixed steps is a noise: any type that answers as one.
+    noises = [step for step in steps if not isinstance(step, Project | JointClip | Quantise)]
+    found = {type(step): step for step in fixed}
+    if len(found) != len(fixed) or len(noises) > 1:
         raise ChainError("each kind of step can occur once")
-    found = {type(step): step for step in steps}
     clip = found.get(JointClip)
     if not isinstance(clip, JointClip) or not noises:
         raise ChainError("a chain needs a clip and a noise step (noise_multiplier 0 for none)")

@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from privacy.aggregation.intercept import TappedAggregator
 from privacy.audit.counts import AuditError
-from privacy.discrete import DistributedNoise
+from privacy.noise import Noise, Scale
 from privacy.quantise import Quantise
 from privacy.randomness import Source
 from privacy.stack import PrivacyStack
 from privacy.transforms import Clipped, JointClip, Mechanism
-from privacy.uploads import Dense, Uploads
+from privacy.uploads import Uploads
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,25 @@ class _Remembering:
         return self._kept[label, size]
 
 
-@dataclass(frozen=True)
-class _WeakShares(DistributedNoise):
-    """Shares too small by a factor; priced as the whole ones."""
+class _WeakNoise:
+    """Noise too small by a factor; priced, and described, as the whole one."""
 
-    factor: float = 1.0
+    def __init__(self, honest: Noise, factor: float) -> None:
+        self._honest = honest
+        self._weak = honest.remade(honest.noise_multiplier * factor, honest.sensitivity)
 
-    def on_rows(
-        self, uploads: Uploads, step: float, ids: np.ndarray, source: Source, round_: int
-    ) -> dict[str, Dense]:
-        if not self.factor:
-            return {name: Dense(part.dense()) for name, part in uploads.items()}
-        weak = DistributedNoise(self.noise_multiplier * self.factor, self.sensitivity, self.shares)
-        return weak.on_rows(uploads, step, ids, source, round_)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._honest, name)
+
+    def on_clients(
+        self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
+    ) -> Uploads:
+        return self._weak.on_clients(uploads, scale, ids, source, round_)
+
+    def on_sum(
+        self, sums: Mapping[str, torch.Tensor], scale: Scale, source: Source, round_: int
+    ) -> dict[str, torch.Tensor]:
+        return self._weak.on_sum(sums, scale, source, round_)
 
 
 @dataclass(frozen=True)
@@ -124,12 +131,10 @@ def _clip(stack: PrivacyStack, mechanism: Mechanism, kind: type[JointClip]) -> P
 
 
 def _weak(stack: PrivacyStack, mechanism: Mechanism, factor: float) -> PrivacyStack:
-    noise = mechanism.noise
-    if isinstance(noise, DistributedNoise):
-        weak = _WeakShares(
-            noise.noise_multiplier, noise.sensitivity, noise.shares, factor=factor)
-        return replace(stack, mechanism=replace(mechanism, noise=weak))
-    return replace(stack, source=_Scaled(stack.source, factor))
+    if mechanism.noise.drawn_from == "normal":
+        return replace(stack, source=_Scaled(stack.source, factor))
+    weak = cast(Noise, _WeakNoise(mechanism.noise, factor))
+    return replace(stack, mechanism=replace(mechanism, noise=weak))
 
 
 def _once(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:

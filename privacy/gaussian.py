@@ -1,0 +1,166 @@
+"""Gaussian noise, on the sum or on each client's own vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privacy.bounds import Bound, ChainError
+from privacy.events import Event, LocalGaussian, Terms, event_named
+from privacy.noise import (
+    NOBODY_TRUSTED,
+    SERVER_ADDS_NOISE,
+    SERVER_READS_ALL,
+    Scale,
+    Stream,
+)
+from privacy.randomness import Source
+from privacy.sampling import Sampling
+from privacy.uploads import Dense, Uploads
+
+Place = Literal["central", "local"]
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """N(0, (noise_multiplier * sensitivity)^2) on every value of the joint vector.
+
+    place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
+    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
+    """
+
+    noise_multiplier: float
+    sensitivity: float
+    place: Place = "central"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise_multiplier < math.inf:
+            raise ChainError(f"noise_multiplier must be 0 or more, got {self.noise_multiplier}")
+
+    @property
+    def stddev(self) -> float:
+        """Absolute standard deviation in the joint vector."""
+        return self.noise_multiplier * self.sensitivity
+
+    kind = "Gaussian"
+    reason = "Gaussian noise calibrated before training"
+    numbers = "float64"
+    drawn_from: ClassVar[Stream] = "normal"
+    needs_secure_sum = False
+    honest = 0
+
+    @property
+    def against_server(self) -> bool:
+        """Whether the guarantee holds against the server: only where it never sees a bare sum."""
+        return self.place == "local"
+
+    def trust(self, hidden: bool) -> str:
+        """Who is trusted with what; hidden: whether the server learns sums only."""
+        if self.place == "local":
+            return NOBODY_TRUSTED
+        return SERVER_ADDS_NOISE if hidden else SERVER_READS_ALL
+
+    def bound(self, before: Bound) -> Bound:
+        """Raises ChainError without a clip, for a smaller clip, or a second time."""
+        if not math.isfinite(before.l2):
+            raise ChainError("clip before noise: nothing bounds what the noise should hide")
+        if self.place == "local" and before.grid:
+            raise ChainError("local noise leaves no grid: drop the quantise step, a client that "
+                             "trusts nobody needs no secure sum")
+        if self.sensitivity < before.l2 * (1 - 1e-12):
+            raise ChainError(f"the noise is made for a bound of {self.sensitivity:g}, but the "
+                             f"steps before it only give {before.l2:g}")
+        if before.noise_stddev:
+            raise ChainError("noise once: a second draw is a second release")
+        return replace(before, noise_stddev=self.stddev)
+
+    def share(self, step: float) -> float:
+        """No noise of a client's own enters a sum on a grid of that step."""
+        return 0.0
+
+    def variances_on_sum(self, clients: float) -> float:
+        """One draw on a central sum, one a client on a sum of local vectors."""
+        return clients if self.place == "local" else 1.0
+
+    def stddev_on_sum(self, clients: float) -> float:
+        """Absolute standard deviation of the noise on a sum over that many clients."""
+        return self.stddev * math.sqrt(self.variances_on_sum(clients))
+
+    def event(self, sampling: Sampling) -> Event:
+        """LocalGaussian, or the Gaussian release that the sampling makes of it."""
+        return event_named(LocalGaussian.name if self.place == "local" else sampling.event)
+
+    def terms(self, dims: int, limit: float | None) -> Terms:
+        """Nothing: a Gaussian's price is in its multiplier."""
+        return Terms()
+
+    def remade(self, noise_multiplier: float, sensitivity: float) -> GaussianNoise:
+        """The same noise of another multiplier, for another bound."""
+        return replace(self, noise_multiplier=noise_multiplier, sensitivity=sensitivity)
+
+    def on_clients(
+        self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
+    ) -> Uploads:
+        """Local noise on every client's vector; the uploads as they are for central noise."""
+        if self.place != "local" or not self.stddev:
+            return uploads
+        return self.on_rows(uploads, scale.weights, ids, source, round_)
+
+    def on_sum(
+        self, sums: Mapping[str, Tensor], scale: Scale, source: Source, round_: int
+    ) -> dict[str, Tensor]:
+        """Central noise on every sum, on the grid where the sums lie on one."""
+        if self.place != "central":
+            return dict(sums)
+        if not scale.step:
+            return self.on_sums(sums, scale.weights, source, round_)
+        return {n: self.on_grid(x, scale.step, source, n, round_) for n, x in sums.items()}
+
+    def on_sums(
+        self, sums: Mapping[str, Tensor], weights: Mapping[str, float], source: Source, round_: int
+    ) -> dict[str, Tensor]:
+        """Sums with noise of stddev / weight in each release."""
+        if not self.stddev:
+            return dict(sums)
+        return {
+            n: (x.double() + self._draw(x, weights[n], source, n, round_)).float()
+            for n, x in sums.items()
+        }
+
+    def on_grid(
+        self, total: Tensor, step: float, source: Source, label: str, round_: int
+    ) -> Tensor:
+        """An integer total [...] with the noise in steps, rounded to the grid.
+
+        The total lies on the grid already, so this is the rounding of the noisy total:
+        post-processing, which also hides the last bits of the floating-point draw.
+        """
+        if not self.stddev:
+            return total
+        drawn = source.normal(label, round_, total.numel()) * (self.stddev / step)
+        return total + torch.from_numpy(np.rint(drawn).astype(np.int64)).reshape(total.shape)
+
+    def on_rows(
+        self, uploads: Uploads, weights: Mapping[str, float], ids: np.ndarray, source: Source,
+        round_: int,
+    ) -> Uploads:
+        """Each client's vector with its own noise, in full length: no row stays untouched."""
+        out = {}
+        for name, part in uploads.items():
+            rows = part.dense().double()
+            label = f"{name}|{int(ids[0])}|{len(ids)}"
+            out[name] = Dense((rows + self._draw(rows, weights[name], source, label, round_))
+                              .float())
+        return out
+
+    def _draw(
+        self, like: Tensor, weight: float, source: Source, label: str, round_: int
+    ) -> Tensor:
+        drawn = source.normal(label, round_, like.numel()) * (self.stddev / weight)
+        return torch.from_numpy(drawn).reshape(like.shape)
