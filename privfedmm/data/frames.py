@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.encoded import Encoding
-from privfedmm.data.feature_files import checked_matrix
 from privfedmm.data.loading import feature_cache, finish
-from privfedmm.data.raw import SPLITS, Origin, Raw, interactions, items_by_id
+from privfedmm.data.raw import SPLITS, Origin, Raw, checked_matrix, interactions, items_by_id
 from privfedmm.data.types import DataError, Dataset
 from privfedmm.encoders import EncoderSettings
 

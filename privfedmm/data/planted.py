@@ -17,7 +17,8 @@ from PIL import Image
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.planted_render import IMAGE_TOPICS, TEXT_TOPICS, draw_images, write_texts
 from privfedmm.data.prepare import TIES, content_hash
-from privfedmm.data.types import Dataset, Protocol, Rows, Truth
+from privfedmm.data.sources import Request, Source
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
 from privfedmm.encoders.plain import IMAGE_NOTE, image_features
 
 DATA_SEED = 20250919
@@ -149,3 +150,18 @@ def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     """`count` distinct items a row, drawn in proportion to exp(logits) (Gumbel top-k)."""
     keys = logits + rng.gumbel(size=logits.shape)
     return np.argsort(-keys, axis=1)[:, :count]
+
+
+def _load(request: Request) -> Dataset:
+    if request.max_users:
+        raise DataError("max_users: the planted set is drawn in any size; use planted:N")
+    try:
+        shape = PlantedShape(users=int(request.size)) if request.size else PlantedShape()
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    return planted(DATA_SEED, shape)
+
+
+PLANTED = Source(
+    "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load)
+PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load)

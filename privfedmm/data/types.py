@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from privfedmm.data.raw.errors import DataError
 
-class DataError(ValueError):
-    """A fault in the user's data, told as one sentence: file, line or row, what to do."""
+__all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth"]
 
 
 @dataclass(frozen=True)

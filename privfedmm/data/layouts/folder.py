@@ -8,8 +8,7 @@ import pandas as pd
 
 from privfedmm.data.layouts.items import add_items
 from privfedmm.data.layouts.layout import LAYOUTS
-from privfedmm.data.raw import Raw
-from privfedmm.data.types import DataError
+from privfedmm.data.raw import DataError, Raw
 
 
 def read_folder(folder: Path) -> Raw:

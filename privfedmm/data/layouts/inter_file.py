@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from privfedmm.data.types import DataError
+from privfedmm.data.raw import DataError
 
 PATTERN = "*.inter"
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from privfedmm.data.feature_files import feature_matrix, presence
-from privfedmm.data.raw import Raw, item_table
-from privfedmm.data.types import DataError
+from privfedmm.data.raw import DataError, Raw, feature_matrix, item_table, presence
 
 _SUFFIX = "_feat.npy"
 

@@ -8,8 +8,7 @@ import pandas as pd
 
 from privfedmm.data.layouts.items import add_items
 from privfedmm.data.layouts.layout import Layout
-from privfedmm.data.raw import SPLITS, Origin, Raw, interactions, read_table
-from privfedmm.data.types import DataError
+from privfedmm.data.raw import SPLITS, DataError, Origin, Raw, interactions, read_table
 
 _FILES = ("interactions.csv", "interactions.csv.gz")
 

@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from privfedmm.data.feature_files import feature_matrix, presence
-from privfedmm.data.raw import SPLITS, Origin, Raw, interactions, read_table
-from privfedmm.data.types import DataError
+from privfedmm.data.raw import (
+    SPLITS,
+    DataError,
+    Origin,
+    Raw,
+    feature_matrix,
+    interactions,
+    presence,
+    read_table,
+)
 
 
 def read_by_row_number(

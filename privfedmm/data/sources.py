@@ -1,4 +1,4 @@
-"""What a known data set is, and all of them by name."""
+"""Known data sets by name: everyone can have them, without a folder of their own."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Source:
 
 
 SOURCES: Registry[Source] = Registry("sources", "known data set", {
-    "planted": "privfedmm.data.sources.planted:PLANTED",
-    "planted:N": "privfedmm.data.sources.planted:PLANTED_SIZED",
-    "ml-100k": "privfedmm.data.sources.ml100k:ML_100K",
+    "planted": "privfedmm.data.planted:PLANTED",
+    "planted:N": "privfedmm.data.planted:PLANTED_SIZED",
+    "ml-100k": "privfedmm.data.movielens:ML_100K",
 })
 
 

@@ -1,4 +1,4 @@
-"""Interactions as a loader found them, and the checks of tables that every layout shares."""
+"""Tables of interactions and items, and the checks that every layout shares."""
 
 from __future__ import annotations
 
@@ -6,45 +6,19 @@ import csv
 import gzip
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from privfedmm.data.types import DataError
+from privfedmm.data.raw.errors import DataError
 
 # What files call the parts of a given split, and what we call them.
 SPLITS = {
     "train": "train", "valid": "validation", "validation": "validation", "test": "test",
     "0": "train", "1": "validation", "2": "test",
 }
-
-
-@dataclass
-class Raw:
-    """What a loader hands on.
-
-    name: of the data set. source: of the interactions, for sentences. frame: columns user, item
-    (str), line (int, as in the file), time (number or absent) and split (train, validation, test
-    or absent), in file order. items: metadata indexed by item id (str). features: modality ->
-    (item ids in row order, matrix [rows, F] float32). present: modality -> bool [rows], only where
-    some are missing. feature_notes: modality -> how its features were made. pictures: the folder
-    or zip of them. given_test: columns user and item, where the layout names test items.
-    item_source: of the item table, for sentences. notes: whole sentences for the record.
-    """
-
-    name: str
-    source: str
-    frame: pd.DataFrame
-    items: pd.DataFrame
-    features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
-    present: dict[str, np.ndarray] = field(default_factory=dict)
-    feature_notes: dict[str, str] = field(default_factory=dict)
-    pictures: Path | None = None
-    given_test: pd.DataFrame | None = None
-    item_source: str = "items.csv"
-    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

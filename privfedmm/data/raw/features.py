@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from privfedmm.data.types import DataError
+from privfedmm.data.raw.errors import DataError
 
 
 def presence(path: Path) -> np.ndarray | None:

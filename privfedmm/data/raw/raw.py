@@ -1,0 +1,35 @@
+"""What a loader hands on, before anything is filtered, split or indexed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass
+class Raw:
+    """What a loader hands on.
+
+    name: of the data set. source: of the interactions, for sentences. frame: columns user, item
+    (str), line (int, as in the file), time (number or absent) and split (train, validation, test
+    or absent), in file order. items: metadata indexed by item id (str). features: modality ->
+    (item ids in row order, matrix [rows, F] float32). present: modality -> bool [rows], only where
+    some are missing. feature_notes: modality -> how its features were made. pictures: the folder
+    or zip of them. given_test: columns user and item, where the layout names test items.
+    item_source: of the item table, for sentences. notes: whole sentences for the record.
+    """
+
+    name: str
+    source: str
+    frame: pd.DataFrame
+    items: pd.DataFrame
+    features: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    present: dict[str, np.ndarray] = field(default_factory=dict)
+    feature_notes: dict[str, str] = field(default_factory=dict)
+    pictures: Path | None = None
+    given_test: pd.DataFrame | None = None
+    item_source: str = "items.csv"
+    notes: list[str] = field(default_factory=list)
