@@ -3,5 +3,6 @@
 from privfedmm.methods.base import TensorMethod
 from privfedmm.methods.entry import Asked, Build, Can, Method, Public
 from privfedmm.methods.registry import METHODS
+from privfedmm.settings import Settings
 
-__all__ = ["METHODS", "Asked", "Build", "Can", "Method", "Public", "TensorMethod"]
+__all__ = ["METHODS", "Asked", "Build", "Can", "Method", "Public", "Settings", "TensorMethod"]

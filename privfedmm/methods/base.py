@@ -12,6 +12,10 @@ from torch import Tensor
 
 from privacy import Release, Totals, Uploads
 from privfedmm.federation.types import hash_tensors
+from privfedmm.gfmfr.samples import Samples, draw_samples
+from privfedmm.methods.entry import Build
+from privfedmm.settings import LocalSettings
+from privfedmm.streams import normal
 
 State = TypeVar("State")
 Clients = TypeVar("Clients")
@@ -30,6 +34,22 @@ class TensorMethod(Generic[State, Clients]):
     state_type: ClassVar[type]
     clients_type: ClassVar[type]
     block: ClassVar[int] = 256
+
+    def __init__(self, build: Build) -> None:
+        """Keep what most methods need: settings, training rows, sizes and the seed."""
+        self.settings = build.settings
+        self.train = build.data.train
+        self.users, self.items = build.data.num_users, build.data.num_items
+        self.seed = build.seed
+
+    def normal(self, purpose: str, count: int, width: int) -> Tensor:
+        """Standard normal numbers [count, width] from a named stream of the run's seed."""
+        return torch.from_numpy(normal(self.seed, purpose, 0, np.arange(count), width))
+
+    def samples(self, ids: np.ndarray, round_: int, negatives: int = 4) -> Samples:
+        """Positives of clients ids [m] and fresh negatives of a round, padded: each item once."""
+        how = LocalSettings(negatives_per_positive=negatives)
+        return draw_samples(self.train, ids, self.items, how, self.seed, round_)
 
     @property
     def releases(self) -> tuple[Release, ...]:
