@@ -16,8 +16,8 @@ from privfedmm.data.types import Dataset
 from privfedmm.errors import UserError
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Build
-from privfedmm.privacy_plan.plan import Plan, plan
-from privfedmm.privacy_plan.stack import build_stack, dp_sgd, statement
+from privfedmm.privacy_plan.plan import Plan, needs_dims, plan
+from privfedmm.privacy_plan.stack import build_stack, dims_of, dp_sgd, statement
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,28 @@ class Assembly:
     population: int
 
 
-def plan_of(config: RunConfig, population: int, items: int) -> Plan:
+_TRIES = 4  # plans until the values of an upload and the noise that depends on them agree
+
+
+def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> Plan:
     """Sampling, budget, calibrated noise and the method's settled settings.
 
-    items: how many there are, public like the users. Raises UserError for what cannot be promised.
+    Of the data only what is public is used: how many users and items there are, and features.
+    population: clients, None for the users of the data. Raises UserError for what cannot be
+    promised.
     """
-    return plan(config, population, items)
+    clients = data.num_users if population is None else population
+    if not needs_dims(config):
+        return plan(config, clients, data.num_items)
+    dims = 1
+    for _ in range(_TRIES):
+        planned = plan(config, clients, data.num_items, dims)
+        found = dims_of(config, algorithm_of(config, data, planned))
+        if found <= dims:
+            return planned
+        dims = found
+    raise UserError("dp.mechanism: the noise depends on how much a client sends, and that on the "
+                    "noise; fix the method's settings that follow from it")
 
 
 def algorithm_of(config: RunConfig, data: Dataset, planned: Plan) -> Algorithm:
@@ -76,7 +92,7 @@ def assemble(
     """
     clients = data.num_users if population is None else population
     if planned is None:
-        planned = plan_of(config, clients, data.num_items)
+        planned = plan_of(config, data, clients)
     algorithm = algorithm_of(config, data, planned)
     ledger = Ledger((), planned.budget if budget else None, keep)
     stack = build_stack(config, planned, algorithm, clients, ledger, vault, transcript)

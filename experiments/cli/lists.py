@@ -24,9 +24,11 @@ def registry_of(kind: str) -> Registry[Any]:
     from privfedmm.data.layouts import LAYOUTS
     from privfedmm.data.sources import SOURCES
     from privfedmm.methods import METHODS
+    from privfedmm.noises import NOISES
 
     found: dict[str, Registry[Any]] = {
-        "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES}
+        "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
+        "noises": NOISES}
     return found[kind]
 
 
@@ -34,7 +36,7 @@ def described(kind: str) -> list[dict[str, Any]]:
     """Name, source package, summary, capabilities, reference and settings of every entry."""
     registry = registry_of(kind)
     return [{
-        "name": entry.name, "from": registry.source(entry.name), "what": entry.summary,
+        "name": entry.name, "from": registry.source(entry.name), "what": getattr(entry, "summary", ""),
         "can": _can(entry), "reference": getattr(entry, "reference", ""),
         "settings": _settings(entry)} for entry in registry]
 

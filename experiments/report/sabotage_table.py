@@ -48,7 +48,7 @@ def rate(
     config: RunConfig, data: Dataset, fault: str, seeds: Sequence[int], canaries: int | None = None
 ) -> Rate:
     """Audit a configuration with a fault once a seed. Raises UserError as a run of it does."""
-    planned = plan_of(config, data.num_users, data.num_items)
+    planned = plan_of(config, data)
     assert planned.budget is not None
     claim = Claimed(planned.budget.epsilon, planned.budget.delta, planned.rounds)
     failed = above = 0

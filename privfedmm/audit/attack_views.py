@@ -63,7 +63,7 @@ class Mode:
     @classmethod
     def of(cls, config: RunConfig, data: Dataset, users: int) -> Mode:
         """Raises UserError for settings that do not fit."""
-        planned = plan_of(config, users, data.num_items)
+        planned = plan_of(config, data, users)
         parts = assemble(ring(config), data, planned=planned, population=users, budget=False)
         return cls(config, data, users, planned, parts.algorithm, parts.stack)
 

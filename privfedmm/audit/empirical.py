@@ -117,7 +117,7 @@ def gather(
     if config.is_secure and not canaries.full_protocol:
         config = ring(config)
     count = canaries.number(data.num_users)
-    planned = plan_of(config, data.num_users, data.num_items)
+    planned = plan_of(config, data)
     if claim.noise_multiplier is not None:
         planned = replace(planned, noise_multiplier=claim.noise_multiplier)
     assert not isinstance(planned.sampling, FixedSize)

@@ -10,6 +10,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from privfedmm.encoders import EncoderSettings
 from privfedmm.methods.entry import Method
 from privfedmm.methods.registry import METHODS
+from privfedmm.noises import NOISES
 from privfedmm.settings import AlgorithmSettings, Settings
 from privfedmm.statistics import StatisticsSettings
 
@@ -38,6 +39,8 @@ class DPSettings(Settings):
     trust: Literal["central", "local", "distributed"] = Field(
         "central", description="Who adds the noise: the server to the sum, each device all of its "
         "own, or each device a share inside a secure sum.")
+    mechanism: str = Field(
+        "gaussian", description="Noise; `privfedmm noises` lists them.")
     sampling: Literal["everyone", "poisson", "fixed"] = Field(
         "everyone", description="Who takes part in a round.")
     sampling_rate: Annotated[float, Field(
@@ -64,6 +67,13 @@ class DPSettings(Settings):
     subspace_rank: Annotated[int, Field(
         ge=0, description="Public feature directions that the item update is confined to; 0: the "
         "whole table. Of methods whose update has such a subspace.")] = 64
+
+
+    @field_validator("mechanism")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        NOISES.get(name)
+        return name
 
 
 class SecureSettings(Settings):

@@ -8,6 +8,7 @@ from typing import Any
 
 from privacy import (
     Budget,
+    ChainError,
     ClipRule,
     Everyone,
     FixedSize,
@@ -16,12 +17,14 @@ from privacy import (
     Sampling,
     Shares,
     Survivors,
+    Terms,
     calibrate,
 )
 from privfedmm.config.sections import DPSettings, RunConfig
 from privfedmm.errors import UserError
 from privfedmm.methods.entry import Public
 from privfedmm.methods.registry import METHODS
+from privfedmm.noises import NOISES
 from privfedmm.privacy_plan.clipping import clip_rule
 
 PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a table's width
@@ -49,17 +52,27 @@ class Plan:
         return self.noise_multiplier * dp.clip_norm * more
 
 
-def plan(config: RunConfig, population: int, items: int) -> Plan:
+def plan(config: RunConfig, population: int, items: int, dims: int | None = None) -> Plan:
     """Sampling, budget and calibrated noise; items: how many there are, public like the users.
 
-    Raises UserError for what cannot be promised.
+    dims: values of a client's upload in the round with most, for a noise whose price depends on
+    them; None for all others. Raises UserError for what cannot be promised.
     """
-    planned = _plan(config, population, items)
+    planned = _plan(config, population, items, dims)
     cohort = planned.sampling.rate * population
     return replace(planned, clip_rule=clip_rule(config, cohort, planned.noise_multiplier))
 
 
-def _plan(config: RunConfig, population: int, items: int) -> Plan:
+def needs_dims(config: RunConfig) -> bool:
+    """Whether the price of the config's noise depends on how many values a client sends."""
+    dp = config.dp
+    if dp is None or dp.unit == "interaction" or dp.trust == "distributed":
+        return False
+    noise = NOISES.get(dp.mechanism).build(dp.trust, 1.0, 1.0, None)
+    return noise.terms(2, None) != noise.terms(3, None)
+
+
+def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> Plan:
     dp = config.dp
     if dp is None:
         return _settled(config, population, items, Plan(Everyone(), None, 0.0, config.rounds))
@@ -99,10 +112,15 @@ def _plan(config: RunConfig, population: int, items: int) -> Plan:
     def calibrated(rounds: int) -> Plan:
         steps = rounds * device_steps(config) if interaction else rounds
         try:
-            multiplier = calibrate(
-                dp.epsilon, delta, steps, sampling, population,
-                local=dp.trust == "local" and not interaction, shares=shares)
-        except PricingError as error:
+            if interaction:
+                multiplier = calibrate(dp.epsilon, delta, steps, sampling, population)
+            else:
+                event = NOISES.get(dp.mechanism).event(
+                    dp.trust, sampling, shares.count if shares else None)
+                multiplier = calibrate(
+                    dp.epsilon, delta, steps, sampling, population, shares=shares, event=event,
+                    terms=None if dims is None else Terms(dims=dims))
+        except (PricingError, ChainError) as error:
             raise UserError(f"dp.epsilon: {error}") from error
         return Plan(sampling, budget, multiplier, rounds, shares=shares)
 

@@ -8,8 +8,6 @@ from privacy import (
     AdaptiveClip,
     CapacityError,
     ChainError,
-    DistributedNoise,
-    GaussianNoise,
     JointClip,
     Ledger,
     Mechanism,
@@ -32,6 +30,7 @@ from privacy.transforms import Step
 from privfedmm.config.sections import RunConfig
 from privfedmm.errors import UserError
 from privfedmm.federation.types import Algorithm, TrainsOnDevice
+from privfedmm.noises import NOISES
 from privfedmm.privacy_plan.aggregators import aggregator
 from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, Plan, device_steps, survivors
 
@@ -89,8 +88,8 @@ def _mechanism(
 ) -> Mechanism:
     dp = config.dp
     steps: list[Step] = []
-    if dp and config.entry.can.public_subspace and dp.subspace_rank:
-        steps.append(Project(algorithm.subspace(dp.subspace_rank)))
+    if project := _projection(config, algorithm):
+        steps.append(project)
     clip = dp.clip_norm if dp else config.secure.clip_norm
     steps.append(JointClip(clip, algorithm.joint_weights))
     bound = clip
@@ -98,17 +97,14 @@ def _mechanism(
         private = dp is not None and not math.isinf(dp.epsilon)
         levels = config.secure.levels or (
             _private_levels(planned) if private else most_levels(population))
-        quantise = Quantise(clip / levels, _dims(algorithm, steps[0]))
+        quantise = Quantise(clip / levels, dims_of(config, algorithm))
         steps.append(quantise)
         bound = quantise.limit(clip) * quantise.step
-    multiplier = planned.noise_multiplier
-    if planned.shares is not None:
-        steps.append(DistributedNoise(multiplier, bound, planned.shares.count))
-    else:
-        place = dp.trust if dp else "central"
-        assert place != "distributed" or not multiplier
-        # Replacing a client moves its vector by up to two clips; the price doubles, not the noise.
-        steps.append(GaussianNoise(multiplier, bound, "local" if place == "local" else "central"))
+    # Without shares there is no budget, and a noise of multiplier 0 adds nothing anywhere.
+    place = "central" if dp is None or (
+        planned.shares is None and dp.trust == "distributed") else dp.trust
+    steps.append(NOISES.get(dp.mechanism if dp else "gaussian").build(
+        place, planned.noise_multiplier, bound, planned.shares.count if planned.shares else None))
     mechanism = chain(steps)
     if config.is_secure:
         mechanism.largest(population)
@@ -125,11 +121,18 @@ def _private_levels(planned: Plan) -> int:
     return levels
 
 
-def _dims(algorithm: Algorithm, first: Step) -> int:
-    """Values of a client's upload in the round with most of them."""
-    releases = algorithm.releases
+def _projection(config: RunConfig, algorithm: Algorithm) -> Project | None:
+    dp = config.dp
+    if dp is None or not config.entry.can.public_subspace or not dp.subspace_rank:
+        return None
+    return Project(algorithm.subspace(dp.subspace_rank))
+
+
+def dims_of(config: RunConfig, algorithm: Algorithm) -> int:
+    """Values of a client's upload in the round with most of them, as they leave the device."""
+    project, releases = _projection(config, algorithm), algorithm.releases
     rounds = {t for r in releases for t in r.rounds or ()} or {0}
-    shape = first.shape if isinstance(first, Project) else (lambda r: r.shape)
+    shape = project.shape if project else (lambda r: r.shape)
     return max(sum(math.prod(shape(r)) for r in releases if r.in_round(t)) for t in rounds)
 
 

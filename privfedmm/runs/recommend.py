@@ -84,7 +84,7 @@ def restored(
         if saved["data"] != data.sha256:
             raise UserError("recommend: the data set or its features have changed since the run; "
                             "start a new run")
-        planned = plan_of(config, data.num_users, data.num_items)
+        planned = plan_of(config, data)
         algorithm = algorithm_of(config, data, planned)
         model = saved["best_model"] or saved["model"]
         state, clients = algorithm.from_saved(model)
