@@ -34,7 +34,7 @@ class Baseline:
     needs_times: bool = False
 
     def fits(self, data: Dataset) -> bool:
-        """Whether a data set has all that this baseline needs."""
+        """Tell whether a data set has all that this baseline needs."""
         return (
             (bool(data.features) or not self.needs_features)
             and all(name in data.features for name in self.needs_modalities)

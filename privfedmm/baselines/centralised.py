@@ -26,7 +26,7 @@ IALS_GRID = tuple((64, reg) for reg in (0.3, 1.0, 3.0, 10.0))
 
 
 def ease(train: Rows, num_items: int, ridge: float) -> Scorer:
-    """Scores X B with item-to-item weights B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1.
+    """Score by X B with item-to-item weights B = I - P diag(1 / diag P), P = (X'X + ridge I)^-1.
 
     X [users, items] holds the training interactions as ones. Steck 2019, equation 8.
     """
@@ -47,8 +47,10 @@ def ease(train: Rows, num_items: int, ridge: float) -> Scorer:
 def slit(
     train: Rows, num_items: int, age: np.ndarray, half_life: float, ridges: Iterable[float]
 ) -> Iterator[Scorer]:
-    """Item-to-item transitions B = (S'S + ridge I)^-1 S'T, where T holds the items and S those
-    before each; one scorer a ridge. SLIT of Choi et al. 2021, with one item as target.
+    """Score by item-to-item transitions B = (S'S + ridge I)^-1 S'T, where T holds the items and S
+    those before each; yields one scorer a ridge.
+
+    It is SLIT of Choi et al. 2021, with one item as target.
 
     age: of each training interaction, how many later ones its user has. Rows of S halve every
     `half_life` items; scores are the rows that would come next, times B.
@@ -94,7 +96,9 @@ def _next(
 
 
 def ials(train: Rows, num_items: int, factors: int, regularisation: float, seed: int) -> Scorer:
-    """Implicit ALS by the library `implicit`, for the loss of Hu et al. 2008, equation 3.
+    """Factorise by alternating least squares of the library `implicit`.
+
+    The loss is that of Hu et al. 2008, equation 3.
 
     An interaction counts 2, anything else 1. Raises ValueError where the library is not installed.
     """

@@ -21,7 +21,7 @@ from privfedmm.registry import UnknownName
 def baseline_metrics(
     data: Dataset, names: Iterable[str], seed: int, protocol: EvalProtocol
 ) -> dict[str, dict[str, object]]:
-    """Name -> validation and test metrics, what the server sees, and the setting chosen.
+    """Return, for each name, metrics, what the server sees and the setting chosen.
 
     A baseline that needs features or times that the data lacks is left out; of several settings
     the best on validation NDCG@50 is taken. Raises UnknownName, a ValueError, for a name that is

@@ -21,7 +21,7 @@ _ROCCHIO = ("a user's profile is the mean of the items' features, as in Pazzani 
 def public_features(
     train: Rows, features: Mapping[str, np.ndarray], present: Present | None = None
 ) -> Scorer:
-    """The score of an item is its cosine with the mean of the user's items, standardised for each
+    """Score an item by its cosine with the mean of the user's items, standardised for each
     user and averaged over modalities.
 
     Everything happens on the device. features: modality -> [items, F]; present: as in
@@ -47,7 +47,7 @@ def popularity_profile(
     weight: float,
     present: Present | None = None,
 ) -> Scorer:
-    """The score is log(1 + count) + weight x the profile score: popularity tilted on the device.
+    """Score an item by log(1 + count) + weight x its profile score, all on the device.
 
     The profile reads text where there is text, else every modality; arguments as for
     `public_features`.

@@ -11,7 +11,7 @@ from privfedmm.streams import uniform
 
 
 def random_scores(num_items: int, seed: int) -> Scorer:
-    """Uniform scores on [0, 1), the same for a user in any block."""
+    """Score uniformly on [0, 1), the same for a user in any block."""
 
     def score(users: np.ndarray) -> np.ndarray:
         return uniform(seed, "random baseline", 0, users, num_items).astype(np.float32)
@@ -20,12 +20,12 @@ def random_scores(num_items: int, seed: int) -> Scorer:
 
 
 def item_counts(train: Rows, num_items: int) -> np.ndarray:
-    """The number of training interactions of each item [items] float32."""
+    """Count the training interactions of each item: [items] float32."""
     return np.bincount(train.indices, minlength=num_items).astype(np.float32)
 
 
 def popularity(train: Rows, num_items: int) -> Scorer:
-    """The score of an item is its number of training interactions, the same for all users."""
+    """Score an item by its number of training interactions, the same for all users."""
     counts = item_counts(train, num_items)
 
     def score(users: np.ndarray) -> np.ndarray:

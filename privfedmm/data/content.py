@@ -23,7 +23,7 @@ Read = Callable[[], bytes]
 
 
 def text_columns(table: pd.DataFrame, chosen: tuple[str, ...]) -> list[str]:
-    """The columns of the item table that make an item's text; empty where it has none.
+    """Return the columns of the item table that make an item's text; none where it has none.
 
     Raises DataError for a chosen column that is not there.
     """
@@ -38,8 +38,9 @@ def text_columns(table: pd.DataFrame, chosen: tuple[str, ...]) -> list[str]:
 
 
 def item_texts(table: pd.DataFrame, columns: list[str], chosen: bool) -> list[str]:
-    """One text an item: `title (year). genres. description`, the first description it has; of
-    chosen columns all, in their order. Empty where all of them are."""
+    """Make one text an item: `title (year). genres. description`, with the first description it
+    has; of chosen columns all count, in their order. A text is empty where all of them are.
+    """
     return [_text(row, chosen) for row in table[columns].to_dict("records")]
 
 
@@ -57,7 +58,7 @@ def _text(row: dict[str, str], chosen: bool) -> str:
 def text_contents(
     table: pd.DataFrame, columns: list[str], chosen: bool, source: str = "items.csv"
 ) -> list[Content]:
-    """One content an item; an empty text, or one that is not UTF-8, is a missing one.
+    """Make one content an item; an empty text, or one that is not UTF-8, is a missing one.
 
     source: what sentences call the table.
     """
@@ -78,7 +79,7 @@ def text_contents(
 def picture_contents(
     table: pd.DataFrame, place: Path, max_pixels: int
 ) -> Iterator[list[Content]]:
-    """One content an item, from `images/` or `images.zip`: the file named by the item's id.
+    """Yield one content an item, from `images/` or `images.zip`: the file named by the item's id.
 
     Raises DataError for a zip that cannot be read or two pictures of one item.
     """

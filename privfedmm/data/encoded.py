@@ -27,13 +27,16 @@ from privfedmm.encoders import (
 
 
 def silent(text: str) -> None:
-    """A report that nobody reads."""
+    """Take a report that nobody reads."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How raw content is encoded. cache: the folder of kept features. download: a hub model that
-    is not here may be fetched; a run never does."""
+    """How raw content is encoded.
+
+    settings: which encoders, and how. cache: the folder of kept features. report: is told how far
+    it is. download: a hub model that is not here may be fetched; a run never does.
+    """
 
     settings: EncoderSettings
     cache: Path
@@ -42,7 +45,7 @@ class Encoding:
 
 
 def encode_raw(raw: Raw, how: Encoding) -> Raw:
-    """The same data with features of its texts and pictures; feature files that it has win.
+    """Return the same data with features of its texts and pictures; feature files it has win.
 
     Raises DataError with a sentence naming the item or the model.
     """
@@ -97,6 +100,6 @@ def _clean(items: pd.DataFrame) -> pd.DataFrame:
 
 
 def pinned(features: dict[str, np.ndarray]) -> dict[str, str]:
-    """SHA-256 of each feature matrix: what a run is pinned to."""
+    """Return the SHA-256 of each feature matrix, which a run is pinned to."""
     return {name: hashlib.sha256(np.ascontiguousarray(x).tobytes()).hexdigest()
             for name, x in sorted(features.items())}

@@ -10,7 +10,7 @@ TEXT_NOTE = "tf-idf of the words, {rank} principal components"
 
 
 def text_features(texts: list[str], rank: int) -> np.ndarray:
-    """tf-idf bag of words, reduced by PCA: [texts, <= rank] float32."""
+    """Reduce the tf-idf bag of words by PCA: [texts, F] float32 with F at most `rank`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     counts = TfidfVectorizer(token_pattern=r"(?u)\b\w\w+\b").fit_transform(texts)

@@ -40,7 +40,10 @@ def from_pandas(
     columns: Mapping[str, str] | None,
     encoding: Encoding | None = None,
 ) -> Dataset:
-    """What `Dataset.from_pandas` documents; encoding: of texts, as for `load`. Raises DataError."""
+    """Do what `Dataset.from_pandas` documents.
+
+    encoding: of texts, as for `load`. Raises DataError.
+    """
     raw = raw_of_frames(interactions, items, features, name, columns or {})
     how = encoding or Encoding(EncoderSettings(), feature_cache())
     return finish(raw, how, k_core, split_seed)
@@ -50,7 +53,7 @@ def raw_of_frames(
     rows: pd.DataFrame, items: pd.DataFrame | None, features: Features | None, name: str,
     columns: Mapping[str, str],
 ) -> Raw:
-    """What a loader would have read from these tables in a folder. Raises DataError.
+    """Return what a loader would have read from these tables in a folder. Raises DataError.
 
     The arguments are those of `from_pandas`.
     """

@@ -15,7 +15,7 @@ from privfedmm.encoders import EncoderSettings
 
 
 def feature_cache(cache: Path | None = None) -> Path:
-    """The folder in which encoded features are kept. cache: of everything fetched, if another."""
+    """Return the folder of encoded features; cache: the folder of all that is fetched."""
     return (cache or default_cache()) / "features"
 
 
@@ -28,7 +28,7 @@ def load(
     max_users: int = 0,
     encoding: Encoding | None = None,
 ) -> Dataset:
-    """A data set by name or folder; seed serves only splits that the data leaves open.
+    """Load a data set by name or folder; seed serves only splits that the data leaves open.
 
     A folder with texts or pictures but no feature file is encoded first, by default settings where
     `encoding` says nothing else.
@@ -45,7 +45,7 @@ def load(
 
 
 def finish(raw: Raw, how: Encoding, k_core: int, seed: int, max_users: int = 0) -> Dataset:
-    """The data set of what a loader read: encoded where it has no features, filtered, split.
+    """Make a data set of what a loader read: encode it where it has no features, filter, split.
 
     The arguments are those of `load`. Raises DataError.
     """

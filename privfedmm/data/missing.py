@@ -11,7 +11,7 @@ from privfedmm.data.types import DataError, Dataset
 
 
 def drop_features(data: Dataset, rate: float, seed: int) -> Dataset:
-    """Each modality of each item is dropped with probability `rate`, independently (seeded).
+    """Drop each modality of each item with probability `rate`, independently (seeded).
 
     Raises DataError where a modality would be left with no item.
     """

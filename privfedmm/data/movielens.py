@@ -34,18 +34,18 @@ LICENCE_TERMS = """MovieLens 100K, GroupLens Research, University of Minnesota.
 
 
 def default_cache() -> Path:
-    """Where fetched data is kept: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
+    """Return where fetched data is kept: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
     given = os.environ.get("PRIVFEDMM_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "privfedmm"
 
 
 def is_cached(folder: Path) -> bool:
-    """Whether both files of MovieLens 100K are in the folder."""
+    """Tell whether both files of MovieLens 100K are in the folder."""
     return all((folder / name).exists() for name in _MEMBERS)
 
 
 def fetch_ml100k(cache: Path) -> Path:
-    """The folder with ml-100k.inter and ml-100k.item, fetched at the first call.
+    """Return the folder with ml-100k.inter and ml-100k.item, fetched at the first call.
 
     Raises DataError where pip cannot fetch the package, its checksum is another, or the cache
     cannot be written.

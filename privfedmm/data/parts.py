@@ -39,12 +39,15 @@ class Catalogue:
 
     @classmethod
     def of(cls, data: Dataset) -> Catalogue:
-        """The public part of a data set."""
+        """Return the public part of a data set."""
         return cls(data.name, data.item_ids, data.features, data.feature_notes, data.present,
                    data.sha256)
 
     def with_rows(self, users: int, first: int, part: Part) -> Dataset:
-        """All users in number, of whom only those from number `first` on have rows."""
+        """Return a data set of `users` users, of whom only those of `part` have rows.
+
+        first: the number of the first of them.
+        """
         before, m = np.zeros(first, dtype=np.int64), len(part.user_ids)
         after = np.full(users - first - m, len(part.train.indices), dtype=np.int64)
         held = np.full((2, users), -1, dtype=np.int64)
@@ -59,8 +62,11 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of m users. user_ids [m] str; train: Rows of m users; validation and test [m] int64,
-    item or -1; train_age: as in `Dataset`."""
+    """The rows of m users.
+
+    user_ids [m] str; train: Rows of m users; validation and test [m] int64 hold an item or -1;
+    train_age: as in `Dataset`.
+    """
 
     user_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
     train: Rows = field(default_factory=lambda: Rows(
@@ -71,7 +77,7 @@ class Part:
 
 
 def part_of(data: Dataset, users: np.ndarray) -> Part:
-    """The rows of consecutive users [m] of a data set."""
+    """Return the rows of consecutive users [m] of a data set."""
     first, last = int(users[0]), int(users[-1]) + 1
     start, stop = data.train.indptr[first], data.train.indptr[last]
     return Part(
@@ -82,7 +88,7 @@ def part_of(data: Dataset, users: np.ndarray) -> Part:
 
 
 def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
-    """A folder of items and features alone, in our layout. Raises DataError."""
+    """Read a folder of items and features alone, in our layout. Raises DataError."""
     raw = encode_raw(read_items(folder), encoding)
     items, _ = index_ids(pd.Series(raw.items.index))
     features, present = features_of(raw, items)
@@ -94,7 +100,7 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
 
 
 def read_part(folder: Path, items: np.ndarray, seed: int) -> Part:
-    """The rows in a folder of any layout, whose items are among `items` (ids, by number).
+    """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
     seed: of splits that the data leaves open. Nothing is filtered. Raises DataError.
     """

@@ -28,7 +28,11 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class PlantedShape:
-    """Sizes of a planted set; `liking` is how many logits a liked topic adds.
+    """The sizes of a planted set.
+
+    users, items, groups: how many there are. train_items: of each user, beside one for validation
+    and one for test. fresh_share: of the items, rare in training and common among those held out.
+    liking: how many logits a liked topic adds.
 
     Raises ValueError for sizes from which no such set can be drawn.
     """
@@ -75,7 +79,7 @@ def _catalogue(seed: int, shape: PlantedShape) -> _Catalogue:
 
 
 def planted_images(seed: int, shape: PlantedShape) -> list[Image.Image]:
-    """The pictures of the planted items, in item order."""
+    """Draw the pictures of the planted items, in item order."""
     return draw_images(_catalogue(seed, shape).image_topic, np.random.default_rng([seed, 3]))
 
 

@@ -26,7 +26,7 @@ _JOINS = ("and", "meets", "against", "beyond", "without")
 
 
 def write_texts(topics: np.ndarray, rng: np.random.Generator) -> tuple[list[str], list[str]]:
-    """A title and a description for each item; topics [items] index TEXT_TOPICS."""
+    """Write a title and a description for each item; topics [items] index TEXT_TOPICS."""
     titles, descriptions = [], []
     for number, topic in enumerate(topics):
         words = TEXT_TOPICS[topic][1]
@@ -44,7 +44,10 @@ def write_texts(topics: np.ndarray, rng: np.random.Generator) -> tuple[list[str]
 
 
 def draw_images(topics: np.ndarray, rng: np.random.Generator, size: int = 32) -> list[Image.Image]:
-    """A picture for each item: a shape on a ground, both from its topic, with noise."""
+    """Draw a picture for each item: a shape on a ground, both from its topic, with noise.
+
+    topics [items] are less than IMAGE_TOPICS; size: of a side, in pixels.
+    """
     images = []
     for topic in topics:
         colour = np.clip(np.array(_COLOURS[topic]) + rng.normal(0, 18, 3), 0, 255).astype(int)

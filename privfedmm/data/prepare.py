@@ -27,7 +27,7 @@ def k_core(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 
 
 def some_users(raw: Raw, count: int, seed: int) -> Raw:
-    """The interactions of `count` random users, all where there are no more than that."""
+    """Keep the interactions of `count` random users, or of all where there are no more."""
     users = np.sort(raw.frame["user"].unique().astype(str))
     if count >= len(users):
         return raw
@@ -43,8 +43,11 @@ def some_users(raw: Raw, count: int, seed: int) -> Raw:
 
 @dataclass(frozen=True)
 class Split:
-    """Interactions with indices for ids. held: validation and test, users [n] int64, item or -1.
-    age: as `Dataset.train_age`. name, note: of the split, in words."""
+    """Interactions with indices for ids.
+
+    users [n], items [m]: ids in the order of their indices. held: validation and test [n] int64,
+    each an item or -1. age: as `Dataset.train_age`. name, note: of the split, in words.
+    """
 
     users: np.ndarray
     items: np.ndarray
@@ -88,8 +91,11 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
 def split_and_index(
     frame: pd.DataFrame, raw: Raw, seed: int, items: np.ndarray | None = None
 ) -> Split:
-    """Split a filtered frame and give its ids numbers. items: ids in the order of their numbers;
-    None: those that occur. Raises DataError for what cannot be evaluated."""
+    """Split a filtered frame and give its ids numbers.
+
+    items: ids in the order of their numbers; None: those that occur. Raises DataError for what
+    cannot be evaluated.
+    """
     sizes = frame.groupby("user").size()
     if (sizes < 3).any():
         user = sizes.index[sizes < 3][0]
@@ -129,8 +135,11 @@ def split_and_index(
 def features_of(
     raw: Raw, items: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Features of these items, and which items have them where some lack them. Raises
-    DataError."""
+    """Return the features of these items, and which items have them where some lack them.
+
+    Both are by modality: [items, F] float32 and [items] bool. Raises DataError for a modality that
+    no item has.
+    """
     features, present = {}, {}
     for modality, (ids, matrix) in raw.features.items():
         place = pd.Series(np.arange(len(ids)), index=ids).loc[items].to_numpy()
@@ -145,7 +154,7 @@ def features_of(
 
 
 def refuse_empty(raw: Raw) -> None:
-    """Raises DataError for a file without interactions."""
+    """Refuse a file without interactions: raises DataError."""
     if raw.frame.empty:
         raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
 
@@ -158,8 +167,10 @@ def content_hash(
     features: dict[str, np.ndarray],
     present: dict[str, np.ndarray] | None = None,
 ) -> str:
-    """SHA-256 over ids, split, features and what is missing: two equal hashes are the same
-    experiment's data."""
+    """Return the SHA-256 over ids, split, features and what is missing.
+
+    Two equal hashes are the same experiment's data; names and item metadata are not in them.
+    """
     digest = hashlib.sha256()
     digest.update("\n".join([*users.tolist(), "", *items.tolist()]).encode())
     for array in (train.indptr, train.indices, held["validation"], held["test"]):
@@ -172,7 +183,7 @@ def content_hash(
 
 
 def index_ids(column: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """Ids in order (numbers by value, text by letter), and each row's index."""
+    """Return the ids in order (numbers by value, text by letter), and each row's index."""
     ids = column.unique().astype(str)
     numeric = all(i.isdecimal() for i in ids)
     order = sorted(ids, key=int) if numeric else sorted(ids)

@@ -43,7 +43,7 @@ class Source:
     load: Callable[[Request], Dataset]
 
     def size_in(self, text: str) -> str | None:
-        """The digits of N in a text of this name, empty where it has none; None: another name."""
+        """Return the digits of N in a text of this name, if it has any; None for another name."""
         if not self.name.endswith(_SIZED):
             return "" if text == self.name else None
         name, colon, size = text.partition(":")
@@ -59,7 +59,7 @@ SOURCES: Registry[Source] = Registry("sources", "known data set", {
 
 
 def find_source(text: str) -> tuple[Source, str] | None:
-    """The source that a text names and the digits of its size; None where it names none."""
+    """Return the source that a text names and the digits of its size; None if it names none."""
     for source in SOURCES:
         size = source.size_in(text)
         if size is not None:
@@ -68,10 +68,10 @@ def find_source(text: str) -> tuple[Source, str] | None:
 
 
 def available() -> dict[str, str]:
-    """Known names and what they are."""
+    """Return the known names and what they are."""
     return {source.name: source.summary for source in SOURCES}
 
 
 def is_named(source: str) -> bool:
-    """Whether a source is a known name, whose data everyone can have, rather than a folder."""
+    """Tell whether a source is a known name, whose data everyone can have, and no folder."""
     return find_source(source) is not None

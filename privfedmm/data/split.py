@@ -12,8 +12,10 @@ from privfedmm.data.types import DataError
 def split_of(
     frame: pd.DataFrame, raw: Raw, seed: int
 ) -> tuple[np.ndarray, str, str]:
-    """Where each row of the filtered frame goes: train, validation, test or dropped; with the
-    name of the split and a note in words.
+    """Say where each row of the filtered frame goes: train, validation, test or dropped.
+
+    Returns that [rows], the name of the split and a note in words. seed: of splits that the data
+    leaves open.
 
     Raises DataError for a given split that names no test item or names two for a user.
     """

@@ -15,19 +15,23 @@ __all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth"]
 
 @dataclass(frozen=True)
 class Rows:
-    """Positives of every user: indptr [users + 1] int64, indices int32 ascending per user."""
+    """The positives of every user, one after the other.
+
+    indptr [users + 1] int64: where each user's begin and end. indices [positives] int32: the items,
+    ascending for each user.
+    """
 
     indptr: np.ndarray
     indices: np.ndarray
 
     @property
     def users(self) -> int:
-        """Number of users."""
+        """The number of users."""
         return len(self.indptr) - 1
 
     @property
     def counts(self) -> np.ndarray:
-        """Positives of each user [users] int64."""
+        """The number of positives of each user [users] int64."""
         return np.diff(self.indptr)
 
     @property
@@ -36,17 +40,19 @@ class Rows:
         return np.repeat(np.arange(self.users), self.counts)
 
     def oldest_first(self, age: np.ndarray) -> np.ndarray:
-        """Places of the positives [n], by user and in order of time. age: of each positive, how
-        many later ones its user has."""
+        """Return the places of the positives [n], by user and in order of time.
+
+        age [n]: of each positive, how many later ones its user has.
+        """
         return np.lexsort((-age, self.owner))
 
     def row(self, user: int) -> np.ndarray:
-        """Items of one user, ascending."""
+        """Return the items of one user, ascending."""
         return self.indices[self.indptr[user] : self.indptr[user + 1]]
 
     @classmethod
     def from_pairs(cls, user: np.ndarray, item: np.ndarray, users: int) -> Rows:
-        """From pairs in any order; user and item [n] are indices."""
+        """Make rows from pairs in any order; user and item [n] are indices."""
         order = np.lexsort((item, user))
         counts = np.bincount(user, minlength=users)
         indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -119,7 +125,7 @@ class Dataset:
         split_seed: int = 0,
         columns: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """A data set from tables in memory; the same data in a folder has the same `sha256`.
+        """Make a data set from tables in memory; in a folder, the same data has the same `sha256`.
 
         interactions: one row a positive, with columns user and item, and maybe time, rating (which
         is not read) and split (train, validation, test); user_id, itemId, timestamp and the like
@@ -141,17 +147,20 @@ class Dataset:
 
     @property
     def num_users(self) -> int:
-        """Number of users."""
+        """The number of users."""
         return len(self.user_ids)
 
     @property
     def num_items(self) -> int:
-        """Number of items."""
+        """The number of items."""
         return len(self.item_ids)
 
     @property
     def missing(self) -> dict[str, int]:
-        """Modality -> items that lack it; `every` counts items that lack all. Empty: none do."""
+        """For each modality, how many items lack it; `every` counts items that lack all of them.
+
+        It is empty where no item lacks any.
+        """
         if not self.present:
             return {}
         out = {name: int((~mask).sum()) for name, mask in sorted(self.present.items())}
@@ -160,6 +169,6 @@ class Dataset:
 
     @property
     def num_interactions(self) -> int:
-        """Interactions in training, validation and test together."""
+        """The number of interactions in training, validation and test together."""
         held = int((self.validation >= 0).sum() + (self.test >= 0).sum())
         return len(self.train.indices) + held

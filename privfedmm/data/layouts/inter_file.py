@@ -10,12 +10,12 @@ PATTERN = "*.inter"
 
 
 def inter_file(folder: Path) -> Path:
-    """The .inter file of a folder that is known to have one."""
+    """Return the .inter file of a folder that is known to have one."""
     return next(iter(sorted(folder.glob(PATTERN))))
 
 
 def header(folder: Path) -> str:
-    """The first line of the folder's .inter file, or nothing where there is none.
+    """Return the first line of the folder's .inter file, or nothing where there is none.
 
     Raises DataError where there are several.
     """

@@ -10,7 +10,7 @@ _SUFFIX = "_feat.npy"
 
 
 def add_items(folder: Path, raw: Raw) -> bool:
-    """Add items.csv with its features and pictures to `raw`; whether there is such a table.
+    """Add items.csv with its features and pictures to `raw`; return whether there is such a table.
 
     Raises DataError for features without items.csv and for faults in any of the files.
     """

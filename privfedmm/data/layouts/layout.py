@@ -30,7 +30,7 @@ class Layout:
     files: tuple[str, ...] = ()
 
     def interaction_files(self, folder: Path) -> list[str]:
-        """The names of the files in a folder that would hold this layout's interactions."""
+        """Return the names of the files in a folder that would hold this layout's interactions."""
         return sorted(file.name for pattern in self.files for file in folder.glob(pattern))
 
 

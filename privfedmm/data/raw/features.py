@@ -10,9 +10,9 @@ from privfedmm.data.raw.errors import DataError
 
 
 def presence(path: Path) -> np.ndarray | None:
-    """MODALITY_mask.npy beside a feature file: [rows] bool, which items have the modality.
+    """Read MODALITY_mask.npy beside a feature file: [rows] bool, which items have the modality.
 
-    None without such a file. Raises DataError for another shape or kind.
+    It is None without such a file. Raises DataError for another shape or kind.
     """
     path = _mask_file(path)
     if not path.exists():
@@ -34,7 +34,7 @@ def _mask_file(path: Path) -> Path:
 def feature_matrix(
     path: Path, rows: int | None, present: np.ndarray | None = None
 ) -> np.ndarray:
-    """A [rows, F] float32 matrix from a .npy file; rows None: any number.
+    """Read a [rows, F] float32 matrix from a .npy file; rows None: any number.
 
     present [rows]: rows that it marks as missing may hold anything and become 0.
     Raises DataError for another shape or kind, too few or many rows, NaN or infinity (with row).
@@ -52,7 +52,7 @@ def checked_matrix(
     matrix: np.ndarray, name: str, rows: int | None, present: np.ndarray | None, mask: str,
     missing: str,
 ) -> np.ndarray:
-    """The matrix [rows, F] as float32, after the checks of `feature_matrix`.
+    """Return the matrix [rows, F] as float32, after the checks of `feature_matrix`.
 
     name, mask: what sentences call the matrix and the mask. missing: how to say that an item lacks
     the modality. Raises DataError.

@@ -36,17 +36,20 @@ class Origin:
     first: int = 2
 
     def at(self, line: int, column: str) -> str:
-        """Words that point to a line and column."""
+        """Return words that point to a line and column."""
         return self.place.format(name=self.name, line=line, column=column)
 
     def refuse(self, bad: pd.Series, lines: pd.Series, column: str, what: str, fix: str) -> None:
-        """Raises DataError for the first of the rows that are `bad`; both series share an index."""
+        """Refuse the first of the rows that are `bad`; both series share an index.
+
+        what, fix: what such a row holds and what to do. Raises DataError.
+        """
         if bad.any():
             raise DataError(f"{self.at(lines[bad].iloc[0], column)} holds {what}; {fix}")
 
 
 def read_table(path: Path, separator: str, lenient: bool = False) -> pd.DataFrame:
-    """A text table, every value a string, without blank lines; the row labelled n is line n + 2.
+    """Read a table of text without blank lines; the row labelled n is line n + 2.
 
     lenient: bytes that are not UTF-8 become lone surrogates, for the caller to find.
     Raises DataError where the file cannot be read as one.
@@ -84,7 +87,7 @@ def _undecodable_line(path: Path) -> int:
 def interactions(
     table: pd.DataFrame, origin: Origin, columns: Mapping[str, str], splits: Mapping[str, str]
 ) -> pd.DataFrame:
-    """The frame of a `Raw`, from a table of text that is labelled by numbers.
+    """Check a table of text that is labelled by numbers, and return the frame of a `Raw`.
 
     columns: our name (user, item, time, split) -> the table's; time and split may name a column
     that is not there. splits: the table's label -> ours.
@@ -147,7 +150,10 @@ def _times(text: pd.Series, lines: pd.Series, origin: Origin) -> pd.Series:
 
 
 def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> pd.DataFrame:
-    """Item metadata indexed by id. Raises DataError for a missing key column or a repeated id."""
+    """Read item metadata, indexed by id.
+
+    lenient: as for `read_table`. Raises DataError for a missing key column or a repeated id.
+    """
     table = read_table(path, separator, lenient)
     if key not in table.columns:
         raise DataError(f"{path.name} has no column {key!r}; its columns are "
@@ -162,7 +168,7 @@ def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> p
 def items_by_id(
     table: pd.DataFrame, lines: pd.Series, origin: Origin, key: str
 ) -> pd.DataFrame:
-    """A table of text indexed by its column `key` of item ids; lines: the number of each row.
+    """Index a table of text by its column `key` of item ids; lines: the number of each row.
 
     Raises DataError for an empty, negative or repeated id.
     """
