@@ -18,7 +18,7 @@ types:  ## types, strictly
 	$(BIN)/mypy
 
 test:  ## the tests that a change must pass
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow:  ## the long ones: deployments, quickstart, larger audits
 	$(BIN)/python -m pytest -m slow

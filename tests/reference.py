@@ -57,7 +57,7 @@ def cli_page() -> str:
     """The reference of the command line."""
     out = [MADE, "# Command line\n",
            "Options may be given in any order. `--set PATH=VALUE` reaches every "
-           "[setting](settings.md). What a command ends with is in the [error map](../errors.md).\n"]
+           "[setting](settings.md). What a command ends with: [error map](../errors.md).\n"]
     for words, command in commands():
         out.append(f"## {words}\n")
         out.append(inspect.cleandoc(command.help or "") + "\n")

@@ -26,8 +26,10 @@ def test_a_run_with_it_is_priced_and_audited(method: str) -> None:
     assert set(run.ledger["event"]) == {"CentralLaplace"}
     assert run.epsilon is not None and 3.9 < run.epsilon <= 4.0
     assert "Laplace" in run.statement["reason"]
-    found = run.audit(parts=("budget", "attacks"), quick=True, seed=1)
+    found = run.audit(quick=True, seed=1)
     assert found.passed, found.faults
+    assert found.empirical["passed"]
+    assert set(found.empirical["bounds_verdict"]) == {"one_run"}
 
 
 def test_an_unknown_one_is_refused_with_those_there_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -61,8 +62,11 @@ def _latest(data: Dataset, seed: int) -> Iterable[tuple[str, Scorer]]:
     assert data.train_age is not None
     last = np.bincount(data.train.indices[data.train_age == 0], minlength=data.num_items)
     for weight in (1.0, -1.0):
-        row = (weight * last).astype(np.float32)
-        yield f"weight {weight:g}", lambda users, row=row: np.tile(row, (len(users), 1))
+        yield f"weight {weight:g}", partial(_alike, (weight * last).astype(np.float32))
+
+
+def _alike(row: np.ndarray, users: np.ndarray) -> np.ndarray:
+    return np.tile(row, (len(users), 1))
 
 
 LATEST = Baseline(

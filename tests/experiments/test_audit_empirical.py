@@ -109,7 +109,8 @@ def test_the_same_configuration_without_noise_fails(name: str) -> None:
 
 def test_sums_without_masks_are_those_of_the_full_protocol() -> None:
     """Scores of canaries are equal to the last bit."""
-    for more in ({}, {"dp__trust": "distributed"}):
+    both: tuple[dict[str, Any], ...] = ({}, {"dp__trust": "distributed"})
+    for more in both:
         run = config(aggregation="masked", rounds=2, **more)
         ring, full = (evidence(run, count=24, full_protocol=f) for f in (False, True))
         np.testing.assert_array_equal(ring.scores, full.scores)
@@ -171,7 +172,7 @@ def test_twenty_honest_runs_of_epsilon_two(count: int, outside: int) -> None:
     """
     run = config(users=300, dp__subspace_rank=0, algorithm__model__dim=32)
     made = claim(run, 300)
-    assert (run.rounds, made.epsilon) == (8, pytest.approx(2.0, abs=1e-6))
+    assert run.rounds == 8 and made.epsilon == pytest.approx(2.0, abs=1e-6)
     above, values = 0, []
     for seed in range(20):
         seeded = run.model_copy(update={"seed": seed})

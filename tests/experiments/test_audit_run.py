@@ -61,7 +61,8 @@ def test_what_is_finished_is_not_played_again(
     audited: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:
     shutil.copytree(audited[0], tmp_path / "run")
-    folder, told = tmp_path / "run", []
+    folder = tmp_path / "run"
+    told: list[str] = []
     options = Options(quick=True, seed=5)
     again = audit_run(folder, options, told.append)
     assert told == ["budget"]
@@ -106,7 +107,7 @@ def test_a_broken_stack_ends_with_exit_code_3(
 ) -> None:
     """The mechanism of the very run, with its noise halved behind the ledger's back."""
     shutil.copytree(run_folder, tmp_path / "run")
-    build = composition.build_stack
+    build = vars(composition)["build_stack"]
 
     def broken(*arguments: Any, **named: Any) -> PrivacyStack:
         return sabotage(build(*arguments, **named), "noise_off")

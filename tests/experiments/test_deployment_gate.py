@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,7 +25,7 @@ class Upstream(http.server.BaseHTTPRequestHandler):
     """Answers like a SuperLink that compresses, and keeps what it was asked."""
 
     protocol_version = "HTTP/1.1"
-    seen: list[tuple[str, dict[str, str], bytes]]
+    seen: ClassVar[list[tuple[str, dict[str, str], bytes]]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
@@ -44,12 +44,14 @@ class Upstream(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def upstream() -> Iterator[tuple[str, list[tuple[str, dict[str, str], bytes]]]]:
-    kind = type("One", (Upstream,), {"seen": []})
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+    class One(Upstream):
+        seen: ClassVar[list[tuple[str, dict[str, str], bytes]]] = []
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), One) as server:
         running = threading.Thread(target=server.serve_forever, args=(0.02,))
         running.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", kind.seen
+            yield f"http://127.0.0.1:{server.server_port}", One.seen
         finally:
             server.shutdown()
             running.join()

@@ -150,7 +150,7 @@ def test_methods_trusts_and_samplings_run_and_pass_their_audit(
 
 
 def test_infinite_epsilon_is_the_method_without_the_stack(tmp_path: Path) -> None:
-    records = []
+    records: list[dict[str, Any]] = []
     for extra in (("--dp-epsilon", "inf"), ()):
         out = tmp_path / f"run{len(records)}"
         done = cli("run", "--method", "group_statistics", "--set", "statistics.groups=4", *extra,

@@ -9,8 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+from privfedmm.federation.transport import Transport
 
-class Looped(Protocol):
+
+class Looped(Transport, Protocol):
     """The loop of conftest.py."""
 
     folders: list[Path]

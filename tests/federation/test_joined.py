@@ -13,11 +13,13 @@ import torch
 
 from experiments.deployment import app
 from experiments.deployment.directory import accept, settle
+from experiments.deployment.parties import Party
 from experiments.deployment.serving import result
 from experiments.deployment.start_parties import invite_all, join_one
 from privfedmm.config import resolve
 from privfedmm.errors import UserError
 from privfedmm.runs import run as runs
+from privfedmm.runs.record import SIMULATOR
 from privfedmm.runs.session import Session
 
 ITEMS, EACH = 40, 8
@@ -107,10 +109,10 @@ def test_a_run_is_over_where_no_node_tells_how_well_it_is_served(
     lines = (out / "rounds.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 2 and not any("validation" in json.loads(line) for line in lines)
     config = resolve(out / "config.toml", {})
-    session = Session.start(config, app.Party.read(out / "deploy" / "server").data, out)
+    session = Session.start(config, Party.read(out / "deploy" / "server").data, out)
     assert session.state.round == 0
-    session.restore(out, app.Party.read(out / "deploy" / "server").data.sha256)
+    session.restore(out, Party.read(out / "deploy" / "server").data.sha256)
     assert session.state.round == 2
     with pytest.raises(UserError, match="no node reported ranks"):
-        runs.conclude(session, app.Party.read(out / "deploy" / "server").data, out,
-                      runs.records.SIMULATOR)
+        runs.conclude(session, Party.read(out / "deploy" / "server").data, out,
+                      SIMULATOR)

@@ -288,12 +288,13 @@ def test_run_resume_does_not_continue_a_deployment(settled: Settle) -> None:
 
 
 def test_settings_that_a_deployment_does_not_carry_are_named() -> None:
-    for flags, word in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"secure.mode": "ring"}, "secure.mode"),
         ({"secure.simulated_dropout": 0.1}, "simulated_dropout"),
         ({"dp.clipping": "adaptive"}, "dp.clipping"),
         ({"dp.sampling": "poisson", "dp.sampling_rate": 0.5}, "dp.sampling"),
-    ]:
+    ]
+    for flags, word in refused:
         config = resolve(None, {**ONE, **flags})
         with pytest.raises(UserError, match=word):
             parties.check_carried(config, 36, NODES)

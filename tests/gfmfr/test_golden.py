@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from privfedmm.settings import FusionSettings, GroupSettings, reference_settings
 
 NETWORK = (W, B, H, H0)
 CASES = ["base_reg", "base_noreg", "joint_round3", "joint_round3_reg"]
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def close(ours: Tensor, theirs: np.ndarray) -> None:
@@ -69,6 +70,7 @@ def test_client_update_in_a_block_of_two(golden: Path, case: str) -> None:
     trace = train(build("fedrap", 8), local, labels, mask, teacher, settings, rate)
 
     factor = decay_factor(settings, rate, trace.steps)[:, None, None]
+    assert local.private is not None
     shared, private = shared_table * factor, private_table * factor
     shared[row, items], private[row, items] = local.shared[:, :real], local.private[:, :real]
     for index, key in enumerate(keys):

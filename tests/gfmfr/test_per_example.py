@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -402,7 +403,7 @@ def test_wrong_stacks_and_settings_are_refused(data: Dataset) -> None:
     views = FeatureViews({}, data.num_items, base)
     with pytest.raises(ValueError, match="priced for 5 steps"):
         PerExample(base, data.train, views, 4, 0, device(1.0, steps=5))
-    wrong = {
+    wrong: dict[str, dict[str, dict[str, Any]]] = {
         "local.batch_size": {"local": {"batch_size": 8}},
         "local.loss": {"local": {"loss": "mean"}},
         "local.negatives": {"local": {"negatives": "first"}},

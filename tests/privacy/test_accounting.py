@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import dp_accounting
 import numpy as np
@@ -37,6 +38,7 @@ class Entry:
     shares: int | None = None
     dims: int | None = None
     limit: float | None = None
+    steps: int = 1
 
 
 @pytest.mark.parametrize(
@@ -111,7 +113,7 @@ def test_fixed_size_is_priced_by_rdp_under_replacement_and_by_nothing_else() -> 
     assert epsilon(entries, 1e-5) == pytest.approx(4.61, abs=0.01)
     for name in ("pld", "prv", "closed_form"):
         with pytest.raises(PricingError):
-            epsilon(entries, 1e-5, name)  # type: ignore[arg-type]
+            epsilon(entries, 1e-5, name)
     z = calibrate(2.0, 1e-5, 10, FixedSize(100, 1000), 1000)
     assert epsilon(planned(z, 10, FixedSize(100, 1000), 1000), 1e-5) <= 2.0
 
@@ -139,10 +141,11 @@ def test_epsilon_inverts_delta(mu: float) -> None:
 
 def test_aborted_attempts_cost_as_much_as_releases() -> None:
     ledger = Ledger()
-    for status in ("aborted", "released"):
+    statuses: tuple[Literal["aborted", "released"], ...] = ("aborted", "released")
+    for status in statuses:
         ledger.charge(Charge(round=0, name="joint", event="Gaussian", noise_multiplier=4.0,
                       clip_norm=1.0, sampling_rate=1.0, population=10, cohort=10,
-                      status=status))  # type: ignore[arg-type]
+                      status=status))
     assert [e.attempt for e in ledger.entries] == [0, 1]
     assert ledger.spent(1e-5) == pytest.approx(
         epsilon([Entry(0, "Gaussian", 4.0), Entry(1, "Gaussian", 4.0)], 1e-5))

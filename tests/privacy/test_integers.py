@@ -203,8 +203,8 @@ def test_central_noise_on_the_grid_has_the_promised_spread() -> None:
     """3,450 draws: variance within the 99.9% interval, every value on the grid."""
     stack = PrivacyStack(RELEASES, Ledger(), aggregator=RingAggregator(),
                          mechanism=grid_chain(256, 3.0))
-    zero = {"a": Dense(torch.zeros(4, 3)), "b": Dense(torch.zeros(4, 6, 2)),
-            "c": Dense(torch.zeros(4, 4, 2))}
+    zero: dict[str, Part] = {"a": Dense(torch.zeros(4, 3)), "b": Dense(torch.zeros(4, 6, 2)),
+                             "c": Dense(torch.zeros(4, 4, 2))}
     drawn = []
     for t in range(150):
         sums = run(stack, zero, 4, t).sums

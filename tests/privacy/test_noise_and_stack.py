@@ -62,8 +62,8 @@ def test_system_noise_is_never_repeated_and_simulation_noise_always() -> None:
     one, two = SystemSource(), SystemSource()
     draws = [s.normal("a", 0, 8) for s in (one, one, two)]
     assert len({d.tobytes() for d in draws}) == 3
-    again = [SimulationSource(1).normal("a", 0, 8) for _ in range(2)]
-    assert np.array_equal(*again)
+    again, once_more = (SimulationSource(1).normal("a", 0, 8) for _ in range(2))
+    assert np.array_equal(again, once_more)
     others = (SimulationSource(2).normal("a", 0, 8), SimulationSource(1).normal("b", 0, 8),
               SimulationSource(1).normal("a", 1, 8))
     assert all(not np.array_equal(again[0], o) for o in others)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,23 @@ def test_all_rounds_spend_the_budget_and_one_more_is_refused(
 
     with pytest.raises(BudgetError):
         ours.round(ROUNDS, never)
+
+
+def test_rounds_of_different_length_are_paid_for_by_the_longest() -> None:
+    """A Laplace price grows with the values: the second round has three times those of others."""
+    releases = [Release("a", (3,)), Release("b", (6,), rounds=(1,))]
+    ours = private_sums(releases, **{**STATED, "noise": "laplace"}, ledger=Ledger((), BUDGET))
+
+    def uploads(number: int, ids: np.ndarray) -> Uploads:
+        parts = {"a": Dense(torch.zeros(len(ids), 3)), "b": Dense(torch.zeros(len(ids), 6))}
+        return {n: p for n, p in parts.items() if n == "a" or number == 1}
+
+    for number in range(ROUNDS):
+        ours.round(number, partial(uploads, number))
+    assert [e.dims for e in ours.stack.ledger.entries] == [3, 9, 3, 3]
+    claimed = ours.statement().epsilon
+    assert claimed is not None and claimed <= BUDGET.epsilon
+    assert ours.stack.ledger.spent(BUDGET.delta) < claimed
 
 
 def test_a_vault_lets_a_round_be_played_again() -> None:

@@ -42,7 +42,7 @@ def touched(clients: int, rows: int, width: int, seed: int) -> Touched:
     index = np.stack([rng.choice(rows, length, replace=False) for _ in range(clients)])
     mask = (rng.random((clients, length)) < 0.8).astype(np.float32)
     values = rng.integers(-9, 10, (clients, length, width)).astype(np.float32) * mask[:, :, None]
-    return Touched(*(torch.from_numpy(x) for x in (index, values, mask)), rows)
+    return Touched(torch.from_numpy(index), torch.from_numpy(values), torch.from_numpy(mask), rows)
 
 
 def parts(clients: int, seed: int) -> list[Part]:

@@ -27,8 +27,9 @@ def test_fusion_is_the_posterior_mean() -> None:
     variance = rng.uniform(1, 9, size=(2, items))
     sums = rng.normal(size=(2, items)) * 5
     fused_std, item_std = 0.4, 0.3
-    got = fuse(*(torch.from_numpy(x).float() for x in (sums, expected, variance, features)),
-               fused_std, item_std)
+    totals, many, spread, known = (
+        torch.from_numpy(x).float() for x in (sums, expected, variance, features))
+    got = fuse(totals, many, spread, known, fused_std, item_std)
     prior = fused_std**2 * features @ features.T + item_std**2 * np.eye(items)
     for group in range(2):
         a = np.diag(expected[group])

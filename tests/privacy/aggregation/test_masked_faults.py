@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -468,7 +469,7 @@ def test_a_wrong_share_opens_nothing(victim: int, sentence: str, table) -> None:
         near = play.terms.graph.neighbours(play.terms.position[number])
         if place in near[:2]:
             at = 33 * near.index(place) + 30
-            message = edited("shares", lambda b, at=at: flip(b, at))(play, message)
+            message = edited("shares", partial(flip, at=at))(play, message)
         play.send(message)
     with pytest.raises(RoundAborted, match=f"{sentence}; nothing of its sum"):
         play.server.finish()

@@ -137,8 +137,9 @@ def sums(rng: np.random.Generator, clients: int, targets: int) -> tuple[np.ndarr
 def in_each(released: np.ndarray, truth: np.ndarray) -> Attack:
     parts = [rows_in_sum(r, np.zeros_like(r), t[None])
              for r, t in zip(released, truth, strict=True)]
-    return Attack(*(np.concatenate([getattr(p, f) for p in parts])
-                    for f in ("scores", "guess", "truth")),
+    scores, guess, real = (np.concatenate([getattr(p, f) for p in parts])
+                           for f in ("scores", "guess", "truth"))
+    return Attack(scores, guess, real,
                   unit=np.repeat(np.arange(len(truth)), 400))
 
 

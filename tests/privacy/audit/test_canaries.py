@@ -39,8 +39,8 @@ CLIP = 0.7
 def mechanism(project: bool) -> Mechanism:
     rng = np.random.default_rng(0)
     basis = torch.from_numpy(np.linalg.qr(rng.normal(size=(30, 6)))[0]).float()
-    steps = [JointClip(CLIP, WEIGHTS), GaussianNoise(3.0, CLIP)]
-    return chain([Project({"table": basis}), *steps] if project else steps)
+    first = [Project({"table": basis})] if project else []
+    return chain([*first, JointClip(CLIP, WEIGHTS), GaussianNoise(3.0, CLIP)])
 
 
 @pytest.mark.parametrize("project", [False, True], ids=["full", "projected"])

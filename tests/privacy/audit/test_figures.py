@@ -81,7 +81,8 @@ def test_bootstrap_resamples_users_and_not_rows() -> None:
     scores = rng.normal(size=60) + truth
     unit = np.arange(60)
     one = grouped_auc(scores, truth, unit, 0.05, AuditSource(2))
-    ten = grouped_auc(*(np.repeat(x, 10) for x in (scores, truth, unit)), 0.05, AuditSource(2))
+    ten = grouped_auc(np.repeat(scores, 10), np.repeat(truth, 10), np.repeat(unit, 10), 0.05,
+                      AuditSource(2))
     assert (one.value, one.low, one.high) == pytest.approx((ten.value, ten.low, ten.high))
     assert ten.high - ten.low > 2 * (lambda i: i.high - i.low)(
         auc(np.repeat(scores, 10), np.repeat(truth, 10), 0.05))
