@@ -13,16 +13,10 @@ import pytest
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import (
     LAYOUTS,
-    SOURCES,
     DataError,
-    Dataset,
     Encoding,
     Layout,
     Raw,
-    Request,
-    Source,
-    available,
-    is_named,
     load,
     read_catalogue,
 )
@@ -160,22 +154,6 @@ def test_rows_of_a_registered_layout_are_refused_beside_a_catalogue(
     finally:
         LAYOUTS.forget(unnamed.name)
         LAYOUTS.register(EVENTS)
-
-
-def _halves(request: Request) -> Dataset:
-    """The planted set with half as many users."""
-    return load(f"planted:{int(request.size or '40') // 2}", k_core=0, seed=0)
-
-
-def test_a_registered_data_set_is_loaded_by_name() -> None:
-    halves = SOURCES.register(Source("halves:N", "half of the planted set", _halves))
-    try:
-        assert is_named("halves:60") and not is_named("halves") and not is_named("halves:x")
-        assert load("halves:60", k_core=0, seed=0).num_users == 30
-        assert available()["halves:N"] == "half of the planted set"
-    finally:
-        SOURCES.forget(halves.name)
-    assert not is_named("halves:60")
 
 
 def _read_numbers(folder: Path) -> Raw:

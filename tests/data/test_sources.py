@@ -1,0 +1,61 @@
+"""Known names: which texts name a data set, and how one of somebody else's is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from privfedmm.data import (
+    SOURCES,
+    DataError,
+    Dataset,
+    Request,
+    Source,
+    available,
+    is_named,
+    load,
+)
+
+
+@pytest.mark.parametrize("text", ["planted", "planted:", "planted:40", "ml-100k"])
+def test_known_names(text: str) -> None:
+    assert is_named(text)
+
+
+@pytest.mark.parametrize("text", [
+    "", "planted:x", "planted:-1", "planted:4:5", "ml-100k:", "ml-100k:3", "Planted", ":4"])
+def test_other_texts_are_folders(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not is_named(text)
+    with pytest.raises(DataError, match=r"no data set or folder|fits no known layout"):
+        load(text, k_core=0, seed=0)
+
+
+def test_all_known_names_are_listed_in_their_order() -> None:
+    assert list(available()) == ["planted", "planted:N", "ml-100k"] == list(SOURCES.names())
+    assert all(available().values())
+
+
+@pytest.mark.parametrize("text", ["planted", "planted:40", "ml-100k"])
+def test_known_sets_take_no_part_of_their_users(text: str) -> None:
+    with pytest.raises(DataError, match="max_users"):
+        load(text, k_core=0, seed=0, max_users=5)
+
+
+def _halves(request: Request) -> Dataset:
+    """The planted set with half as many users."""
+    return load(f"planted:{int(request.size or '40') // 2}", k_core=0, seed=0)
+
+
+def test_a_registered_data_set_is_loaded_by_name() -> None:
+    halves = SOURCES.register(Source("halves:N", "half of the planted set", _halves))
+    try:
+        assert is_named("halves:60") and not is_named("halves") and not is_named("halves:x")
+        assert load("halves:60", k_core=0, seed=0).num_users == 30
+        assert available()["halves:N"] == "half of the planted set"
+    finally:
+        SOURCES.forget(halves.name)
+    assert not is_named("halves:60")
