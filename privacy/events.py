@@ -92,7 +92,8 @@ class Event:
     compares, where the sampling does not decide. unsampled: word for its noise where no sampling
     amplifies it. replace_one: whether its library event is one of the replace-one relation.
     apart: why it cannot be priced with other events; empty where it can. what: what it is a release
-    of, in words.
+    of, in words. scores_are_normal: whether the score of a canary under it is a normal number,
+    which the audit's sharper bounds assume.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Event:
     unsampled: str = ""
     replace_one: bool = False
     apart: str = ""
+    scores_are_normal: bool = False
 
     def check(self, number: int, group: Sequence[Charged]) -> None:
         """Raise PricingError where the releases of round `number` cannot be priced as this."""
@@ -140,6 +142,8 @@ class Event:
 
 class _GaussianEvent(Event):
     """A Gaussian release at full participation: one mechanism that is mu-GDP."""
+
+    scores_are_normal = True
 
     accountants: tuple[Accountant, ...] = ("closed_form", "pld", "rdp", "prv")
 
@@ -178,6 +182,7 @@ class InteractionGaussian(_GaussianEvent):
 class PoissonSampledGaussian(_GaussianEvent):
     """Noise on a sum over clients that each came by its own coin; amplified by the sampling."""
 
+    scores_are_normal = False  # a mixture: some rounds leave the canary out
     name = "PoissonSampledGaussian"
     what = "a Poisson-sampled Gaussian release"
     accountants = ("pld", "rdp", "prv")
@@ -217,6 +222,7 @@ class FixedSizeSampledGaussian(Event):
 class DistributedDiscreteGaussian(Event):
     """Shares of every device inside a secure sum (Kairouz, Liu and Steinke 2021)."""
 
+    scores_are_normal = True
     name = "DistributedDiscreteGaussian"
     what = "a sum of discrete Gaussian shares"
     accountants = ("rdp",)

@@ -94,7 +94,7 @@ def test_faults_are_sentences(data: pf.Dataset) -> None:
         ({"trust": "local"}, "dp_epsilon|--dp-epsilon"),
     ):
         with pytest.raises(pf.UserError, match=words):
-            pf.train(data, **arguments)  # type: ignore[arg-type]
+            pf.train(data, **arguments)
 
 
 @pytest.mark.parametrize("module", [pf, training])

@@ -168,7 +168,7 @@ def play(
     scores = own / math.sqrt(plan.rounds) if local else canary_scores(
         seen, directions, sign, 1.0, predict_common(seen, plan.components))
     return Evidence(scores, coins, stack.ledger.spent(plan.delta),
-                    isinstance(stack.sampling, Everyone))
+                    mechanism.noise.event(stack.sampling).scores_are_normal)
 
 
 def _clipped_sum(
