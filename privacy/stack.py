@@ -244,7 +244,7 @@ class PrivacyStack:
                 event = mechanism.noise.event(self.sampling).name
                 # The price follows from what the noise hides: the whole bound of the chain.
                 multiplier = mechanism.noise.stddev / mechanism.bound.l2
-                terms = mechanism.terms(self._size(cohort.round))
+                terms = mechanism.terms(self.values(cohort.round))
         return Charge(
             round=cohort.round, name=name, event=event, noise_multiplier=multiplier,
             clip_norm=clip, sampling_rate=self.sampling.rate, population=population,
@@ -252,10 +252,15 @@ class PrivacyStack:
             limit=terms.limit,
         )
 
-    def _size(self, round_: int) -> int:
-        assert self.mechanism is not None
-        return dims([replace(r, shape=self.mechanism.shape(r))
-                     for r in self.releases if r.in_round(round_)])
+    def values(self, round_: int) -> int:
+        """Values of a client's vector in a round, as it leaves the device."""
+        shape = self.mechanism.shape if self.mechanism else (lambda r: r.shape)
+        return dims([replace(r, shape=shape(r)) for r in self.releases if r.in_round(round_)])
+
+    def most_values(self) -> int:
+        """Values of a client's vector in the round with most of them."""
+        times = {t for r in self.releases for t in r.rounds or ()} or {0}
+        return max(self.values(t) for t in times)
 
 
 class Gate:

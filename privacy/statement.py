@@ -122,7 +122,8 @@ def state(
             "user", sampling.adjacency, "central", SERVER_READS_ALL, zero, zero, zero, zero, zero,
             rounds, None, mechanism.clip.clip_norm if mechanism else None, "none", None,
             NOT_COVERED, reason, *_server(stack))
-    noise, terms = mechanism.noise, mechanism.terms(dims)
+    # Where a price depends on how many values there are, the round with most of them decides.
+    noise, terms = mechanism.noise, mechanism.terms(max(dims, stack.most_values()))
     event, seen_event = noise.event(sampling), noise.event(Everyone())
     claimed = epsilon(planned(
         multiplier, rounds, sampling, population, event=event, terms=terms), budget.delta)

@@ -39,7 +39,7 @@ class PrivateSums:
     def statement(self) -> Statement:
         """What the rounds promise together, before the first of them."""
         return state(self.stack, self.stack.ledger.budget, self.rounds, self.population,
-                     _values(self.stack.releases, 0))
+                     self.stack.values(0))
 
     def round(self, number: int, uploads: Callable[[np.ndarray], Uploads]) -> Totals:
         """Draw the cohort, take its uploads, and release their noisy sums.
