@@ -1,4 +1,4 @@
-"""The quickstart's commands run as they are written; links inside the docs lead somewhere."""
+"""The quickstart runs as written; links lead somewhere; the reference is whole and fresh."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from privfedmm import errors
+from tests import reference
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -37,3 +40,40 @@ def test_links(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_reference_is_fresh(name: str) -> None:
+    written = (reference.FOLDER / name).read_text(encoding="utf-8")
+    assert written == reference.PAGES[name](), f"docs/reference/{name}: run `make reference`"
+
+
+def test_every_command_is_explained() -> None:
+    found = dict(reference.commands())
+    assert {"privfedmm run", "privfedmm audit", "privfedmm deploy local"} <= found.keys()
+    silent = [words for words, command in found.items() if not command.help]
+    silent += [f"{words} {name}" for words, command in found.items()
+               for name, _, _, meaning in reference.parameters(command) if not meaning]
+    assert not silent
+
+
+def test_every_setting_is_explained() -> None:
+    found = {one.path: one for one in reference.settings()}
+    assert {"rounds", "dp.epsilon", "algorithm.model.dim"} <= found.keys()
+    assert not [path for path, one in found.items() if not one.meaning]
+
+
+def test_every_exit_code_is_in_the_error_map() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    codes = {name: value for name, value in vars(errors).items()
+             if name.isupper() and isinstance(value, int)}
+    assert len(codes) >= 4
+    for name, value in codes.items():
+        assert f"| {value} | `{name}` |" in page
+
+
+def test_every_page_is_in_the_site() -> None:
+    """A page that no entry of the navigation names is found by nobody."""
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert not [page for page in pages if page not in navigation]

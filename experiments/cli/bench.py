@@ -15,7 +15,7 @@ def bench_round(
     dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
     backbone: Annotated[str, typer.Option(help="mf or fedrap.")] = "mf",
     epochs: Annotated[int, typer.Option(help="Local epochs.")] = 5,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Time a vectorised round against a loop over clients with torch modules and autograd."""
@@ -28,7 +28,7 @@ def bench_dp(
     dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
     epsilon: Annotated[float, typer.Option(help="Of the private run.")] = 2.0,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the fastest counts.")] = 5,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Time rounds with differential privacy against the same rounds without."""
@@ -42,7 +42,7 @@ def bench_secagg(
     clients: Annotated[
         str, typer.Option(help="Sizes of the table, with commas.")] = "100,943,5000",
     dims: Annotated[int, typer.Option(help="Values of a vector in the table.")] = 5000,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Time masked rounds against plain ones, and the protocol alone over sizes and dropouts."""
@@ -53,7 +53,7 @@ def bench_secagg(
 
 def bench_encrypted(
     clients: Annotated[str, typer.Option(help="Sizes, with commas.")] = "943,5000",
-    groups: Annotated[int, typer.Option(min=1)] = 5,
+    groups: Annotated[int, typer.Option(min=1, help="Groups in the statistics.")] = 5,
     rank: Annotated[int, typer.Option(min=1, help="Public components of a group's table.")] = 32,
     dim: Annotated[int, typer.Option(min=1, help="Width of a table.")] = 32,
     json_: JsonOption = False,

@@ -124,7 +124,7 @@ def report(
     against: Annotated[
         str, typer.Option(help="Label, or curve over epsilon, that the others are compared with.")
     ] = "",
-    title: Annotated[str, typer.Option()] = "Results",
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Results",
     html: Annotated[
         Path | None, typer.Option(help="Self-contained page with curves, costs and sources.")
     ] = None,
