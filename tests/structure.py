@@ -1,9 +1,10 @@
 """Figures of the code's structure, read from its syntax trees: `python -m tests.structure`.
 
-Rooms are folders with Python files. An arrow goes from the room that imports to the room that is
-imported. An arrow goes back where it points against experiments -> privfedmm -> privacy, or where
-it lies on a circle of rooms. Circles of files count the imports that run when a file is loaded;
-an import inside a function runs later and closes no circle.
+Rooms are folders with Python files. The `__init__` of a package is a room of its own, the door: it
+hands on what is inside, and nobody inside goes through it. An arrow goes from the room that imports
+to the room that is imported. An arrow goes back where it points against experiments -> privfedmm ->
+privacy, or where it lies on a circle of rooms. Circles of files count the imports that run when a
+file is loaded; an import inside a function or for type checkers alone closes no circle.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class File:
     @property
     def room(self) -> str:
         """The folder, as a dotted name."""
+        if self.module in PACKAGES:
+            return f"{self.module} (door)"
         whole = self.path.name == "__init__.py"
         return self.module if whole else self.module.rpartition(".")[0]
 
@@ -67,11 +70,14 @@ def imports(file: File, known: Mapping[str, File], on_load: bool = False) -> set
 
 
 def _on_load(node: ast.AST) -> Iterator[ast.AST]:
-    """Nodes that run when a module is loaded: all but the bodies of functions."""
+    """Nodes that run when a module is loaded: not those in functions, nor for type checkers."""
     for child in ast.iter_child_nodes(node):
-        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield child
-            yield from _on_load(child)
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _on_load(child)
 
 
 def file_graph(known: Mapping[str, File]) -> dict[str, set[str]]:
@@ -120,7 +126,11 @@ def against_order(graph: Graph) -> list[tuple[str, str]]:
     """Arrows from a lower package to a higher one."""
     place = {package: at for at, package in enumerate(PACKAGES)}
     return sorted((one, other) for one, others in graph.items() for other in others
-                  if place[other.split(".")[0]] < place[one.split(".")[0]])
+                  if place[_package(other)] < place[_package(one)])
+
+
+def _package(room: str) -> str:
+    return room.split(".")[0].removesuffix(" (door)")
 
 
 def on_circles(graph: Graph) -> list[tuple[str, str]]:
