@@ -33,6 +33,7 @@ from privacy.events import (
     events_of,
     is_known,
 )
+from privacy.extras import MissingExtra, need
 from privacy.sampling import Sampling
 
 __all__ = [
@@ -206,9 +207,11 @@ def _rdp(steps: Sequence[Joint], delta: float) -> float:
 
 
 def _prv(steps: Sequence[Joint], delta: float) -> float:
-    from opacus.accountants import PRVAccountant
-
-    accountant = PRVAccountant()
+    try:
+        accountants = need("opacus.accountants", "dpsgd", "the PRV accountant")
+    except MissingExtra as error:
+        raise PricingError(str(error)) from error
+    accountant = accountants.PRVAccountant()
     accountant.history = [
         (1 / _mu(step), step.sampling_rate, times) for step, times in _runs(steps)
     ]

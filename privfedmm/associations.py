@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Release
+from privacy import Release, Role
 from privfedmm.data.types import Rows
 from privfedmm.profiles import standardised
 
@@ -94,7 +94,8 @@ class Associations:
 
     def release(self, round_: int) -> Release:
         """The matrix as a release of one round."""
-        return Release(ASSOCIATIONS, (self.rank, self.rank), rounds=(round_,), meaning=(
+        return Release(ASSOCIATIONS, (self.rank, self.rank), rounds=(round_,),
+                       role=Role.ASSOCIATIONS, meaning=(
             "public features of items against those of the items before, at length 1"))
 
     def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
@@ -176,7 +177,8 @@ class Regressed(Associations):
 
     def release(self, round_: int) -> Release:
         """Both matrices as a release of one round."""
-        return Release(ASSOCIATIONS, (2, self.rank, self.rank), rounds=(round_,), meaning=(
+        return Release(ASSOCIATIONS, (2, self.rank, self.rank), rounds=(round_,),
+                       role=Role.ASSOCIATIONS, meaning=(
             "public features of items, and of those before, against those before; means over a "
             "user's items"))
 

@@ -9,7 +9,7 @@ import typer
 
 from experiments.cli import bench, data, deploy, judge, lists
 from experiments.cli.run import run
-from privfedmm.errors import UserError
+from privfedmm.errors import BAD_INPUT, UserError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
-deploy_app = typer.Typer(no_args_is_help=True, help="The same runs on Flower.")
+deploy_app = typer.Typer(no_args_is_help=True)
 config_app = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(data_app, name="data")
 app.add_typer(config_app, name="config")
@@ -40,6 +40,14 @@ for command in _APP:
 for kind in lists.KINDS:
     app.command(kind)(lists.lister(kind))
 config_app.command("explain")(lists.config_explain)
+@deploy_app.callback()
+def _with_flower() -> None:
+    """The same runs on Flower."""
+    from privacy.extras import check
+
+    check("flwr", "deploy", "deploy")
+
+
 for group, commands in ((data_app, _DATA), (bench_app, _BENCH), (deploy_app, _DEPLOY)):
     for name, command in commands.items():
         group.command(name)(command)
@@ -52,3 +60,10 @@ def main() -> None:
     except UserError as error:
         print(f"privfedmm: {error}", file=sys.stderr)
         sys.exit(error.code)
+    except ImportError as error:
+        from privacy.extras import MissingExtra  # the package is loaded where one was raised
+
+        if not isinstance(error, MissingExtra):
+            raise
+        print(f"privfedmm: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)

@@ -13,13 +13,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import tenseal
 
 from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.he_parameters import CKKS_SCALE_BITS, HEParameters
+from privacy.extras import need
 
 _CELL_STEP = 1024
 _REFUSED = (ValueError, RuntimeError, IndexError, TypeError, OverflowError)
+
+
+def _tenseal() -> Any:
+    """The library, where ciphertexts are really made: a plain installation goes without it."""
+    return need("tenseal", "encrypted", "encryption of statistics")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +102,13 @@ class SecretContext:
         """A fresh key pair; the randomness is SEAL's own (Blake2 seeded by the system)."""
         bits = list(parameters.coeff_bits)
         if parameters.scheme == "bfv":
-            context = tenseal.context(
-                tenseal.SCHEME_TYPE.BFV, parameters.degree, n_threads=1,
+            context = _tenseal().context(
+                _tenseal().SCHEME_TYPE.BFV, parameters.degree, n_threads=1,
                 plain_modulus=parameters.plain_modulus, coeff_mod_bit_sizes=bits)
         else:
-            context = tenseal.context(
-                tenseal.SCHEME_TYPE.CKKS, parameters.degree, n_threads=1, coeff_mod_bit_sizes=bits)
+            context = _tenseal().context(
+                _tenseal().SCHEME_TYPE.CKKS, parameters.degree, n_threads=1,
+                coeff_mod_bit_sizes=bits)
             context.global_scale = 2.0**CKKS_SCALE_BITS
         return cls(context, parameters)
 
@@ -188,13 +194,13 @@ def from_slots(rows: np.ndarray, parameters: HEParameters, dims: int) -> np.ndar
 
 def _encrypt(context: Any, parameters: HEParameters, row: np.ndarray) -> Any:
     if parameters.scheme == "bfv":
-        return tenseal.bfv_vector(context, row.tolist())
-    return tenseal.ckks_vector(context, (row / 2.0**parameters.unit_bits).tolist())
+        return _tenseal().bfv_vector(context, row.tolist())
+    return _tenseal().ckks_vector(context, (row / 2.0**parameters.unit_bits).tolist())
 
 
 def _parse_context(serialised: bytes, parameters: HEParameters) -> Any:
     try:
-        context = tenseal.context_from(serialised, n_threads=1)
+        context = _tenseal().context_from(serialised, n_threads=1)
         key = context.seal_context().data.key_context_data()
         scheme = str(key.parms().scheme()).rsplit(".", 1)[-1].lower()
         degree, bits = key.parms().poly_modulus_degree(), key.total_coeff_modulus_bit_count()
@@ -224,7 +230,7 @@ def _read_cell(context: Any, parameters: HEParameters, cell: bytes) -> Any:
     raw, padding = cell[4 : 4 + length], cell[4 + length :]
     if len(raw) != length or padding.strip(b"\0"):
         raise ProtocolError("a ciphertext has the wrong length")
-    read = tenseal.bfv_vector_from if parameters.scheme == "bfv" else tenseal.ckks_vector_from
+    read = _tenseal().bfv_vector_from if parameters.scheme == "bfv" else _tenseal().ckks_vector_from
     try:
         vector = read(context, raw)
         held: Sequence[Any] = vector.ciphertext()

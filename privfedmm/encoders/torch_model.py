@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privacy.extras import MissingExtra, need
 from privfedmm.encoders.protocol import EncoderError
 
 _TWO_TOWERS = ("clip", "siglip", "siglip2", "chinese_clip", "altclip", "align", "metaclip_2")
@@ -54,7 +55,10 @@ def load_model(folder: Path, where: Place) -> Any:
 
     Raises EncoderError where transformers cannot read it.
     """
-    import transformers
+    try:
+        transformers = need("transformers", "encoders", f"the model in {folder}")
+    except MissingExtra as error:
+        raise EncoderError(str(error)) from error
     from safetensors import SafetensorError
 
     shown = transformers.utils.logging.is_progress_bar_enabled()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Dense, OnDevice, Release, Totals, Uploads
+from privacy import Dense, OnDevice, Release, Role, Totals, Uploads
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import rates
@@ -60,7 +60,8 @@ class PerExample(GFMFR):
         """The item update of a device that trained with noise."""
         where = "all rows" if self._basis is None else "public directions"
         return (Release(ITEM_UPDATE, (self._directions, self.backbone.width),
-                        meaning=f"noisy change of the shared item table, {where}"),)
+                        meaning=f"noisy change of the shared item table, {where}",
+                        role=Role.ITEM_TABLE if self._basis is None else Role.OTHER),)
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Clients of like example count, a bounded number of floats a block."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from privacy import Dense, Kind, LowRank, Part, Release, Slotted, Touched, Uploads
+from privacy import Dense, Kind, LowRank, Part, Release, Role, Slotted, Touched, Uploads
 from privfedmm.gfmfr.client import Local
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.samples import Samples
 from privfedmm.gfmfr.state import Plan
 from privfedmm.settings import AlgorithmSettings
+
+COUNT = "group_count"
 
 
 class UploadForm:
@@ -36,10 +38,12 @@ class UploadForm:
         s, k = self._settings, self._settings.groups.groups
         kind: Kind = "individual" if s.groups.grouping == "reference" else "sum"
         table = (self._items, width)
-        out = [Release("item_update", table, kind, "change of the shared item table")]
+        out = [Release("item_update", table, kind, "change of the shared item table",
+                       role=Role.ITEM_TABLE)]
         if self._network:
             out.append(
-                Release("network_update", (self._network,), kind, "change of the shared network"))
+                Release("network_update", (self._network,), kind, "change of the shared network",
+                        role=Role.NETWORK))
         if s.local.weight_decay_items:
             out.append(Release("item_decay", (1,), kind, "weight decay of the untouched rows"))
         if self._associations is not None:
@@ -47,7 +51,7 @@ class UploadForm:
         if s.groups.grouping != "private":
             return tuple(out)
         shapes: dict[str, tuple[tuple[int, ...], str]] = {
-            "group_count": ((k,), "one in the client's group"),
+            COUNT: ((k,), "one in the client's group"),
             "group_signal": ((k, signal), "grouping signal, by group"),
         }
         if s.groups.adapter:
@@ -55,8 +59,10 @@ class UploadForm:
             shapes["group_item_update"] = (k, rows, width), "item update, by group"
         if s.distillation.weight:
             shapes["group_user"] = (k, s.model.dim), "user vector, by group"
-        return (*out, *(Release(name, shape, "sum", meaning, statistic=True)
-                        for name, (shape, meaning) in shapes.items()))
+        return (*out, *(Release(
+            name, shape, "sum", meaning, statistic=True,
+            role=Role.GROUP_MEMBERSHIP if name == COUNT else Role.STATISTIC)
+            for name, (shape, meaning) in shapes.items()))
 
     def fill(
         self,

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy import Dense, Part, Release, Slotted, Totals, Touched, Uploads
+from privacy import Dense, Part, Release, Role, Slotted, Totals, Touched, Uploads
 from privfedmm.associations import Associations, shrunken
 from privfedmm.data.types import Rows
 from privfedmm.federation.types import hash_tensors
@@ -111,15 +111,17 @@ class GroupStatistics:
     @property
     def releases(self) -> tuple[Release, ...]:
         """Popularity in round 0, then associations, then group counts and residuals."""
-        out = [Release("item_counts", (self._items, 1), meaning="items, at length 1", rounds=(0,))]
+        out = [Release("item_counts", (self._items, 1), meaning="items, at length 1", rounds=(0,),
+                       role=Role.ITEM_COUNTS)]
         if self._associations:
             out.append(self._associations.release(1))
         if self._groups:
             k, last = self._groups, (len(self._stages) - 1,)
             out += [
                 Release("group_count", (k, 1), meaning="one in the client's group", rounds=last,
-                        statistic=True),
+                        statistic=True, role=Role.GROUP_MEMBERSHIP),
                 Release("group_residual", (k, self._items), rounds=last, statistic=True,
+                        role=Role.STATISTIC,
                         meaning="interactions beyond the device's model, at length 1, by group"),
             ]
         return tuple(out)
