@@ -35,6 +35,14 @@ def test_quickstart_commands(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
 
+def test_quickstart_python(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(block, "quickstart.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "user central" in printed and "ndcg@50" in printed
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
