@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from pathlib import Path
@@ -33,9 +34,11 @@ def lay(
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Variables of every process: no telemetry, one thread, this copy of the packages."""
+    """Variables of every process: no telemetry, one thread, this copy of the packages, and those
+    that were found here."""
+    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {"FLWR_HOME": str(root / "home"), "FLWR_TELEMETRY_ENABLED": "0",
-            "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+            "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in places if p)}
 
 
 def listening(processes: Processes, port: int) -> None:
