@@ -36,7 +36,8 @@ def described(kind: str) -> list[dict[str, Any]]:
     """Name, source package, summary, capabilities, reference and settings of every entry."""
     registry = registry_of(kind)
     return [{
-        "name": entry.name, "from": registry.source(entry.name), "what": getattr(entry, "summary", ""),
+        "name": entry.name, "from": registry.source(entry.name),
+        "what": getattr(entry, "summary", ""),
         "can": _can(entry), "reference": getattr(entry, "reference", ""),
         "settings": _settings(entry)} for entry in registry]
 

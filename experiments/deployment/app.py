@@ -75,7 +75,7 @@ def play(
 
 def _ranks(hub: Hub, session: Session) -> Mapping[str, np.ndarray]:
     """Ranks of the held-out items; none where no node is part of an experiment."""
-    return hub.ranks(session.state, session.clients)
+    return hub.ranks(session.algorithm, session.state, session.clients)
 
 
 def _note(hub: Hub, root: Path) -> None:

@@ -217,7 +217,7 @@ class Node:
             raise ProtocolError("this node reports no ranks: it was not set up as an experiment")
         state = fields_of(body, self._setup.kinds, {"state": object})["state"]
         ranks = self._ranks(state, self._after)
-        return {"ranks": dict(ranks), "group": self._after.group[self._ids].numpy()}
+        return {"ranks": dict(ranks), "group": self._algorithm.group_of(self._after, self._ids)}
 
 
 class HolderNode:

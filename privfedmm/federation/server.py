@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
 from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
 from privacy.aggregation import Sums, Task
@@ -77,7 +76,7 @@ class Hub:
             raise RoundAborted(f"{error}{self._why()}") from error
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
-    def ranks(self, state: Any, clients: Any) -> dict[str, np.ndarray]:
+    def ranks(self, algorithm: Algorithm, state: Any, clients: Any) -> dict[str, np.ndarray]:
         """Ranks of all clients' held-out items, for an experiment; 0 for a node that is away.
         Also writes the groups that clients picked into `clients`. Raises RoundNotBegun."""
         self.log.append(RoundLog(state.round - 1))
@@ -88,7 +87,8 @@ class Hub:
         out: dict[str, np.ndarray] = {}
         for node, answer in answers.items():
             ids = self._post.hosted[node]
-            clients.group[torch.from_numpy(ids)] = torch.from_numpy(answer["group"])
+            if answer["group"] is not None:
+                algorithm.take_groups(clients, ids, answer["group"])
             for name, ranks in answer["ranks"].items():
                 out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = ranks
         return out

@@ -41,7 +41,8 @@ def hash_tensors(round_: int, tensors: Iterable[Tensor]) -> bytes:
 
 
 class Algorithm(Protocol):
-    """A federated method. Server state, plan and client state are opaque to the backend."""
+    """A federated method. Server state, plan and client state are opaque to the backend, but for
+    `round`, which state and plan have: the rounds played so far, and the round that is planned."""
 
     @property
     def releases(self) -> tuple[Release, ...]:
@@ -110,6 +111,14 @@ class Algorithm(Protocol):
 
     def from_saved(self, saved: dict[str, Any]) -> tuple[Any, Any]:
         """State and clients of `to_saved`, restored."""
+        ...
+
+    def group_of(self, clients: Any, ids: np.ndarray) -> np.ndarray | None:
+        """The group of each of clients ids, int64 [m]; None where the method has no groups."""
+        ...
+
+    def take_groups(self, clients: Any, ids: np.ndarray, groups: np.ndarray) -> None:
+        """Write the groups [m] that nodes reported of clients ids, for the record of a run."""
         ...
 
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:

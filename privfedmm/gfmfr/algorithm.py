@@ -259,6 +259,14 @@ class GFMFR:
             self.server.fusion.load_state_dict(saved["fusion"])
         return ServerState.from_state_dict(saved["state"]), Clients(**saved["clients"])
 
+    def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
+        """The group that each of clients ids picked last [m]."""
+        return clients.group[torch.from_numpy(ids)].numpy()
+
+    def take_groups(self, clients: Clients, ids: np.ndarray, groups: np.ndarray) -> None:
+        """Write the groups [m] that clients ids reported."""
+        clients.group[torch.from_numpy(ids)] = torch.from_numpy(groups)
+
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
         """The grouping of a saved model; None without groups."""
         if self.settings.groups.grouping == "none":

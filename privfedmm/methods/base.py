@@ -115,6 +115,13 @@ class TensorMethod(Generic[State, Clients]):
         """State and clients of `to_saved`."""
         return self.state_type(**saved["state"]), self.clients_type(**saved["clients"])
 
+    def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
+        """No groups unless a subclass says otherwise."""
+        return None
+
+    def take_groups(self, clients: Clients, ids: np.ndarray, groups: np.ndarray) -> None:
+        """Nothing to take: there are no groups."""
+
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
         """No groups unless a subclass says otherwise."""
         return None

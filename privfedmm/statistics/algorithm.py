@@ -283,6 +283,14 @@ class GroupStatistics:
         """State and clients of `to_saved`."""
         return StatisticsState(**saved["state"]), StatisticsClients(**saved["clients"])
 
+    def group_of(self, clients: StatisticsClients, ids: np.ndarray) -> np.ndarray | None:
+        """The group that each of clients ids picked last [m]."""
+        return clients.group[torch.from_numpy(ids)].numpy()
+
+    def take_groups(self, clients: StatisticsClients, ids: np.ndarray, groups: np.ndarray) -> None:
+        """Write the groups [m] that clients ids reported."""
+        clients.group[torch.from_numpy(ids)] = torch.from_numpy(groups)
+
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
         """The groups that clients picked; None without groups."""
         if not self._groups:

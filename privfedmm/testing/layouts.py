@@ -105,7 +105,8 @@ class LayoutContract(ABC):
             if name != self.layout.name:
                 (tmp_path / name).mkdir()
                 write(tmp_path / name, sample())
-                assert not self.layout.recognises(tmp_path / name), f"this folder is in the layout {name}"
+                assert not self.layout.recognises(tmp_path / name), (
+                    f"this folder is in the layout {name}")
         folder = self._folder(tmp_path)
         assert self.layout.recognises(folder)
         for other in LAYOUTS:
