@@ -25,7 +25,8 @@ _FORMS: dict[str, list[dict[str, type]]] = {
                        "figures": object, **_STAYED}],
     exchange.SIGN: [{"signatures": list, "shares": list, **_STAYED}, {"result": Message}],
     exchange.UNMASK: [{"revealed": list, **_STAYED}],
-    exchange.RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED}],
+    exchange.RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED},
+                     {"ranks": dict, "group": type(None), **_STAYED}],  # a method without groups
 }
 _FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
 
