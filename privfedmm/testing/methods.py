@@ -1,0 +1,188 @@
+"""The contract of a method: subclass it in your tests and name your registered method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from privacy import Dense, Slotted, Touched
+from privacy.aggregation.messages import Message
+from privfedmm.config import RunConfig, resolve
+from privfedmm.data import Dataset
+from privfedmm.federation import Simulator, run_round
+from privfedmm.federation.codec import decode, encode
+from privfedmm.front.training import train
+from privfedmm.methods import METHODS
+from privfedmm.runs.run import load_data
+from privfedmm.runs.session import Session
+
+ROUNDS = 2
+_BUDGET = 8.0
+
+
+class MethodContract:
+    """What every method must do.
+
+    Set `method` in a subclass whose name begins with Test:
+
+        class TestMine(MethodContract):
+            method = "mine"
+
+    settings: others by dotted path. It is played on 60 generated users with text and pictures.
+    tolerance: largest difference between a client alone and in a block, relative to the largest
+    value of its upload; kernels may round otherwise in blocks of other sizes.
+    """
+
+    method: ClassVar[str]
+    settings: ClassVar[Mapping[str, Any]] = {}
+    dataset: ClassVar[str] = "planted:60"
+    tolerance: ClassVar[float] = 1e-5
+
+    def config(self, **flags: Any) -> RunConfig:
+        """The run that the contract plays: few rounds, no baselines."""
+        return resolve(None, {"dataset": self.dataset, "method": self.method, "baselines": [],
+                              **self._rounds(), **self.settings, **flags})
+
+    def session(self, **flags: Any) -> Session:
+        """A run before its first round."""
+        config = self.config(**flags)
+        return Session.start(config, _data(config.dataset))
+
+    def test_it_says_what_it_is_and_can(self) -> None:
+        """Summary and capabilities are in lists, and the releases bear them out."""
+        entry = METHODS.get(self.method)
+        assert entry.summary.strip()
+        releases = self.session().algorithm.releases
+        assert bool(releases) == entry.can.federated
+        assert len({r.name for r in releases}) == len(releases)
+
+    def test_uploads_are_what_is_declared_in_every_round(self) -> None:
+        """The gate refuses an upload that was not declared, and misses none that was."""
+        session = self.session()
+        for round_ in range(session.planned.rounds):
+            assert session.state.round == round_
+            session.state, report = _played(session, round_)
+            assert np.isfinite(report.costs.simulation_loss)
+            if session.algorithm.releases:
+                assert report.costs.bytes_up_per_client > 0
+
+    def test_a_client_alone_uploads_what_it_does_in_a_block(self) -> None:
+        """Nothing of a client may depend on who trains beside it."""
+        session = self.session()
+        algorithm, plan = session.algorithm, session.algorithm.plan(session.state)
+        ids = next(iter(algorithm.blocks(np.arange(session.population))))[:4]
+        block, _ = algorithm.local(plan, ids, deepcopy(session.clients))
+        for place, client in enumerate(ids.tolist()):
+            alone, _ = algorithm.local(plan, np.array([client]), deepcopy(session.clients))
+            assert alone.keys() == block.keys()
+            for name, part in alone.items():
+                mine, other = part.dense()[0], block[name].dense()[place]
+                scale = max(float(other.abs().max()), 1.0)
+                assert float((mine - other).abs().max()) <= self.tolerance * scale, name
+
+    def test_blocks_hold_every_client_once(self) -> None:
+        """Whatever the order, each client of a cohort trains once."""
+        session = self.session()
+        ids = np.arange(0, session.population, 2)
+        found = np.concatenate(list(session.algorithm.blocks(ids)))
+        assert np.array_equal(np.sort(found), ids)
+
+    def test_two_who_were_told_the_same_find_the_same_digest(self) -> None:
+        """And after a step that changed the state, another one."""
+        session = self.session()
+        algorithm, before = session.algorithm, session.state
+        plan = algorithm.plan(before)
+        assert algorithm.plan_hash(plan) == algorithm.plan_hash(deepcopy(plan))
+        after, _ = _played(session, 0)
+        assert algorithm.plan_hash(algorithm.plan(after)) != algorithm.plan_hash(plan)
+        assert algorithm.plan_bytes(plan) > 0
+
+    def test_a_restored_run_goes_on_as_if_nothing_had_happened(self) -> None:
+        """A checkpoint holds all that a later round needs."""
+        one, other = self.session(), self.session()
+        one.state, _ = _played(one, 0)
+        saved = deepcopy(one.algorithm.to_saved(one.state, one.clients))
+        other.state, other.clients = other.algorithm.from_saved(saved)
+        if one.planned.rounds > 1:
+            one.state, _ = _played(one, 1)
+            other.state, _ = _played(other, 1)
+        ids = np.arange(one.population)
+        torch.testing.assert_close(
+            other.algorithm.scores(other.state, other.clients, ids),
+            one.algorithm.scores(one.state, one.clients, ids), rtol=0, atol=0)
+
+    def test_scores_are_finite_and_their_parts_add_up(self) -> None:
+        """[m, items] for any clients; `explain` gives parts of the same sum."""
+        session = self.session()
+        session.state, _ = _played(session, 0)
+        ids = np.array([3, 0, 17])
+        scores = session.algorithm.scores(session.state, session.clients, ids)
+        items = _data(session.config.dataset).num_items
+        assert scores.shape == (3, items) and bool(torch.isfinite(scores).all())
+        parts = session.algorithm.explain(session.state, session.clients, ids)
+        total = torch.stack([p.expand(3, items) for p in parts.values()]).sum(0)
+        torch.testing.assert_close(total, scores, rtol=1e-3, atol=1e-3)
+
+    def test_plan_state_and_clients_travel(self) -> None:
+        """What a deployment sends comes out as it went in."""
+        entry = METHODS.get(self.method)
+        if not entry.can.deployed:
+            return
+        session = self.session()
+        kinds = (Message, Dense, Touched, Slotted, *entry.travels(session.config.method_settings))
+        session.state, _ = _played(session, 0)
+        for value in (session.algorithm.plan(session.state), session.state, session.clients):
+            body = encode(value)
+            assert encode(decode(body, kinds)) == body
+
+    def test_it_runs_under_every_protection_it_claims(self) -> None:
+        """Masked sums wherever something is sent and summed; a budget where a user can be
+        protected; never more spent than that."""
+        entry = METHODS.get(self.method)
+        if not entry.can.federated:
+            return
+        flags: dict[str, Any] = {"method": self.method, "baselines": [], **self._rounds()}
+        masked = train(self.dataset, aggregation="masked", settings=self.settings, **flags)
+        assert masked.epsilon is None
+        if entry.can.user_unit:
+            run = train(self.dataset, dp_epsilon=_BUDGET, noise="simulation",
+                        settings=self.settings, **flags)
+            assert run.epsilon is not None and 0 < run.epsilon <= _BUDGET * (1 + 1e-6)
+
+    def test_the_seed_decides_everything(self) -> None:
+        """Two runs of one seed are equal to the last bit, and another seed gives another."""
+        def scores(seed: int) -> torch.Tensor:
+            session = self.session(seed=seed)
+            session.state, _ = _played(session, 0)
+            ids = np.arange(session.population)
+            return session.algorithm.scores(session.state, session.clients, ids)
+
+        first = scores(3)
+        assert torch.equal(first, scores(3))
+        if self._free():
+            assert not torch.equal(first, scores(4))
+
+    def _free(self) -> bool:
+        """Whether the number of rounds is the config's to set, not the method's."""
+        config = resolve(None, {"dataset": self.dataset, "method": self.method, "rounds": 9,
+                                **self.settings})
+        return Session.start(config, _data(config.dataset)).planned.rounds == 9
+
+    def _rounds(self) -> dict[str, int]:
+        return {"rounds": ROUNDS} if self._free() else {}
+
+
+def _played(session: Session, round_: int) -> Any:
+    return run_round(session.algorithm, Simulator(), session.stack, session.state,
+                     session.clients, session.population, round_)
+
+
+@cache
+def _data(dataset: str) -> Dataset:
+    return load_data(resolve(None, {"dataset": dataset}))
+

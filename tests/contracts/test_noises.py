@@ -1,0 +1,29 @@
+"""Every noise there is, and one of the tests' own, under the contract for users' noises."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from privacy import noise_entry
+from privacy.noise import Where
+from privfedmm.testing.noises import CLIENTS, NoiseContract
+from tests.privacy.laplace import LAPLACE
+
+
+class TestCentralGaussian(NoiseContract):
+    entry = noise_entry("gaussian")
+
+
+class TestLocalGaussian(NoiseContract):
+    entry = noise_entry("gaussian")
+    place: ClassVar[Where] = "local"
+
+
+class TestDistributedGaussian(NoiseContract):
+    entry = noise_entry("gaussian")
+    place: ClassVar[Where] = "distributed"
+    shares = CLIENTS
+
+
+class TestCentralLaplace(NoiseContract):
+    entry = LAPLACE
