@@ -1,0 +1,60 @@
+"""The contract of backbones: gradients, scores, and clients that do not touch one another."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from privfedmm.backbones import Backbone
+
+
+class BackboneContract:
+    """What every backbone must do; subclass it and set `backbone`."""
+
+    backbone: Backbone
+
+    def problem(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
+        """users [3, d], rows [3, 5, width], networks [3, ...] and residuals [3, 5]."""
+        g, b = torch.Generator().manual_seed(0), self.backbone
+        user = torch.empty(3, b.dim).normal_(generator=g)
+        rows = torch.empty(3, 5, b.width).normal_(generator=g)
+        network = {
+            name: value + 0.1 * torch.empty(3, *value.shape).normal_(generator=g)
+            for name, value in b.initial_network(1).items()
+        }
+        return user, rows, network, torch.empty(3, 5).normal_(generator=g)
+
+    def test_gradients_are_those_of_autograd(self) -> None:
+        """Gradients of the sum of residual x logit, by torch."""
+        user, rows, network, residual = self.problem()
+        ours = self.backbone.gradients(user, rows, network, residual)
+        leaves = [user, rows, *network.values()]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        value = (self.backbone.logits(user, rows, network) * residual).sum()
+        expected = torch.autograd.grad(value, leaves)
+        mine = [ours.user, ours.rows, *(ours.network[name] for name in network)]
+        for one, other in zip(mine, expected, strict=True):
+            torch.testing.assert_close(one.detach(), other, rtol=1e-4, atol=1e-5)
+
+    def test_scores_are_logits_of_the_whole_table(self) -> None:
+        """One table for all users gives what its rows give."""
+        user, rows, network, _ = self.problem()
+        every = self.backbone.logits(user, rows[0][None].expand(3, -1, -1), network)
+        torch.testing.assert_close(self.backbone.scores(user, rows[0], network), every)
+
+    def test_a_client_alone_is_a_client_in_a_block(self) -> None:
+        """Logits and gradients of a client depend on that client alone."""
+        user, rows, network, residual = self.problem()
+        block = self.backbone.gradients(user, rows, network, residual)
+        logits = self.backbone.logits(user, rows, network)
+        for i in range(3):
+            part = slice(i, i + 1)
+            own = {name: value[part] for name, value in network.items()}
+            alone = self.backbone.gradients(user[part], rows[part], own, residual[part])
+            torch.testing.assert_close(
+                self.backbone.logits(user[part], rows[part], own), logits[part])
+            torch.testing.assert_close(alone.user, block.user[part])
+            torch.testing.assert_close(alone.rows, block.rows[part])
+            for name, value in alone.network.items():
+                torch.testing.assert_close(value, block.network[name][part])
