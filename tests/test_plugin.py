@@ -79,7 +79,8 @@ def test_run_audit_recommend_and_report(flags: tuple[str, ...], tmp_path: Path) 
                           "--parts", "budget,attacks"))
     assert audit["passed"] and {c["attack"] for c in audit["attacks"]["plain"]["cells"]} >= {
         "changed rows", "signed rows", "differencing: presence"}
-    assert len(json.loads(ok("recommend", out, "--user", "u3", "--top", "3", "--json"))["items"]) == 3
+    shown = json.loads(ok("recommend", out, "--user", "u3", "--top", "3", "--json"))
+    assert len(shown["items"]) == 3
     assert METHOD in ok("report", str(tmp_path))
 
 

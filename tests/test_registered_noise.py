@@ -33,5 +33,6 @@ def test_a_run_with_it_is_priced_and_audited(method: str) -> None:
 
 
 def test_an_unknown_one_is_refused_with_those_there_are() -> None:
-    with pytest.raises(pf.UserError, match=r"dp\.mechanism: there is no noise 'laplace'; .*gaussian"):
+    known = r"dp\.mechanism: there is no noise 'laplace'; .*gaussian"
+    with pytest.raises(pf.UserError, match=known):
         pf.train("planted:60", dp_epsilon=2.0, settings={"dp.mechanism": "laplace"})

@@ -14,7 +14,7 @@ from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import Party, kinds_of
 from privfedmm.errors import UserError
 from privfedmm.federation.flower import Settings, client_app, server_app
-from privfedmm.federation.server import Hub
+from privfedmm.federation.server import FederationServer
 from privfedmm.federation.transport import Transport
 from privfedmm.files import write_json
 from privfedmm.runs import record as records
@@ -49,7 +49,7 @@ def serve(transport: Transport, settings: Settings) -> None:
 
 def play(
     transport: Transport, folder: Path, root: Path, command: str = "deploy local"
-) -> Hub:
+) -> FederationServer:
     """The rounds that are left in a run folder, with the server's folder under `root`.
 
     command: of privfedmm, by which the run is continued.
@@ -61,25 +61,25 @@ def play(
         session.save(folder, party.data.sha256)
     session.restore(folder, party.data.sha256)
     journal = FileJournal(root)
-    hub = Hub(
+    server = FederationServer(
         transport, party.agreed, party.known.directory, party.known.key_holder, journal,
         party.greeting, session.planned.rounds, kinds_of(party.config))
     try:
-        runs.play(session, party.data.sha256, folder, lambda row: _note(hub, root),
-                  runs.Means(hub, partial(_ranks, hub), command))
+        runs.play(session, party.data.sha256, folder, lambda row: _note(server, root),
+                  runs.Means(server, partial(_ranks, server), command))
         journal.finished()
     finally:
-        _note(hub, root)
-    return hub
+        _note(server, root)
+    return server
 
 
-def _ranks(hub: Hub, session: Session) -> Mapping[str, np.ndarray]:
+def _ranks(server: FederationServer, session: Session) -> Mapping[str, np.ndarray]:
     """Ranks of the held-out items; none where no node is part of an experiment."""
-    return hub.ranks(session.algorithm, session.state, session.clients)
+    return server.ranks(session.algorithm, session.state, session.clients)
 
 
-def _note(hub: Hub, root: Path) -> None:
-    rows: list[dict[str, Any]] = [asdict(log) for log in hub.log]
+def _note(server: FederationServer, root: Path) -> None:
+    rows: list[dict[str, Any]] = [asdict(log) for log in server.log]
     write_json(root / EXCHANGES, rows)
 
 

@@ -53,7 +53,7 @@ class RoundLog:
         self.stayed_out += other.stayed_out
 
 
-class Post:
+class Mailbox:
     """log: one entry a round, the last one open. hosted: node -> its clients."""
 
     def __init__(self, transport: Transport, kinds: tuple[type, ...]) -> None:

@@ -14,7 +14,7 @@ from privacy.aggregation.routed import merged
 from privacy.crypto.keys import Directory
 from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
-from privfedmm.federation.mailbox import Answers, Post, RoundLog
+from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog
 
 _FIELDS = {"told", "parts", "figures", "masked", "total", "log"}
 
@@ -115,8 +115,8 @@ class Opener:
     """Asks for what opens a sum. The journal holds, before each question, what asks it again: the
     same of the same clients, so that of one round only one sum can ever open."""
 
-    def __init__(self, post: Post, journal: Journal) -> None:
-        self._post, self._journal = post, journal
+    def __init__(self, post: Mailbox, journal: Journal) -> None:
+        self._mailbox, self._journal = post, journal
 
     def sign(
         self, opening: Opening, adverts: Sequence[Message], holder: int | None
@@ -124,26 +124,26 @@ class Opener:
         """Survivors sign, the key holder (node `holder`) decrypts; adverts: of the next round, that
         travel along. The nodes' answers. Raises RoundAborted."""
         asks_holder = opening.encrypted is not None
-        lists = self._post.by_node(opening.masked.asked() if opening.masked else ())
-        keys = self._post.by_node(adverts)
+        lists = self._mailbox.by_node(opening.masked.asked() if opening.masked else ())
+        keys = self._mailbox.by_node(adverts)
         bodies: dict[int, dict[str, Any]] = {
             node: {"survivors": lists[node], "adverts": keys[node]}
-            for node in self._post.hosted if lists[node] or keys[node]}
+            for node in self._mailbox.hosted if lists[node] or keys[node]}
         if opening.encrypted is not None:
             assert holder is not None
             terms, total = opening.encrypted.asked()
             bodies[holder] = {"terms": terms, "total": total}
         if opening.closed:
             self._save(opening)
-        answers = self._post.exchange(exchange.SIGN, bodies) if bodies else {}
+        answers = self._mailbox.exchange(exchange.SIGN, bodies) if bodies else {}
         if opening.encrypted is not None:
             opening.parts.append(self._decrypted(
                 opening.encrypted, answers.get(holder, {}) if holder is not None else {}))
-            self._post.log[-1].stayed_out += opening.encrypted.refusals
+            self._mailbox.log[-1].stayed_out += opening.encrypted.refusals
             opening.encrypted = None
         if opening.masked is not None:
             try:
-                opening.masked.signatures(self._post.messages(answers, "signatures"))
+                opening.masked.signatures(self._mailbox.messages(answers, "signatures"))
             except RoundAborted:
                 if not asks_holder:
                     # Nobody was asked for what opens it: another attempt is open to the clients.
@@ -155,21 +155,22 @@ class Opener:
         """The sums, once those who signed have revealed their shares. Raises RoundAborted."""
         if opening.masked is not None:
             self._save(opening)
-            routed = self._post.by_node(opening.masked.asked())
-            revealed = self._post.exchange(exchange.UNMASK, {
+            routed = self._mailbox.by_node(opening.masked.asked())
+            revealed = self._mailbox.exchange(exchange.UNMASK, {
                 node: {"signatures": own} for node, own in routed.items() if own})
-            opening.parts.append(opening.masked.opened(self._post.messages(revealed, "revealed")))
-            self._post.log[-1].stayed_out += opening.masked.refusals
+            answers = self._mailbox.messages(revealed, "revealed")
+            opening.parts.append(opening.masked.opened(answers))
+            self._mailbox.log[-1].stayed_out += opening.masked.refusals
         return merged(opening.parts)
 
     def _save(self, opening: Opening) -> None:
-        self._journal.put(Underway(*opening.number, opening.to_bytes(self._post.log[-1])))
+        self._journal.put(Underway(*opening.number, opening.to_bytes(self._mailbox.log[-1])))
 
     def _decrypted(self, side: EncryptedSide, answer: Mapping[str, Any]) -> Sums:
         result = answer.get("result")
         if not isinstance(result, Message):
-            raise RoundAborted("the key holder released nothing: "
-                               + ("; ".join(self._post.log[-1].stayed_out) or "it did not answer"))
+            why = "; ".join(self._mailbox.log[-1].stayed_out) or "it did not answer"
+            raise RoundAborted(f"the key holder released nothing: {why}")
         try:
             return side.opened(result)
         except ProtocolError as error:

@@ -14,7 +14,7 @@ from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, Plai
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Directory
 from privfedmm.federation import transport as exchange
-from privfedmm.federation.mailbox import Answers, Post, RoundLog, are_figures
+from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
 from privfedmm.federation.transport import Transport
 from privfedmm.federation.types import Algorithm, Costs
@@ -30,7 +30,7 @@ class Greeting:
     settings: str
 
 
-class Hub:
+class FederationServer:
     """Gathers a round in three exchanges (one without a secure sum), two more at the start.
 
     rounds: of the run, to prepare the keys of the next one. key_holder: its verify key.
@@ -40,9 +40,9 @@ class Hub:
         self, transport: Transport, agreed: Agreed, directory: Directory, key_holder: bytes,
         journal: Journal, greeting: Greeting, rounds: int, kinds: tuple[type, ...],
     ) -> None:
-        self._post, self._agreed, self._directory = Post(transport, kinds), agreed, directory
+        self._mailbox, self._agreed, self._directory = Mailbox(transport, kinds), agreed, directory
         self._key_holder, self._journal, self._greeting = key_holder, journal, greeting
-        self._rounds, self._opener = rounds, Opener(self._post, journal)
+        self._rounds, self._opener = rounds, Opener(self._mailbox, journal)
         self._holder: tuple[int, Message] | None = None
         self._ahead: MaskedSide | None = None
         self._introduced = False
@@ -50,7 +50,7 @@ class Hub:
     @property
     def log(self) -> list[RoundLog]:
         """What each round cost."""
-        return self._post.log
+        return self._mailbox.log
 
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
@@ -80,13 +80,13 @@ class Hub:
         """Ranks of all clients' held-out items, for an experiment; 0 for a node that is away.
         Also writes the groups that clients picked into `clients`. Raises RoundNotBegun."""
         self.log.append(RoundLog(state.round - 1))
-        if not self._post.hosted:
+        if not self._mailbox.hosted:
             self._meet(None, False)
-        bodies = {node: {"state": state} for node in self._post.hosted}
-        answers = self._post.exchange(exchange.RANKS, bodies)
+        bodies = {node: {"state": state} for node in self._mailbox.hosted}
+        answers = self._mailbox.exchange(exchange.RANKS, bodies)
         out: dict[str, np.ndarray] = {}
         for node, answer in answers.items():
-            ids = self._post.hosted[node]
+            ids = self._mailbox.hosted[node]
             if answer["group"] is not None:
                 algorithm.take_groups(clients, ids, answer["group"])
             for name, ranks in answer["ranks"].items():
@@ -160,8 +160,8 @@ class Hub:
             return ahead
         side = MaskedSide(self._agreed, task, self._directory)
         answers = self._meet((round_, attempt), "encrypted" in self._agreed.uses)
-        routed = side.adverts(self._post.messages(answers, "adverts"))
-        side.shares(self._post.messages(self._introduce(routed), "shares"))
+        routed = side.adverts(self._mailbox.messages(answers, "adverts"))
+        side.shares(self._mailbox.messages(self._introduce(routed), "shares"))
         return side
 
     def _meet(self, number: tuple[int, int] | None, holder: bool) -> Answers:
@@ -169,26 +169,26 @@ class Hub:
         Raises RoundNotBegun."""
         body = {"version": self._greeting.version, "settings": self._greeting.settings,
                 "run": self._agreed.run}
-        answers = self._post.exchange(
-            exchange.PREPARE, {n: {**body, "next": number} for n in self._post.nodes()})
+        answers = self._mailbox.exchange(
+            exchange.PREPARE, {n: {**body, "next": number} for n in self._mailbox.nodes()})
         for node, answer in answers.items():
             if "context" in answer:
                 self._holder = node, answer["context"]
-        self._post.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
+        self._mailbox.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
         if holder and self._holder is None:
             raise RoundNotBegun("the key holder's node did not answer; start it and go on")
-        if not self._post.hosted:
+        if not self._mailbox.hosted:
             raise RoundNotBegun("no node answered: " + "; ".join(self.log[-1].stayed_out))
-        return {node: answers[node] for node in self._post.hosted}
+        return {node: answers[node] for node in self._mailbox.hosted}
 
     def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
         self._introduced = True
         if self._agreed.uses == {"plain"}:
             return {}
         context = self._holder[1] if self._holder else None
-        return self._post.exchange(exchange.SHARE, {
+        return self._mailbox.exchange(exchange.SHARE, {
             node: {"adverts": own, "context": context}
-            for node, own in self._post.by_node(adverts).items()})
+            for node, own in self._mailbox.by_node(adverts).items()})
 
     def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, told: bytes) -> Opening:
         """A new attempt, up to its last question."""
@@ -199,9 +199,9 @@ class Hub:
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
         ahead = MaskedSide(self._agreed, following, self._directory) if following else None
-        sealed = self._post.by_node(side.sealed(told) if side else ())
+        sealed = self._mailbox.by_node(side.sealed(told) if side else ())
         upcoming = ahead.number if ahead else None
-        answers = self._post.exchange(exchange.UPLOAD, {
+        answers = self._mailbox.exchange(exchange.UPLOAD, {
             node: {"number": number, "plan": plan, "sealed": own, "next": upcoming}
             for node, own in sealed.items()})
         self.log[-1].nodes = len(answers)
@@ -221,29 +221,29 @@ class Hub:
                 encrypted = EncryptedSide(
                     self._agreed, leg.task, self._directory, self._key_holder, self._holder[1])
         if encrypted is not None:
-            encrypted.uploads(self._post.messages(answers, "encrypted"))
+            encrypted.uploads(self._mailbox.messages(answers, "encrypted"))
         if side is not None:
-            side.masked(self._post.messages(answers, "masked"))
+            side.masked(self._mailbox.messages(answers, "masked"))
         adverts: list[Message] = []
         if ahead is not None:
             try:
-                adverts = ahead.adverts(self._post.messages(answers, "adverts"))
+                adverts = ahead.adverts(self._mailbox.messages(answers, "adverts"))
             except RoundAborted as error:
-                self._post.note(f"the next round is not prepared ahead: {error}")
+                self._mailbox.note(f"the next round is not prepared ahead: {error}")
                 ahead = None
         opening = Opening(number, told, parts, figures, side, encrypted)
         signed = self._opener.sign(opening, adverts, self._holder[0] if self._holder else None)
         if ahead is not None:
-            ahead.shares(self._post.messages(signed, "shares"))
+            ahead.shares(self._mailbox.messages(signed, "shares"))
             self._ahead = ahead
         return opening
 
     def _plain(self, side: PlainSide, node: int, block: Any) -> None:
         form = isinstance(block, tuple) and [type(part) for part in block] == [np.ndarray, dict]
-        if form and np.isin(block[0], self._post.hosted[node]).all():
+        if form and np.isin(block[0], self._mailbox.hosted[node]).all():
             side.uploads(*block)
         else:
-            self._post.note(f"node {node} sent uploads that are not of its clients")
+            self._mailbox.note(f"node {node} sent uploads that are not of its clients")
 
     def _costs(self, sums: Sums, figures: list[dict[str, Any]], size: int) -> Costs:
         log = self.log[-1]

@@ -8,7 +8,7 @@ from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import Party, kinds_of
 from privfedmm.config import RunConfig
 from privfedmm.federation import Backend, Simulator
-from privfedmm.federation.server import Hub
+from privfedmm.federation.server import FederationServer
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
 from privfedmm.testing.backends import BackendContract
@@ -28,6 +28,6 @@ class TestNodes(BackendContract):
         root = out / "deploy"
         party = Party.read(root / "server")
         session = Session.start(config, party.data)
-        return session, Hub(
+        return session, FederationServer(
             loop, party.agreed, party.known.directory, party.known.key_holder, FileJournal(root),
             party.greeting, session.planned.rounds, kinds_of(config))
