@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from privfedmm.baselines.baseline import BASELINES
 from privfedmm.encoders import EncoderSettings
 from privfedmm.methods.entry import Method
 from privfedmm.methods.registry import METHODS
@@ -149,6 +150,14 @@ class RunConfig(Settings):
     def _known(cls, name: str) -> str:
         METHODS.get(name)
         return name
+
+    @field_validator("baselines")
+    @classmethod
+    def _known_lines(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """They are computed after training: a name that is not there must not wait till then."""
+        for name in names:
+            BASELINES.get(name)
+        return names
 
     @model_validator(mode="before")
     @classmethod

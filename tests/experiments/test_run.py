@@ -185,7 +185,7 @@ def test_multimodal_signal_is_used_on_planted(tmp_path: Path) -> None:
         (["run", "--resume", "absent"], 2, "is no run folder"),
         (["run", "--resume", "x", "--seed", "3"], 2, "give no other option"),
         (["run", "--modalities", "smell"], 2, "the data set has no smell features"),
-        (["run", "--set", "baselines=['oracle']", "--rounds", "1"], 2, "unknown baseline 'oracle'"),
+        (["run", "--set", "baselines=['oracle']", "--rounds", "1"], 2, "baselines: there is no baseline 'oracle'; there are random"),
         (["run", "--set", "algorithm.groups.grouping=reference"], 2, "use backbone fedrap"),
         (["data", "get", "netflix"], 2, "cannot be fetched"),
         (["report", "nowhere"], 2, "no finished run"),
