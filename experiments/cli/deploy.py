@@ -51,7 +51,7 @@ def _here(way: str, explained: str) -> Callable[..., None]:
         resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,
         json_: JsonOption = False,
     ) -> None:
-        from experiments.deployment.start_local import play
+        from experiments.cli.deploy_local import play
 
         flags = _flags(
             settings, dataset=dataset, method=method, rounds=rounds, seed=seed,
@@ -84,7 +84,7 @@ def invite(
     out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
 ) -> None:
     """Operator, 1: the public terms of a run, certificates, and a file to hand out."""
-    from experiments.deployment.start_parties import invite_all
+    from experiments.cli.deploy_parties import invite_all
 
     flags = _flags(
         settings, dataset=dataset, method=method, rounds=rounds, seed=seed,
@@ -104,7 +104,7 @@ def join(
         Path | None, typer.Option(help="Folder to make; default shard-K or keyholder.")] = None,
 ) -> None:
     """Node or key holder, 2: keys of its own, and an answer to hand back."""
-    from experiments.deployment.start_parties import join_one
+    from experiments.cli.deploy_parties import join_one
 
     join_one(invitation, node, keyholder, data, out, _tell)
 
@@ -114,7 +114,7 @@ def settle(
     answers: Annotated[list[Path], typer.Argument(help="One answer of each party.")],
 ) -> None:
     """Operator, 3: the directory of everyone's verify keys, and its fingerprint."""
-    from experiments.deployment.start_parties import settle_run
+    from experiments.cli.deploy_parties import settle_run
 
     settle_run(folder, answers, _tell)
 
@@ -126,7 +126,7 @@ def accept(
         str | None, typer.Option(help="As the other owners told it, not the operator.")] = None,
 ) -> None:
     """Node or key holder, 4: take in the directory, if it is the one that all others have."""
-    from experiments.deployment.start_parties import accept_one
+    from experiments.cli.deploy_parties import accept_one
 
     accept_one(known, folder, fingerprint, _tell)
 

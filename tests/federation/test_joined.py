@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+from experiments.cli.deploy_parties import invite_all, join_one
 from experiments.deployment import app
 from experiments.deployment.directory import accept, settle
 from experiments.deployment.parties import Party
 from experiments.deployment.serving import result
-from experiments.deployment.start_parties import invite_all, join_one
 from privfedmm.config import resolve
 from privfedmm.errors import UserError
 from privfedmm.runs import run as runs
