@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata
 from typing import Generic, Protocol, TypeVar
 
-OURS = "privfedmm"
+OURS, HERE = "privfedmm", "this process"  # where an entry may come from, beside packages
 
 
 class Named(Protocol):
@@ -60,10 +60,7 @@ class Registry(Generic[Entry]):
             raise ValueError(f"{self.word} {entry.name!r} is registered already, by "
                              f"{self.source(entry.name)}; choose another name")
         self._found[entry.name] = entry
-        self._source[entry.name] = type(entry).__module__.partition(".")[0]
-        module = getattr(entry, "__module__", None)
-        if isinstance(module, str) and module.partition(".")[0] != OURS:
-            self._source[entry.name] = module.partition(".")[0]
+        self._source[entry.name] = HERE
         return entry
 
     def forget(self, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -20,8 +20,8 @@ class Settings(BaseModel):
 class ModelSettings(Settings):
     """The client model and where its item table starts."""
 
-    backbone: Literal["mf", "fedrap"] = "mf"
-    """The client's model."""
+    backbone: str = "mf"
+    """The client's model; `privfedmm backbones` lists them."""
     dim: Annotated[int, Field(ge=1)] = 32
     """Length of user vectors and item rows."""
     item_init: Literal["features", "random"] = "features"
@@ -40,6 +40,14 @@ class ModelSettings(Settings):
     feature of the user's items, standardised over items."""
     profile_rank: Annotated[int, Field(ge=1)] = 64
     """Public components that signal and profile use."""
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        from privfedmm.backbones.registry import BACKBONES
+
+        BACKBONES.get(name)
+        return name
 
 
 class LocalSettings(Settings):
@@ -130,7 +138,7 @@ class GroupSettings(Settings):
 class FusionSettings(Settings):
     """The server's network from (group, text, image) to a group's item table."""
 
-    module: Literal["sum", "mlp", "gate", "moe", "attention"] = "mlp"
+    module: str = "mlp"
     """Form of the network."""
     epochs: Annotated[int, Field(ge=1)] = 5
     """Passes over the items when it is trained."""
@@ -144,6 +152,14 @@ class FusionSettings(Settings):
     """Public PCA before the linear maps; 0: none."""
     every: Annotated[int, Field(ge=1)] = 1
     """Rounds between two trainings."""
+
+    @field_validator("module")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        from privfedmm.fusions.registry import FUSIONS
+
+        FUSIONS.get(name)
+        return name
 
 
 class DistillationSettings(Settings):
@@ -226,15 +242,12 @@ def reference_settings() -> AlgorithmSettings:
 
 
 def default_settings(backbone: str) -> AlgorithmSettings:
-    """The defaults for a backbone; with the rates of `mf` the network of `fedrap` diverges."""
-    if backbone != "fedrap":
-        return AlgorithmSettings()
-    return AlgorithmSettings(
-        model=ModelSettings(backbone="fedrap"),
-        local=LocalSettings(
-            lr_user=0.01, lr_items=0.01, lr_network=0.001, weight_decay_user=0.1
-        ),
-    )
+    """The defaults for a backbone, with the settings that go with it. Raises ValueError for one
+    that is not there."""
+    from privfedmm.backbones.registry import BACKBONES
+
+    own = BACKBONES.get(backbone).settings
+    return AlgorithmSettings.model_validate({**own, "model": {"backbone": backbone}})
 
 
 PRIVATE_ROUNDS = 8
@@ -266,16 +279,26 @@ def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
 
 def check(s: AlgorithmSettings) -> None:
     """Raise ValueError for settings that do not fit together."""
-    if s.groups.grouping == "reference" and s.model.backbone != "fedrap":
+    from privfedmm.backbones.registry import BACKBONES
+
+    backbone = BACKBONES.get(s.model.backbone)
+    if s.groups.grouping == "reference" and not backbone.network:
         raise ValueError("groups.grouping: 'reference' clusters the clients' networks, and the "
-                         f"backbone {s.model.backbone!r} has none; use backbone fedrap, or "
-                         "grouping private")
-    if s.distillation.teacher == "mean_head" and s.model.backbone != "fedrap":
-        raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone fedrap; "
-                         "use group_user")
+                         f"backbone {backbone.name!r} has none; use backbone "
+                         f"{_with_network()}, or grouping private")
+    if s.distillation.teacher == "mean_head" and not backbone.head:
+        raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone "
+                         f"{_with_network()}; use group_user")
     if s.distillation.weight and s.groups.grouping == "none":
         raise ValueError("distillation.weight: distillation needs groups; set groups.grouping, "
                          "or weight 0")
     if (s.groups.grouping == "reference") != (s.distillation.teacher == "mean_head"):
         raise ValueError("distillation.teacher: 'mean_head' goes with groups.grouping = "
                          "'reference', 'group_user' with 'private' or 'none'")
+
+
+def _with_network() -> str:
+    """Names of the backbones that have a network with a head."""
+    from privfedmm.backbones.registry import BACKBONES
+
+    return " or ".join(e.name for e in BACKBONES if e.network and e.head)

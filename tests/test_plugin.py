@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from privfedmm.backbones import BACKBONES
 from privfedmm.methods import METHODS
 from privfedmm.registry import Registry
 from tests.commands import BARE, cli
@@ -31,12 +32,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         pytest.fail(f"the example package does not install: {done.stderr[-500:]}")
     sys.path.insert(0, str(folder))
     _look_again(METHODS)
+    _look_again(BACKBONES)
     yield folder
     sys.path.remove(str(folder))
     for name in [n for n in sys.modules if n.startswith("privfedmm_example")]:
         del sys.modules[name]
     METHODS.forget(METHOD)
+    BACKBONES.forget("fcf")
     _look_again(METHODS)
+    _look_again(BACKBONES)
 
 
 def _look_again(registry: Registry) -> None:  # type: ignore[type-arg]
@@ -82,6 +86,30 @@ def test_run_audit_recommend_and_report(flags: tuple[str, ...], tmp_path: Path) 
     shown = json.loads(ok("recommend", out, "--user", "u3", "--top", "3", "--json"))
     assert len(shown["items"]) == 3
     assert METHOD in ok("report", str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("flags", [
+    (), ("--dp-epsilon", "8", "--noise", "simulation"), ("--aggregation", "masked"),
+], ids=["plain", "private", "masked"])
+def test_its_backbone_under_gfmfr(flags: tuple[str, ...], tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    record = json.loads(ok("run", *DATA, "--method", "gfmfr", "--backbone", "fcf", *flags, "--out",
+                           out, "--json"))
+    assert record["backbone"] == "fcf" and record["parts"]["backbone"] == "fcf"
+    audit = json.loads(ok("audit", out, "--quick", "--audit-seed", "1", "--json",
+                          "--parts", "budget,attacks"))
+    assert audit["passed"] and audit["attacks"]["masked"]["cells"]
+    shown = json.loads(ok("recommend", out, "--user", "u3", "--top", "3", "--explain", "--json"))
+    assert len(shown["items"]) == 3
+    assert "fcf" in ok("report", str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_backbone_is_measured_against_its_torch_twin() -> None:
+    found = json.loads(ok("bench", "round", "--dataset", "planted:60", "--backbone", "fcf",
+                          "--json"))
+    assert found["max_update_difference"] < 1e-3 and found["ratio"] > 1
 
 
 @pytest.mark.usefixtures("installed")

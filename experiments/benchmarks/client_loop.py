@@ -8,52 +8,22 @@ is added: a model a client, a dense item table, an optimiser over all parameters
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from privfedmm.backbones.fedrap import H0, B, H, W
+from privfedmm.backbones.entry import Twin
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr.client import rates
 from privfedmm.gfmfr.samples import draw_samples
 from privfedmm.settings import LocalSettings
 
 
-class MfModel(nn.Module):
-    """Matrix factorisation with item biases, as a torch module."""
-
-    def __init__(self, items: Tensor, user: Tensor, network: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.items = nn.Embedding.from_pretrained(items.clone(), freeze=False)
-        self.user = nn.Parameter(user.clone())
-
-    def forward(self, item: Tensor) -> Tensor:
-        rows = self.items(item)
-        return rows[:, :-1] @ self.user + rows[:, -1]
-
-
-class FedRapModel(nn.Module):
-    """The FedRAP-style client without a private table, as a torch module."""
-
-    def __init__(self, items: Tensor, user: Tensor, network: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        dim = len(user)
-        self.items = nn.Embedding.from_pretrained(items.clone(), freeze=False)
-        self.user = nn.Parameter(user.clone())
-        self.mlp = nn.Sequential(nn.Linear(2 * dim, dim), nn.ReLU())
-        self.affine_output = nn.Linear(dim, 1)
-        self.load_state_dict({name: network[name] for name in (W, B, H, H0)}, strict=False)
-
-    def forward(self, item: Tensor) -> Tensor:
-        rows = self.items(item)
-        joined = torch.cat([self.user.expand(len(item), -1), rows], dim=1)
-        return self.affine_output(self.mlp(joined))[:, 0]
-
-
 def train_round(
-    model_type: type[MfModel] | type[FedRapModel],
+    twin: Twin,
     train: Rows,
     items: Tensor,
     users: Tensor,
@@ -71,12 +41,14 @@ def train_round(
         used = drawn.mask[0] > 0
         data = TensorDataset(drawn.items[0][used], drawn.labels[0][used])
         loader = DataLoader(data, batch_size=settings.batch_size or len(data), shuffle=False)
-        model = model_type(items, users[client], network)
-        heads = [p for n, p in model.named_parameters() if n.startswith(("mlp", "affine"))]
-        groups = [
-            {"params": [model.items.weight], "lr": rate.items,
+        model = twin(items, users[client], network)
+        named = dict(model.named_parameters())
+        table, user = named.pop("items.weight"), named.pop("user")
+        heads = list(named.values())
+        groups: list[dict[str, Any]] = [
+            {"params": [table], "lr": rate.items,
              "weight_decay": settings.weight_decay_items},
-            {"params": [model.user], "lr": rate.user,
+            {"params": [user], "lr": rate.user,
              "weight_decay": settings.weight_decay_user},
         ]
         if heads:
@@ -89,5 +61,5 @@ def train_round(
                 loss = loss_of(model(item), label)
                 loss.backward()
                 optimiser.step()
-        total += model.items.weight.detach() - items
+        total += table.detach() - items
     return total

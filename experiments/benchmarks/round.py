@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.client_loop import FedRapModel, MfModel, train_round
+from experiments.benchmarks.client_loop import train_round
 from privacy import Ledger, PrivacyStack
+from privfedmm.backbones import BACKBONES
 from privfedmm.config import resolve
+from privfedmm.errors import UserError
 from privfedmm.evaluation import EvalProtocol, evaluate
 from privfedmm.federation import Simulator
 from privfedmm.gfmfr.algorithm import GFMFR
@@ -28,6 +30,10 @@ def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]
         "dataset": dataset, "method": "backbone", "seed": seed, "threads": 1,
         "algorithm.model.backbone": backbone, "algorithm.local.epochs": epochs,
     })
+    twin = BACKBONES.get(backbone).twin
+    if twin is None:
+        raise UserError(f"bench round: backbone {backbone} has no torch module to compare with; "
+                        "give its entry a twin")
     data = load_data(config)
     session = Session.start(config, data)
     algorithm, state = session.algorithm, session.state
@@ -53,11 +59,10 @@ def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]
     evaluated = time.perf_counter() - started
     memory = peak_memory_bytes()
 
-    model_type = MfModel if backbone == "mf" else FedRapModel
     settings = algorithm.settings.local
     started = time.process_time()
     expected = train_round(
-        model_type, data.train, state.items, users, state.network, settings, seed, 0
+        twin, data.train, state.items, users, state.network, settings, seed, 0
     )
     loop = time.process_time() - started
     difference = (sums.sums["item_update"] - expected).abs().max() / expected.abs().max()

@@ -20,15 +20,18 @@ KINDS = ("methods", "backbones", "fusions", "groupings", "baselines", "layouts",
 
 def registry_of(kind: str) -> Registry[Any]:
     """The registry behind a list."""
+    from privfedmm.backbones import BACKBONES
     from privfedmm.baselines import BASELINES
     from privfedmm.data.layouts import LAYOUTS
     from privfedmm.data.sources import SOURCES
+    from privfedmm.fusions import FUSIONS
     from privfedmm.methods import METHODS
     from privfedmm.noises import NOISES
 
     found: dict[str, Registry[Any]] = {
         "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
-        "noises": NOISES}
+        "noises": NOISES, "backbones": BACKBONES,
+        "fusions": FUSIONS}
     return found[kind]
 
 

@@ -1,16 +1,14 @@
-"""Client models that GFMFR plugs into, one a file; only `build` knows them all."""
+"""Client models that GFMFR plugs into, one a file, by name in a registry."""
 
-from privfedmm.backbones.fedrap import FedRAP
-from privfedmm.backbones.mf import MatrixFactorisation
+from privfedmm.backbones.base import PlainBackbone
+from privfedmm.backbones.entry import BackboneEntry
 from privfedmm.backbones.protocol import Backbone, Gradients, Network
+from privfedmm.backbones.registry import BACKBONES
 
-__all__ = ["Backbone", "FedRAP", "Gradients", "MatrixFactorisation", "Network", "build"]
+__all__ = ["BACKBONES", "Backbone", "BackboneEntry", "Gradients", "Network", "PlainBackbone",
+           "build"]
 
 
 def build(name: str, dim: int) -> Backbone:
     """The backbone of that name with latent size dim. Raises ValueError for an unknown name."""
-    if name == "mf":
-        return MatrixFactorisation(dim)
-    if name == "fedrap":
-        return FedRAP(dim)
-    raise ValueError(f"unknown backbone {name!r}; known are mf and fedrap")
+    return BACKBONES.get(name).build(dim)

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privfedmm.backbones.entry import BackboneEntry
 from privfedmm.backbones.protocol import Gradients, Network
+from privfedmm.backbones.twins import FedRapTwin
 from privfedmm.streams import uniform
 
 W, B, H, H0 = "mlp.0.weight", "mlp.0.bias", "affine_output.weight", "affine_output.bias"
@@ -79,3 +81,12 @@ class FedRAP:
             rows = table[None].expand(user[part].shape[0], -1, -1)
             out[part] = self.logits(user[part], rows, local)
         return out
+
+
+FEDRAP = BackboneEntry(
+    name="fedrap", summary="a shared network on user vector and item row, as FedRAP's client",
+    reference="Li, Long and Zhou 2024 (FedRAP, ICLR), as the GFMFR reference code has it",
+    build=FedRAP, twin=FedRapTwin, network=True, head=(H, H0),
+    # With the rates of mf the network diverges.
+    settings={"local": {"lr_user": 0.01, "lr_items": 0.01, "lr_network": 0.001,
+                        "weight_decay_user": 0.1}})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from privfedmm.backbones.entry import BackboneEntry
 from privfedmm.backbones.protocol import Gradients, Network
+from privfedmm.backbones.twins import MfTwin
 
 
 class MatrixFactorisation:
@@ -40,3 +42,9 @@ class MatrixFactorisation:
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
         return torch.addmm(table[:, self.dim], user, table[:, : self.dim].T)
+
+
+MF = BackboneEntry(
+    name="mf", summary="matrix factorisation with item biases; no network to share",
+    reference="Koren, Bell and Volinsky 2009, equation 4, without user bias",
+    build=MatrixFactorisation, twin=MfTwin, public_subspace=True, per_example=True)

@@ -1,10 +1,7 @@
-"""The five fusion modules and their training: (group vector, text, image) -> a group's item row.
+"""The fusion network and its training: (group vector, text, image) -> a group's item row.
 
-Each input goes through one linear map to `dim`; a module then brings the maps together. Names of
-parameters are those of the reference implementation, and so are two of its habits that a reader
-would not expect: `gate` passes on the gates alone, and `moe` weighs its experts once for all rows,
-by a softmax of the mean softmax.
-`attention` attends over the rows of one group, not over the inputs of one row.
+Each input goes through one linear map to `dim`; a registered module (privfedmm.fusions) then brings
+the maps together.
 """
 
 from __future__ import annotations
@@ -17,85 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from privfedmm.fusions import FUSIONS
 from privfedmm.settings import FusionSettings
 
 _SHORT = {"text": "txt", "image": "vis"}
-
-
-def _mlp(inputs: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs * dim, 2 * dim), nn.ReLU(), nn.Linear(2 * dim, dim))
-
-
-class SumFusion(nn.Module):
-    """Adds the inputs."""
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        return torch.stack(list(inputs.values())).sum(0)
-
-
-class MlpFusion(nn.Module):
-    """Two layers on the inputs side by side."""
-
-    def __init__(self, names: list[str], dim: int) -> None:
-        super().__init__()
-        self.mlp = _mlp(len(names), dim)
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        return self.mlp(torch.cat(list(inputs.values()), dim=-1))
-
-
-class GateFusion(nn.Module):
-    """One linear map on the sigmoid gates of the inputs."""
-
-    def __init__(self, names: list[str], dim: int) -> None:
-        super().__init__()
-        for name in names:
-            gate = nn.Sequential(nn.Linear(dim, dim), nn.Sigmoid())
-            self.add_module(f"{name}_gate", gate)
-        self.fusion = nn.Linear(len(names) * dim, dim)
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        gates = [self.get_submodule(f"{name}_gate")(value) for name, value in inputs.items()]
-        return self.fusion(torch.cat(gates, dim=-1))
-
-
-class _Router(nn.Module):
-    def __init__(self, inputs: int, dim: int, experts: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(inputs * dim, dim)
-        self.fc2 = nn.Linear(dim, experts)
-
-    def forward(self, outputs: Tensor) -> Tensor:
-        rows = functional.softmax(self.fc2(torch.relu(self.fc1(outputs))), dim=-1)
-        return functional.softmax(rows.flatten(0, -2).mean(0), dim=0)
-
-
-class MoeFusion(nn.Module):
-    """The three modules above, weighed by a router that reads their outputs."""
-
-    def __init__(self, names: list[str], dim: int) -> None:
-        super().__init__()
-        self.router = _Router(3, dim, 3)
-        self.experts = nn.ModuleList([SumFusion(), MlpFusion(names, dim), GateFusion(names, dim)])
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        outputs = [expert(inputs) for expert in self.experts]
-        weight = self.router(torch.cat(outputs, dim=-1))
-        return torch.stack(outputs, dim=-1) @ weight
-
-
-class AttentionFusion(nn.Module):
-    """Self-attention of one head over rows [..., rows, dim], then a linear map."""
-
-    def __init__(self, names: list[str], dim: int) -> None:
-        super().__init__()
-        self.attn = nn.MultiheadAttention(len(names) * dim, 1, batch_first=True)
-        self.fc_out = nn.Linear(len(names) * dim, dim)
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        joined = torch.cat(list(inputs.values()), dim=-1)
-        attended, _ = self.attn(joined, joined, joined, need_weights=False)
-        return self.fc_out(attended)
 
 
 class FusionMaps(nn.Module):
@@ -114,7 +36,7 @@ class FusionMaps(nn.Module):
             self.add_module(f"{name}_affine", nn.Linear(size, dim))
         for name in masked:
             self.register_parameter(f"{name}_absent", nn.Parameter(torch.zeros(dim)))
-        self.fusion = _module(module, names, dim)
+        self.fusion = FUSIONS.get(module).build(names, dim)
 
     def forward(
         self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
@@ -126,17 +48,6 @@ class FusionMaps(nn.Module):
             mapped[name] = torch.where(mask[:, None], mapped[name], absent)
         shapes = torch.broadcast_shapes(*(x.shape for x in mapped.values()))
         return self.fusion({n: x.expand(shapes) for n, x in mapped.items()})
-
-
-def _module(module: str, names: list[str], dim: int) -> nn.Module:
-    if module == "sum":
-        return SumFusion()
-    kinds: dict[str, type[Any]] = {
-        "mlp": MlpFusion, "gate": GateFusion, "moe": MoeFusion, "attention": AttentionFusion,
-    }
-    if module not in kinds:
-        raise ValueError(f"unknown fusion module {module!r}; known are sum, {', '.join(kinds)}")
-    return kinds[module](names, dim)
 
 
 class FusionNetwork(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from privfedmm.backbones.registry import BACKBONES
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Asked, Build, Can, Method
 from privfedmm.settings import (
@@ -23,8 +24,10 @@ _PAPER = "GFMFR, arXiv 2509.19955"
 def algorithm_defaults(asked: Asked) -> AlgorithmSettings:
     """The section `algorithm` for what is asked, before noise changes it."""
     backbone = str(asked.given("algorithm", "model", "backbone") or "mf")
+    if backbone not in BACKBONES:
+        return AlgorithmSettings()  # refused, with those there are, when the config is validated
     base = reference_settings() if asked.reference else default_settings(backbone)
-    if asked.secure and backbone == "mf":
+    if asked.secure and BACKBONES.get(backbone).public_subspace:
         # Every value is sent then, and one group's table after the other is most of them. In a
         # subspace mf loses nothing on validation, fedrap a tenth (docs/results).
         groups = base.groups.model_copy(update={"adapter_rank": SUBSPACE_RANK})

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from privacy import Dense, OnDevice, Release, Role, Totals, Uploads
+from privfedmm.backbones.registry import BACKBONES
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import rates
@@ -100,8 +101,8 @@ def check_examples(s: AlgorithmSettings) -> None:
     """Raise ValueError where one interaction would touch more than its own example."""
     local = s.local
     wrong = {
-        "model.backbone: unit interaction is written for mf; per-example gradients of another "
-        "network are not": s.model.backbone != "mf",
+        f"model.backbone: per-example gradients are not written for {s.model.backbone}; take mf, "
+        "or unit user": not BACKBONES.get(s.model.backbone).per_example,
         "groups.grouping: a group signal tells of all of a user's interactions; set none":
             s.groups.grouping != "none",
         "model.private_table: private rows carry one interaction into other examples; set none":

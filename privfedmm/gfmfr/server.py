@@ -8,8 +8,7 @@ from torch import Tensor
 
 from privacy import Totals
 from privfedmm.associations import ASSOCIATIONS, regressed
-from privfedmm.backbones import Backbone
-from privfedmm.backbones.fedrap import H0, H
+from privfedmm.backbones import BACKBONES, Backbone
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
@@ -193,8 +192,9 @@ class Server:
         counts = np.maximum(np.bincount(labels, minlength=groups), 1)
         mean = totals.individual["network_update"].slot_sums(labels, groups)
         mean = mean / torch.from_numpy(counts).float()[:, None]
-        head = self._tail(mean, state, H)
-        bias = self._tail(mean, state, H0)
+        names = BACKBONES.get(self._settings.model.backbone).head
+        assert names is not None  # `settings.check` has seen to it
+        head, bias = (self._tail(mean, state, name) for name in names)
         return torch.sigmoid(torch.einsum("kid,kd->ki", fused, head) + bias)
 
     @staticmethod

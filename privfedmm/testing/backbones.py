@@ -5,13 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from privfedmm.backbones import Backbone
+from privfedmm.backbones import Backbone, BackboneEntry
 
 
 class BackboneContract:
-    """What every backbone must do; subclass it and set `backbone`."""
+    """What every backbone must do; subclass it with a name that begins with Test, and set `entry`.
+    """
 
-    backbone: Backbone
+    entry: BackboneEntry
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone in latent size 6."""
+        return self.entry.build(6)
 
     def problem(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
         """users [3, d], rows [3, 5, width], networks [3, ...] and residuals [3, 5]."""
@@ -58,3 +64,29 @@ class BackboneContract:
             torch.testing.assert_close(alone.rows, block.rows[part])
             for name, value in alone.network.items():
                 torch.testing.assert_close(value, block.network[name][part])
+
+    def test_the_entry_is_true(self) -> None:
+        """Its name is the backbone's; it has a network where it says so, and its head in it."""
+        network = self.backbone.initial_network(1)
+        assert self.entry.name == self.backbone.name and self.entry.summary.strip()
+        assert bool(network) == self.entry.network
+        assert set(self.entry.head or ()) <= set(network)
+
+    def test_the_start_is_reproducible(self) -> None:
+        """The shared network follows from the seed."""
+        one, two = self.backbone.initial_network(4), self.backbone.initial_network(4)
+        assert one.keys() == two.keys() and all(torch.equal(one[n], two[n]) for n in one)
+
+    def test_the_torch_twin_is_the_same_model(self) -> None:
+        """Logits of a client by the torch module, where there is one."""
+        if self.entry.twin is None:
+            return
+        user, rows, network, _ = self.problem()
+        for client in range(len(user)):
+            own = {name: value[client] for name, value in network.items()}
+            twin = self.entry.twin(rows[client], user[client], own)
+            expected = self.backbone.logits(
+                user[client:client + 1], rows[client:client + 1],
+                {name: value[None] for name, value in own.items()})[0]
+            found = twin(torch.arange(rows.shape[1])).detach()
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

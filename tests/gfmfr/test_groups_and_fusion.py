@@ -134,7 +134,7 @@ def test_every_module_learns_with_any_modalities(
     g = torch.Generator().manual_seed(0)
     features = {name: torch.randn(12, 6, generator=g) for name in modalities}
     target = torch.randn(3, 1, 4, generator=g).expand(3, 12, 4)
-    fusion = Fusion(FusionSettings(module=module, epochs=1), 3, features, 5, 4, seed=0)  # type: ignore[arg-type]
+    fusion = Fusion(FusionSettings(module=module, epochs=1), 3, features, 5, 4, seed=0)
     first = fusion.fit(target)[1]
     for _ in range(60):
         fused, last = fusion.fit(target)
