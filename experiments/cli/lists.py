@@ -14,12 +14,13 @@ from experiments.cli.common import JsonOption
 if TYPE_CHECKING:
     from privfedmm.registry import Registry
 
-KINDS = ("methods", "backbones", "fusions", "groupings", "baselines", "layouts", "datasets",
+KINDS = ("methods", "backbones", "fusions", "baselines", "layouts", "datasets",
          "aggregators", "noises")
 
 
 def registry_of(kind: str) -> Registry[Any]:
     """The registry behind a list."""
+    from privfedmm.aggregators import AGGREGATORS
     from privfedmm.backbones import BACKBONES
     from privfedmm.baselines import BASELINES
     from privfedmm.data.layouts import LAYOUTS
@@ -31,7 +32,7 @@ def registry_of(kind: str) -> Registry[Any]:
     found: dict[str, Registry[Any]] = {
         "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
         "noises": NOISES, "backbones": BACKBONES,
-        "fusions": FUSIONS}
+        "fusions": FUSIONS, "aggregators": AGGREGATORS}
     return found[kind]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from experiments.deployment.party_files import (
 )
 from privacy import Dense, Slotted, Touched
 from privacy.aggregation.deployed import Agreed
+from privacy.aggregation.deployed.agreed import Way
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Identity
+from privfedmm.aggregators import AGGREGATORS
 from privfedmm.assemble import assemble
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
@@ -75,7 +77,8 @@ class Party:
         """The protocols of the run, from this party's own config."""
         terms, users = self.config.secure, self.data.num_users
         return Agreed(
-            self.known.run, self.config.aggregation, self.config.statistics_way, users,
+            self.known.run, cast(Way, self.config.aggregation),
+            cast(Way, self.config.statistics_way), users,
             survivors(self.config).least(users), terms.dropout, terms.colluding,
             terms.failure_bits, terms.scheme)
 
@@ -142,7 +145,8 @@ def node_folder(root: Path, shard: int) -> Path:
 
 def has_holder(config: RunConfig) -> bool:
     """Whether a key holder takes part."""
-    return "encrypted" in (config.aggregation, config.statistics_way)
+    return any(AGGREGATORS.get(way).key_holder
+               for way in (config.aggregation, config.statistics_way))
 
 
 def check_carried(config: RunConfig, users: int, nodes: int) -> None:
@@ -153,6 +157,9 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
             not 1 <= nodes <= users,
         f"method: {config.method} sends nothing, or its state does not travel; there is nothing to "
         "deploy": not (config.entry.can.federated and config.entry.can.deployed),
+        "aggregation: nodes do not speak the protocol of "
+        f"{config.aggregation} and {config.statistics_way}": not all(
+            AGGREGATORS.get(way).deployed for way in (config.aggregation, config.statistics_way)),
         "mode: the reference hands the server every client's own parameters; deployments carry "
         "mode default": config.mode == "reference",
         "secure.mode: ring is a simulation of masks; deployments need full":

@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
+from privfedmm.aggregators import AGGREGATORS
 from privfedmm.config.sections import RunConfig
 from privfedmm.errors import UserError
 from privfedmm.gfmfr.method import algorithm_defaults
@@ -74,7 +75,8 @@ def _defaults(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sums_in_full_length(values: Mapping[str, Any]) -> bool:
-    return any(values.get(way, "plain") != "plain" for way in ("aggregation", "group_statistics"))
+    ways = [values.get(way, "plain") for way in ("aggregation", "group_statistics")]
+    return any(way in AGGREGATORS and AGGREGATORS.get(way).hides_clients for way in ways)
 
 
 def read_toml(file: Path) -> dict[str, Any]:

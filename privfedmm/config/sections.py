@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from privfedmm.aggregators import AGGREGATORS
 from privfedmm.baselines.baseline import BASELINES
 from privfedmm.encoders import EncoderSettings
 from privfedmm.methods.entry import Method
@@ -125,10 +126,11 @@ class RunConfig(Settings):
     rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = 50
     seed: Annotated[int, Field(
         ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
-    aggregation: Literal["plain", "masked"] = Field(
-        "plain", description="How updates are summed.")
-    group_statistics: Literal["plain", "masked", "encrypted"] | None = Field(
-        None, description="How group statistics are summed; default: as aggregation.")
+    aggregation: str = Field(
+        "plain", description="How updates are summed; `privfedmm aggregators` lists the ways.")
+    group_statistics: str | None = Field(
+        None, description="How group statistics are summed, one of the same ways; default: as "
+        "aggregation.")
     secure: SecureSettings = Field(
         default_factory=lambda: SecureSettings.model_validate({}), description="Of secure sums.")
     threads: Annotated[int, Field(ge=1, description="Threads of one process.")] = 1
@@ -149,6 +151,22 @@ class RunConfig(Settings):
     @classmethod
     def _known(cls, name: str) -> str:
         METHODS.get(name)
+        return name
+
+    @field_validator("aggregation")
+    @classmethod
+    def _carries_updates(cls, name: str) -> str:
+        if not AGGREGATORS.get(name).updates:
+            able = ", ".join(e.name for e in AGGREGATORS if e.updates)
+            raise ValueError(f"{name} carries group statistics alone; updates go by {able}")
+        return name
+
+    @field_validator("group_statistics")
+    @classmethod
+    def _carries_statistics(cls, name: str | None) -> str | None:
+        if name is not None and not AGGREGATORS.get(name).statistics:
+            able = ", ".join(e.name for e in AGGREGATORS if e.statistics)
+            raise ValueError(f"{name} carries updates alone; group statistics go by {able}")
         return name
 
     @field_validator("baselines")
@@ -190,11 +208,12 @@ class RunConfig(Settings):
         return self.model_copy(update={self.entry.section: settings})
 
     @property
-    def statistics_way(self) -> Literal["plain", "masked", "encrypted"]:
+    def statistics_way(self) -> str:
         """How group statistics travel."""
         return self.group_statistics or self.aggregation
 
     @property
     def is_secure(self) -> bool:
         """Whether anything is summed so that its senders stay hidden."""
-        return self.aggregation != "plain" or self.statistics_way != "plain"
+        return any(AGGREGATORS.get(way).hides_clients
+                   for way in (self.aggregation, self.statistics_way))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator, Survivors
-from privacy.aggregation.encrypted import EncryptedAggregator
-from privacy.aggregation.masked import MaskedAggregator
+from privacy import Aggregator, RingAggregator, RoutedAggregator, Survivors
 from privacy.aggregation.messages import Transcript
+from privfedmm.aggregators import AGGREGATORS, SumTerms
 from privfedmm.config.sections import RunConfig
 from privfedmm.errors import UserError
 
@@ -17,24 +16,22 @@ def aggregator(
 
     transcript: told every message of the protocols. Raises UserError for what cannot be carried.
     """
-    if config.statistics_way == "encrypted" and config.dp and config.dp.sampling != "everyone":
-        raise UserError("group_statistics: the key holder fixes the fewest contributors for the "
-                        "whole run, so everyone must take part; set dp.sampling to everyone")
+    secure = config.secure
+    terms = SumTerms(
+        population=population, min_survivors=survivors.least(population), dropout=secure.dropout,
+        colluding=secure.colluding, failure_bits=secure.failure_bits, scheme=secure.scheme,
+        transcript=transcript)
 
-    def one(way: str) -> Aggregator:
-        if way == "plain":
-            return PlainAggregator()
-        if config.secure.mode == "ring":
+    def one(field: str, way: str) -> Aggregator:
+        entry = AGGREGATORS.get(way)
+        if entry.fixed_cohort and config.dp and config.dp.sampling != "everyone":
+            raise UserError(f"{field}: the key holder fixes the fewest contributors for the "
+                            "whole run, so everyone must take part; set dp.sampling to everyone")
+        if entry.hides_clients and secure.mode == "ring":
             return RingAggregator()
-        if way == "masked":
-            terms = config.secure
-            return MaskedAggregator(
-                terms.dropout, terms.colluding, terms.failure_bits, transcript)
-        return EncryptedAggregator(
-            config.secure.scheme, population, survivors.least(population),
-            transcript or Transcript(keep_bodies=False))
+        return entry.build(terms)
 
-    updates = one(config.aggregation)
+    updates = one("aggregation", config.aggregation)
     if config.statistics_way == config.aggregation:
         return updates
-    return RoutedAggregator(updates, one(config.statistics_way))
+    return RoutedAggregator(updates, one("group_statistics", config.statistics_way))

@@ -20,6 +20,7 @@ from privacy import (
     Terms,
     calibrate,
 )
+from privfedmm.aggregators import AGGREGATORS
 from privfedmm.config.sections import DPSettings, RunConfig
 from privfedmm.errors import UserError
 from privfedmm.methods.entry import Public
@@ -134,7 +135,8 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
 def _shares(config: RunConfig, population: int) -> Shares:
     """What distributed noise is provisioned for. Raises UserError where no honest client is sure
     to be left."""
-    if config.aggregation == "plain" or config.statistics_way == "plain":
+    ways = (config.aggregation, config.statistics_way)
+    if not all(AGGREGATORS.get(way).hides_clients for way in ways):
         raise UserError("dp.trust: distributed noise hides nobody from a server that reads every "
                         "upload; add --aggregation masked, or use trust central or local")
     terms = config.secure

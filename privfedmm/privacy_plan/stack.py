@@ -57,7 +57,9 @@ def build_stack(
     """The stack of a run. Raises UserError where the pieces give no guarantee together."""
     dp = config.dp
     if dp is None and not config.is_secure:
-        return PrivacyStack(algorithm.releases, ledger, survivors=survivors(config))
+        return PrivacyStack(
+            algorithm.releases, ledger, survivors=survivors(config),
+            aggregator=aggregator(config, population, survivors(config), transcript))
     if isinstance(algorithm, TrainsOnDevice):
         if config.is_secure:
             raise UserError("dp.unit: under unit interaction each device's upload is protected "

@@ -1,0 +1,81 @@
+"""The ways of summing that a config may name; others add theirs by the group privfedmm.aggregators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from privacy import Aggregator, PlainAggregator
+from privacy.aggregation.messages import Transcript
+from privacy.crypto.he_parameters import Scheme
+from privfedmm.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class SumTerms:
+    """What an aggregator is built from, all of it public.
+
+    population: clients of the run. min_survivors: fewest clients whose sum may be released.
+    dropout, colluding: shares of a cohort that may vanish, or side with the server. failure_bits:
+    -log2 of the stated chance of failure. scheme: of ciphertexts. transcript: told every message;
+    None: nobody is.
+    """
+
+    population: int
+    min_survivors: int
+    dropout: float
+    colluding: float
+    failure_bits: int
+    scheme: Scheme
+    transcript: Transcript | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregatorEntry:
+    """A way of summing as it is registered.
+
+    build: makes it from its terms. hides_clients: the server learns sums and no client's own
+    upload, so that uploads are integers, and `secure.mode = ring` can stand in. updates,
+    statistics: which of the two it may carry. fixed_cohort: everyone must take part in every round.
+    key_holder: another party than the server opens its sums. deployed: nodes speak its protocol.
+    """
+
+    name: str
+    summary: str
+    reference: str
+    build: Callable[[SumTerms], Aggregator]
+    hides_clients: bool
+    updates: bool = True
+    statistics: bool = True
+    fixed_cohort: bool = False
+    key_holder: bool = False
+    deployed: bool = False
+
+
+def _masked(terms: SumTerms) -> Aggregator:
+    from privacy.aggregation.masked import MaskedAggregator
+
+    return MaskedAggregator(terms.dropout, terms.colluding, terms.failure_bits, terms.transcript)
+
+
+def _encrypted(terms: SumTerms) -> Aggregator:
+    from privacy.aggregation.encrypted import EncryptedAggregator
+
+    return EncryptedAggregator(terms.scheme, terms.population, terms.min_survivors,
+                               terms.transcript or Transcript(keep_bodies=False))
+
+
+PLAIN = AggregatorEntry(
+    name="plain", summary="the server reads every upload and adds them up", reference="none",
+    build=lambda terms: PlainAggregator(), hides_clients=False, deployed=True)
+MASKED = AggregatorEntry(
+    name="masked", summary="pairwise masks on a sparse graph that cancel in the sum",
+    reference="Bonawitz et al., CCS 2017; graph of Bell et al., CCS 2020", build=_masked,
+    hides_clients=True, deployed=True)
+ENCRYPTED = AggregatorEntry(
+    name="encrypted", summary="sums under homomorphic encryption, opened by a key holder",
+    reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,
+    hides_clients=True, updates=False, fixed_cohort=True, key_holder=True, deployed=True)
+AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregators", "way of summing", {
+    name: f"privfedmm.aggregators:{name.upper()}" for name in ("plain", "masked", "encrypted")})

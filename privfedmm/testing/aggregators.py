@@ -1,0 +1,104 @@
+"""The contract of an aggregator: subclass it in your tests and say how yours is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from privacy import (
+    Aggregator,
+    Cohort,
+    Dense,
+    ProtocolError,
+    Release,
+    RoundAborted,
+    Task,
+    UploadError,
+    Uploads,
+)
+from privacy.aggregation import Sums
+
+CLIENTS, DIMS = 12, 5
+RELEASES = (Release("a", (DIMS,)), Release("b", (3, 2), statistic=True))
+_LIMIT = 50.0
+
+
+class AggregatorContract:
+    """What every aggregator must do, with integers, which leave nothing to rounding.
+
+    Override `made` in a subclass whose name begins with Test. least: fewest of 12 clients whose sum
+    it is planned for.
+    """
+
+    least = 8
+
+    def made(self) -> Aggregator:
+        """A fresh aggregator for 12 clients."""
+        raise NotImplementedError
+
+    def task(self, min_survivors: int | None = None, **more: object) -> Task:
+        """A round of 12 clients with two releases of bounded integers."""
+        cohort = Cohort(0, np.arange(CLIENTS), float(CLIENTS))
+        least = self.least if min_survivors is None else min_survivors
+        return Task(cohort, RELEASES, least, 0, b"told", True, _LIMIT, **more)  # type: ignore[arg-type]
+
+    def uploads(self, ids: np.ndarray) -> Uploads:
+        """Each client's own integers, whatever block it is in."""
+        rows = torch.stack([torch.arange(DIMS, dtype=torch.int32) - int(i) for i in ids])
+        table = torch.stack([torch.full((3, 2), int(i) % 5 - 2, dtype=torch.int32) for i in ids])
+        return {"a": Dense(rows), "b": Dense(table)}
+
+    def expected(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
+        """The sums over these clients."""
+        return {name: part.dense().long().sum(0) for name, part in self.uploads(ids).items()}
+
+    def played(self, task: Task, blocks: list[np.ndarray]) -> Sums:
+        """A round in which the clients of these blocks upload."""
+        session = self.made().open(task)
+        for ids in blocks:
+            session.submit(ids, self.uploads(ids))
+        return session.close()
+
+    def assert_sums(self, found: Sums, ids: np.ndarray) -> None:
+        """Every release is the exact sum over these clients."""
+        expected = self.expected(ids)
+        assert found.sums.keys() == expected.keys() and found.survivors == len(ids)
+        for name, total in expected.items():
+            assert torch.equal(found.sums[name].long(), total), name
+
+    def test_it_says_what_the_server_sees(self) -> None:
+        """In words for a statement."""
+        one = self.made()
+        assert one.name.strip() and one.server_sees.strip()
+        assert isinstance(one.hides_clients, bool)
+
+    def test_sums_are_exact_whatever_the_blocks(self) -> None:
+        """All at once, one by one, and in an order of their own."""
+        everybody = np.arange(CLIENTS)
+        for blocks in ([everybody], np.split(everybody, CLIENTS),
+                       [np.array([7, 3, 11]), np.array([0, 1, 2, 4, 5, 6, 8, 9, 10])]):
+            self.assert_sums(self.played(self.task(), list(blocks)), everybody)
+
+    def test_bytes_are_counted(self) -> None:
+        """Every client sends something."""
+        assert self.played(self.task(), [np.arange(CLIENTS)]).bytes_up >= CLIENTS
+
+    def test_strangers_and_twins_are_refused(self) -> None:
+        """A sum over others than the cohort, or over one of them twice, is another sum."""
+        session = self.made().open(self.task())
+        with pytest.raises((UploadError, ProtocolError)):
+            session.submit(np.array([CLIENTS]), self.uploads(np.array([CLIENTS])))
+        session.submit(np.array([2]), self.uploads(np.array([2])))
+        with pytest.raises((UploadError, ProtocolError)):
+            session.submit(np.array([2]), self.uploads(np.array([2])))
+
+    def test_of_survivors_the_sum_is_exact_and_of_too_few_there_is_none(self) -> None:
+        """Clients that vanish before they upload are in no sum."""
+        gone = frozenset({1, 6, 9})
+        alive = np.array([i for i in range(CLIENTS) if i not in gone])
+        self.assert_sums(self.played(self.task(dropouts={"masked": gone}), [alive]), alive)
+        many = frozenset(range(CLIENTS - self.least + 1))
+        few = np.array([i for i in range(CLIENTS) if i not in many])
+        with pytest.raises(RoundAborted):
+            self.played(self.task(dropouts={"masked": many}), [few])
