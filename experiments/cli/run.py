@@ -37,7 +37,9 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
-    aggregation: Annotated[str | None, typer.Option(help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.")] = None,
+    aggregation: Annotated[str | None, typer.Option(
+        help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.")
+    ] = None,
     group_statistics: Annotated[
         str | None, typer.Option(help="plain, masked or encrypted; default: as --aggregation.")
     ] = None,
