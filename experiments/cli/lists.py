@@ -60,9 +60,10 @@ def _can(entry: Any) -> list[str]:
 def _settings(entry: Any) -> list[dict[str, str]]:
     from privfedmm.config.explain import settings_of
 
-    model = getattr(entry, "settings", None)
-    if model is None:
+    # A kind whose entries have settings of their own says in which section of a config they are.
+    if not hasattr(entry, "section"):
         return []
+    model = entry.settings
     return [{"path": f"{entry.section}.{s.path}", "type": s.type, "default": s.default,
              "range": s.range, "meaning": s.meaning}
             for s in settings_of(model) if not s.section]
