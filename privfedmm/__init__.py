@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from privfedmm.base.errors import UserError
     from privfedmm.data.types import Dataset
-    from privfedmm.errors import UserError
     from privfedmm.front.compare import compare
     from privfedmm.front.results import Audit
     from privfedmm.front.run import Run
@@ -30,7 +30,7 @@ _PLACES = {
     "Audit": "privfedmm.front.results",
     "Dataset": "privfedmm.data.types",
     "Run": "privfedmm.front.run",
-    "UserError": "privfedmm.errors",
+    "UserError": "privfedmm.base.errors",
     "compare": "privfedmm.front.compare",
     "load": "privfedmm.front.training",
     "open_run": "privfedmm.front.training",

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from privacy import Ledger, PrivacyStack, Statement, Vault
 from privacy.aggregation.messages import Transcript
+from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
 from privfedmm.data.types import Dataset
-from privfedmm.errors import UserError
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Build
 from privfedmm.privacy_plan.plan import Plan, needs_dims, plan

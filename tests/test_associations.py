@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from privfedmm.associations import Associations, Regressed, regressed, shrunken, space
 from privfedmm.data.types import Rows
+from privfedmm.devices.associations import Associations, Regressed, regressed, shrunken, space
 from privfedmm.statistics import StatisticsSettings, public_rank
 
 ITEMS, RANK, USERS, HALF_LIFE = 30, 5, 9, 1.5

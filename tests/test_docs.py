@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from privfedmm import errors
+from privfedmm.base import errors
 from tests import reference
 
 ROOT = Path(__file__).parents[1]

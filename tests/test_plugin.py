@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from privfedmm.backbones import BACKBONES
+from privfedmm.base.registry import Registry
 from privfedmm.methods import METHODS
-from privfedmm.registry import Registry
 from tests.commands import BARE, cli
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"

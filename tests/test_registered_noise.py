@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import privfedmm as pf
-from privfedmm.noises import NOISES
+from privfedmm.mechanisms.noises import NOISES
 from tests.privacy.laplace import LAPLACE
 
 

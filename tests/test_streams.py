@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from privfedmm.streams import bits, draw_below, normal, philox4x32, uniform
+from privfedmm.base.streams import bits, draw_below, normal, philox4x32, uniform
 
 # Known answers of philox4x32-10, from the Random123 distribution (kat_vectors).
 KNOWN = [

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from privfedmm.backbones.entry import Twin
+from privfedmm.base.settings import LocalSettings
 from privfedmm.data.types import Rows
+from privfedmm.devices.samples import draw_samples
 from privfedmm.gfmfr.client import rates
-from privfedmm.gfmfr.samples import draw_samples
-from privfedmm.settings import LocalSettings
 
 
 def train_round(

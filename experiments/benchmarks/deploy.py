@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.deployment import app, local
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
 from privfedmm.federation import transport as exchange
 from privfedmm.runs.run import DEPLOY
 

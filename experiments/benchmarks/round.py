@@ -10,8 +10,8 @@ import numpy as np
 from experiments.benchmarks.client_loop import train_round
 from privacy import Ledger, PrivacyStack
 from privfedmm.backbones import BACKBONES
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
 from privfedmm.evaluation import EvalProtocol, evaluate
 from privfedmm.federation import Simulator
 from privfedmm.gfmfr.algorithm import GFMFR

@@ -9,7 +9,7 @@ import typer
 
 from experiments.cli import bench, data, deploy, judge, lists
 from experiments.cli.run import run
-from privfedmm.errors import BAD_INPUT, UserError
+from privfedmm.base.errors import BAD_INPUT, UserError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,

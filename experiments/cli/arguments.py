@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 
 if TYPE_CHECKING:
     from privfedmm.config import RunConfig

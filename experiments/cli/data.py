@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from experiments.cli.common import AllowMissingOption, JsonOption, errors, reporter
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 
 
 def data_list() -> None:

@@ -11,7 +11,7 @@ import typer
 from experiments.cli.arguments import overrides, show
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors, reporter
 from experiments.cli.progress import RunProgress
-from privfedmm.errors import INTERRUPTED, UserError
+from privfedmm.base.errors import INTERRUPTED, UserError
 
 DatasetOption = Annotated[str | None, typer.Option(help="Known name or folder.")]
 MethodOption = Annotated[str | None, typer.Option(help="As for run.")]
@@ -162,7 +162,7 @@ def serve(
 ) -> None:
     """Operator, 6: SuperLink, registration of the nodes, and the rounds of the run."""
     from experiments.deployment.serving import COMMAND, serve
-    from privfedmm.interrupts import resumable
+    from privfedmm.base.interrupts import resumable
     from privfedmm.runs.run import rounds_of
 
     with RunProgress(errors(), rounds_of(folder)) as progress:

@@ -15,9 +15,9 @@ from experiments.deployment.carrier import resume as continued
 from experiments.deployment.carrier import start as started
 from experiments.deployment.local import LOCAL
 from experiments.deployment.simulated import SIMULATED
+from privfedmm.base.errors import UserError
+from privfedmm.base.interrupts import resumable
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
-from privfedmm.interrupts import resumable
 from privfedmm.runs import run as runs
 
 NODES, WAIT = 3, 120.0

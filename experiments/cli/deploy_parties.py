@@ -13,11 +13,11 @@ from experiments.deployment.joining import ANSWER, join
 from experiments.deployment.party_files import KEYHOLDER, KNOWN
 from experiments.deployment.serving import COMMAND
 from experiments.deployment.sources import offered, rows_for
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset, Part
 from privfedmm.encoders import Report
-from privfedmm.errors import UserError
-from privfedmm.files import write_json
 from privfedmm.runs import run as runs
 from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session

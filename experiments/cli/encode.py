@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from privfedmm.base.errors import UserError
 from privfedmm.data import DataError, Encoding, encode_raw, feature_cache
 from privfedmm.data.layouts import read_folder
 from privfedmm.encoders import EncoderSettings
-from privfedmm.errors import UserError
 
 
 def encode_folder(

@@ -11,7 +11,7 @@ import typer
 
 from experiments.cli.arguments import overrides, share
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
-from privfedmm.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 
 
 def compare(

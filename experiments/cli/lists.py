@@ -12,7 +12,7 @@ import typer
 from experiments.cli.common import JsonOption
 
 if TYPE_CHECKING:
-    from privfedmm.registry import Registry
+    from privfedmm.base.registry import Registry
 
 KINDS = ("methods", "backbones", "fusions", "baselines", "layouts", "datasets",
          "aggregators", "noises")
@@ -20,14 +20,14 @@ KINDS = ("methods", "backbones", "fusions", "baselines", "layouts", "datasets",
 
 def registry_of(kind: str) -> Registry[Any]:
     """The registry behind a list."""
-    from privfedmm.aggregators import AGGREGATORS
     from privfedmm.backbones import BACKBONES
     from privfedmm.baselines import BASELINES
     from privfedmm.data.layouts import LAYOUTS
     from privfedmm.data.sources import SOURCES
     from privfedmm.fusions import FUSIONS
+    from privfedmm.mechanisms.aggregators import AGGREGATORS
+    from privfedmm.mechanisms.noises import NOISES
     from privfedmm.methods import METHODS
-    from privfedmm.noises import NOISES
 
     found: dict[str, Registry[Any]] = {
         "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
@@ -80,7 +80,7 @@ def lister(kind: str) -> Callable[..., None]:
         from rich.console import Console
         from rich.table import Table
 
-        from privfedmm.errors import UserError
+        from privfedmm.base.errors import UserError
 
         rows = described(kind)
         if name is not None:

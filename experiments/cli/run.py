@@ -18,7 +18,7 @@ from experiments.cli.common import (
     errors,
     reporter,
 )
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 
 
 def run(
@@ -73,8 +73,8 @@ def run(
     """Train, evaluate and leave a record."""
     # Imported when the command runs: --help must not wait for them.
     from experiments.cli.progress import RunProgress, summary
+    from privfedmm.base.interrupts import resumable
     from privfedmm.config import resolve
-    from privfedmm.interrupts import resumable
     from privfedmm.runs import run as runs
 
     console = errors()

@@ -12,11 +12,11 @@ import numpy as np
 
 from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import Party, kinds_of
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import write_json
 from privfedmm.federation.flower import Settings, client_app, server_app
 from privfedmm.federation.server import FederationServer
 from privfedmm.federation.transport import Transport
-from privfedmm.files import write_json
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
 from privfedmm.runs.session import CHECKPOINT, Session

@@ -13,10 +13,10 @@ from typing import Any
 from experiments.deployment import app, parties
 from experiments.deployment.processes import Processes
 from experiments.deployment.settle_local import settle_all
+from privfedmm.base.errors import ABORTED, UserError
+from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.errors import ABORTED, UserError
-from privfedmm.files import write_json
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
 from privfedmm.runs.run import DEPLOY, SHAPE

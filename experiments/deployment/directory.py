@@ -21,8 +21,8 @@ from experiments.deployment.party_files import (
     settings_digest,
     version,
 )
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
 from privfedmm.federation.codec import encode
 from privfedmm.runs.run import CONFIG
 

@@ -9,7 +9,7 @@ from experiments.deployment.certificates import CA, SERVER_CERTIFICATE, SERVER_K
 from experiments.deployment.gate import AUTHORITY, TO
 from experiments.deployment.party_files import KEYHOLDER, NODE_KEY
 from experiments.deployment.processes import program
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 
 _PACKAGES = Path(__file__).parents[2]
 

@@ -15,7 +15,7 @@ from experiments.deployment.joining import NODE
 from experiments.deployment.parties import Party
 from experiments.deployment.processes import Processes, free_ports
 from experiments.deployment.superlink import environment
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 
 _PAUSE, _LOOK = 5.0, 0.5  # seconds
 

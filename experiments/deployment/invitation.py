@@ -25,9 +25,9 @@ from experiments.deployment.party_files import (
     write_identities,
 )
 from privacy.aggregation.messages import ProtocolError
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve, to_toml
 from privfedmm.data import Catalogue, Part
-from privfedmm.errors import UserError
 from privfedmm.federation.codec import encode, fields_of
 from privfedmm.runs.run import CONFIG
 

@@ -19,11 +19,11 @@ from experiments.deployment.party_files import (
 )
 from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.keys import KEY_BYTES, Identity, verify_signature
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import write_json
 from privfedmm.config import to_toml
 from privfedmm.data import Part
-from privfedmm.errors import UserError
 from privfedmm.federation.codec import encode, fields_of
-from privfedmm.files import write_json
 from privfedmm.runs.run import CONFIG
 
 NODE, USERS, ANSWER = "node.json", "users.csv", ".answer"

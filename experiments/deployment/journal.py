@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.deployment.certificates import write_secret
+from privfedmm.base.files import flush_folder, write_json
 from privfedmm.federation.openings import Underway
-from privfedmm.files import flush_folder, write_json
 
 JOURNAL = "journal.json"
 

@@ -25,16 +25,16 @@ from privacy.aggregation.deployed import Agreed
 from privacy.aggregation.deployed.agreed import Way
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Identity
-from privfedmm.aggregators import AGGREGATORS
 from privfedmm.assemble import assemble
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import flush_folder
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
 from privfedmm.evaluation import evaluate
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.server import Greeting
-from privfedmm.files import flush_folder
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.privacy_plan.plan import survivors
 from privfedmm.runs.run import CONFIG, protocol_of
 

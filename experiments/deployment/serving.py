@@ -34,7 +34,7 @@ from experiments.deployment.parties import Party
 from experiments.deployment.party_files import KNOWN, SERVER
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, lay, listening
-from privfedmm.errors import ABORTED, UserError
+from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.evaluation import metrics_from_ranks
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs

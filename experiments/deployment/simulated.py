@@ -15,8 +15,8 @@ from experiments.deployment import carrier
 from experiments.deployment.carrier import MARK, SUBMIT, Carrier, Deployment, Shape
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, lay, listening
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
-from privfedmm.errors import UserError
 from privfedmm.runs.run import DEPLOY
 
 COMMAND = "deploy simulated"

@@ -10,6 +10,7 @@ import numpy as np
 from experiments.deployment.invitation import Invitation
 from experiments.deployment.joining import numbers_of
 from experiments.deployment.party_files import KEYHOLDER
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, settled
 from privfedmm.data import (
     Catalogue,
@@ -23,7 +24,6 @@ from privfedmm.data import (
     read_part,
 )
 from privfedmm.encoders import Report
-from privfedmm.errors import UserError
 from privfedmm.runs.run import load_data
 
 # Filters and draws over all users' rows, which no party of such a run has.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from experiments.deployment.carrier import START, Shape
 from experiments.deployment.processes import Processes
+from privfedmm.base.files import write_text
 from privfedmm.config import RunConfig
 from privfedmm.federation.flower import write_app
-from privfedmm.files import write_text
 from privfedmm.runs.run import DEPLOY
 
 LINK = "deployment"  # the name of the connection in Flower's configuration

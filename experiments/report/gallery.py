@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
 from privfedmm.data import Dataset
 from privfedmm.data.content import picture_contents
 from privfedmm.encoders import ContentError
-from privfedmm.errors import UserError
 from privfedmm.runs.recommend import recommend
 from privfedmm.runs.run import CONFIG, load_data
 

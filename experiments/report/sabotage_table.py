@@ -20,10 +20,10 @@ from privfedmm.audit.empirical import (
     gather,
     judged,
 )
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import write_text
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
-from privfedmm.files import write_text
 from privfedmm.runs.run import load_data
 
 HONEST = "none (honest)"

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.report import audit_tables
 from privfedmm.audit import compare
 from privfedmm.audit.audit_run import AUDIT
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 
 
 def sections(folders: Iterable[Path]) -> list[str]:

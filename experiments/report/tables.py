@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from experiments.report.sections import sections
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
 from privfedmm.runs.run import RANKS, RECORD, ROUNDS
 

@@ -29,9 +29,9 @@ from privacy.audit import (
 )
 from privfedmm.assemble import algorithm_of
 from privfedmm.audit.attack_views import Blocks, Mode, Seen, own_tables, released, watch
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
 from privfedmm.federation import FeaturesChangedError, Simulator, run_round
 from privfedmm.runs.session import Session
 

@@ -22,10 +22,10 @@ from privfedmm.audit.attack_matrix import (
 )
 from privfedmm.audit.budget import Subject, budget_of
 from privfedmm.audit.empirical import QUICK, Canaries, audit_empirically
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
-from privfedmm.files import write_json
 from privfedmm.privacy_plan.keeping import LEDGER
 from privfedmm.runs.record import set_threads
 from privfedmm.runs.run import CONFIG, RECORD, load_data

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from privacy import Entry, Ledger, LedgerError, PricingError, epsilon
 from privacy.accounting import Accountant
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import finite
 from privfedmm.config import RunConfig, resolve
-from privfedmm.errors import UserError
-from privfedmm.files import finite
 from privfedmm.privacy_plan.clipping import clip_faults
 from privfedmm.privacy_plan.keeping import read_ledger
 from privfedmm.privacy_plan.plan import device_steps

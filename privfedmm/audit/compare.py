@@ -12,10 +12,10 @@ import numpy as np
 from privacy import RoundAborted, SystemSource
 from privacy.audit import measure, signed_rows, touched_rows
 from privfedmm.audit.first_round import FirstRound, first_round
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
-from privfedmm.files import write_json
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import set_threads
 

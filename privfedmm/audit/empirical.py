@@ -13,10 +13,10 @@ from privacy import Cohort, PrivacyStack, Totals, Uploads
 from privacy.audit import AuditPlan, AuditResult, AuditSource, Evidence, Interval, judge, play
 from privacy.sampling import FixedSize
 from privfedmm.assemble import assemble, plan_of
+from privfedmm.base.files import finite
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
-from privfedmm.files import finite
 
 JOINT_ALARM = 0.01  # chance that an honest run fails its audit, at most
 SHOWN_ALPHA = 0.05  # of the bounds shown beside the verdict, each alone

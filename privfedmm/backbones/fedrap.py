@@ -15,7 +15,7 @@ from torch import Tensor
 from privfedmm.backbones.entry import BackboneEntry
 from privfedmm.backbones.protocol import Gradients, Network
 from privfedmm.backbones.twins import FedRapTwin
-from privfedmm.streams import uniform
+from privfedmm.base.streams import uniform
 
 W, B, H, H0 = "mlp.0.weight", "mlp.0.bias", "affine_output.weight", "affine_output.bias"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from privfedmm.backbones.entry import BackboneEntry
-from privfedmm.registry import Registry
+from privfedmm.base.registry import Registry
 
 BACKBONES: Registry[BackboneEntry] = Registry("backbones", "backbone", {
     "mf": "privfedmm.backbones.mf:MF",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from privfedmm.base.registry import Registry
 from privfedmm.data.types import Dataset
 from privfedmm.evaluation import Scorer
-from privfedmm.registry import Registry
 
 Candidates = Callable[[Dataset, int], Iterable[tuple[str, Scorer]]]
 

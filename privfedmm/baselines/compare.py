@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from privfedmm.base.registry import UnknownName
 from privfedmm.baselines.baseline import BASELINES
 from privfedmm.data.types import Dataset
 from privfedmm.evaluation import (
@@ -15,7 +16,6 @@ from privfedmm.evaluation import (
     evaluate,
     metrics_from_ranks,
 )
-from privfedmm.registry import UnknownName
 
 
 def baseline_metrics(

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from privfedmm.base.features import Present, unit_rows
 from privfedmm.baselines.baseline import Baseline, Candidates
 from privfedmm.baselines.matrix import matrix
 from privfedmm.baselines.simple import item_counts
 from privfedmm.data.types import Dataset, Rows
 from privfedmm.evaluation import Scorer
-from privfedmm.features import Present, unit_rows
 
 _PROFILE_WEIGHTS = (0.1, 0.3, 1.0)
 _ROCCHIO = ("a user's profile is the mean of the items' features, as in Pazzani and Billsus, "
@@ -25,7 +25,7 @@ def public_features(
     user and averaged over modalities.
 
     Everything happens on the device. features: modality -> [items, F]; present: as in
-    `privfedmm.features`. Raises ValueError without features.
+    `privfedmm.base.features`. Raises ValueError without features.
     """
     if not features:
         raise ValueError("public_features needs at least one modality")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from privfedmm.base.streams import uniform
 from privfedmm.baselines.baseline import Baseline
 from privfedmm.data.types import Rows
 from privfedmm.evaluation import Scorer
-from privfedmm.streams import uniform
 
 
 def random_scores(num_items: int, seed: int) -> Scorer:

@@ -11,10 +11,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from privfedmm.base.errors import UserError
+from privfedmm.base.settings import Settings
 from privfedmm.config.sections import RunConfig
-from privfedmm.errors import UserError
 from privfedmm.methods.registry import METHODS
-from privfedmm.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Any
 import tomli_w
 from pydantic import ValidationError
 
-from privfedmm.aggregators import AGGREGATORS
+from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
-from privfedmm.errors import UserError
 from privfedmm.gfmfr.method import algorithm_defaults
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.methods.entry import Asked
 from privfedmm.methods.registry import METHODS
 

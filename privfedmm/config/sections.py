@@ -7,13 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
-from privfedmm.aggregators import AGGREGATORS
+from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
 from privfedmm.encoders import EncoderSettings
+from privfedmm.gfmfr.settings import AlgorithmSettings
+from privfedmm.mechanisms.aggregators import AGGREGATORS
+from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Method
 from privfedmm.methods.registry import METHODS
-from privfedmm.noises import NOISES
-from privfedmm.settings import AlgorithmSettings, Settings
 from privfedmm.statistics import StatisticsSettings
 
 

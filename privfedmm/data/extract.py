@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from privfedmm.features import principal
+from privfedmm.base.features import principal
 
 TEXT_NOTE = "tf-idf of the words, {rank} principal components"
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from privfedmm.base.registry import Registry
 from privfedmm.data.encoded import Encoding
 from privfedmm.data.types import Dataset
-from privfedmm.registry import Registry
 
 _SIZED = ":N"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from privfedmm.settings import Settings
+from privfedmm.base.settings import Settings
 
 
 class EncoderSettings(Settings):

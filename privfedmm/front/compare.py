@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
 from privfedmm.front.results import HEAD
 from privfedmm.front.run import Run

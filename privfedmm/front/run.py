@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
 from privfedmm.front.results import HEAD, Audit, curve_frame, metrics_frame
 
 

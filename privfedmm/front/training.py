@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import DataError, Dataset
-from privfedmm.errors import UserError
 from privfedmm.front.run import Run
 from privfedmm.runs import run as runs
 from privfedmm.runs.session import Session

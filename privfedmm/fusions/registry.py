@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from privfedmm.registry import Registry
+from privfedmm.base.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)

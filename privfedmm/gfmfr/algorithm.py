@@ -12,16 +12,19 @@ import torch
 from torch import Tensor
 
 from privacy import Dense, Release, Totals, Uploads
-from privfedmm.associations import ASSOCIATIONS, Associations, Regressed
 from privfedmm.backbones import build
+from privfedmm.base.streams import normal
 from privfedmm.data.types import Rows
+from privfedmm.devices import samples
+from privfedmm.devices.associations import ASSOCIATIONS, Associations, Regressed
+from privfedmm.devices.profiles import profile, profile_cosine
 from privfedmm.federation.types import hash_tensors
-from privfedmm.gfmfr import samples
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.explain import score_parts, unit
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
 from privfedmm.gfmfr.server import Server
+from privfedmm.gfmfr.settings import AlgorithmSettings, AssociationSettings, check
 from privfedmm.gfmfr.state import (
     Clients,
     Plan,
@@ -32,9 +35,6 @@ from privfedmm.gfmfr.state import (
     private_rows,
 )
 from privfedmm.gfmfr.uploads import UploadForm
-from privfedmm.profiles import profile, profile_cosine
-from privfedmm.settings import AlgorithmSettings, AssociationSettings, check
-from privfedmm.streams import normal
 
 
 class GFMFR:

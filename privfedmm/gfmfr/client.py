@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from privfedmm.backbones import Backbone, Gradients
-from privfedmm.settings import LocalSettings
+from privfedmm.base.settings import LocalSettings
 
 EMA_DECAY = 0.9
 _FLOOR = 1e-12

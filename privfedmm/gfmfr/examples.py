@@ -16,11 +16,11 @@ from torch import Tensor
 
 from privacy import OnDevice
 from privfedmm.backbones import Backbone
+from privfedmm.base.settings import LocalSettings
+from privfedmm.base.streams import bits
 from privfedmm.data.types import Rows
+from privfedmm.devices.samples import padded_length
 from privfedmm.gfmfr.client import Rates
-from privfedmm.gfmfr.samples import padded_length
-from privfedmm.settings import LocalSettings
-from privfedmm.streams import bits
 
 # Floats that a block's largest tensors may take.
 BLOCK_FLOATS = 4_000_000

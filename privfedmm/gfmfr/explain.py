@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from privfedmm.data.types import Rows
+from privfedmm.devices.profiles import profile
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.profiles import profile
 
 
 def unit(rows: Tensor) -> Tensor:

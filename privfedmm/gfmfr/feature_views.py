@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privfedmm.features import (
+from privfedmm.base.features import (
     Neighbours,
     Present,
     joined,
@@ -18,7 +18,7 @@ from privfedmm.features import (
     unit_rows,
     with_masks,
 )
-from privfedmm.settings import AlgorithmSettings
+from privfedmm.gfmfr.settings import AlgorithmSettings
 
 
 class FeatureViews:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from privfedmm.fusions import FUSIONS
-from privfedmm.settings import FusionSettings
+from privfedmm.gfmfr.settings import FusionSettings
 
 _SHORT = {"text": "txt", "image": "vis"}
 

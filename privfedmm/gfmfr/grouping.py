@@ -14,8 +14,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from privfedmm.settings import GroupSettings
-from privfedmm.streams import normal
+from privfedmm.base.streams import normal
+from privfedmm.gfmfr.settings import GroupSettings
 
 
 @dataclass(frozen=True)

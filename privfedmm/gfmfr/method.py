@@ -6,8 +6,7 @@ from typing import Any
 
 from privfedmm.backbones.registry import BACKBONES
 from privfedmm.federation.types import Algorithm
-from privfedmm.methods.entry import Asked, Build, Can, Method
-from privfedmm.settings import (
+from privfedmm.gfmfr.settings import (
     PRIVATE_ROUNDS,
     AlgorithmSettings,
     backbone_only,
@@ -15,6 +14,7 @@ from privfedmm.settings import (
     private_updates,
     reference_settings,
 )
+from privfedmm.methods.entry import Asked, Build, Can, Method
 
 SUBSPACE_RANK = 64  # of the groups' item updates, where they are sent in full length
 SECTION = "algorithm"
@@ -64,7 +64,7 @@ def _parts(settings: AlgorithmSettings) -> dict[str, str]:
 def build(b: Build, settings: AlgorithmSettings, federated: bool = True) -> Algorithm:
     """The algorithm of these settings. Raises ValueError where they do not fit the data."""
     # Imported where an algorithm is built: a list of methods needs none of it.
-    from privfedmm.features import select
+    from privfedmm.base.features import select
     from privfedmm.gfmfr.algorithm import GFMFR
     from privfedmm.gfmfr.feature_views import FeatureViews
     from privfedmm.gfmfr.per_example import PerExample

@@ -21,8 +21,8 @@ from privfedmm.gfmfr.examples import (
     train_home,
 )
 from privfedmm.gfmfr.feature_views import FeatureViews
+from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
-from privfedmm.settings import AlgorithmSettings
 
 ITEM_UPDATE = "item_update"
 

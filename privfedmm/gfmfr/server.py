@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from privacy import Totals
-from privfedmm.associations import ASSOCIATIONS, regressed
 from privfedmm.backbones import BACKBONES, Backbone
+from privfedmm.devices.associations import ASSOCIATIONS, regressed
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import align, cluster_parameters, lloyd_step
+from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import ServerState, average
 from privfedmm.gfmfr.uploads import group_basis
-from privfedmm.settings import AlgorithmSettings
 
 
 class Server:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privfedmm.base.streams import normal
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.grouping import Centroids
-from privfedmm.settings import ModelSettings
-from privfedmm.streams import normal
+from privfedmm.gfmfr.settings import ModelSettings
 
 
 @dataclass

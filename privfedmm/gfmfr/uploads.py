@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from privacy import Dense, Kind, LowRank, Part, Release, Role, Slotted, Touched, Uploads
+from privfedmm.devices.samples import Samples
 from privfedmm.gfmfr.client import Local
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.samples import Samples
+from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Plan
-from privfedmm.settings import AlgorithmSettings
 
 COUNT = "group_count"
 

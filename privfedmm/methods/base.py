@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from privacy import Release, Totals, Uploads
+from privfedmm.base.settings import LocalSettings
+from privfedmm.base.streams import normal
+from privfedmm.devices.samples import Samples, draw_samples
 from privfedmm.federation.types import hash_tensors
-from privfedmm.gfmfr.samples import Samples, draw_samples
 from privfedmm.methods.entry import Build
-from privfedmm.settings import LocalSettings
-from privfedmm.streams import normal
 
 State = TypeVar("State")
 Clients = TypeVar("Clients")

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from privacy import OnDevice
+from privfedmm.base.settings import Settings
 from privfedmm.data.types import Dataset
 from privfedmm.federation.types import Algorithm
-from privfedmm.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Build:
     """All that a method may build its algorithm from.
 
     settings: its own, settled. modalities: `all`, `none` or names, of the features that the run
-    may use (privfedmm.features.select). noise_stddev: as in `Public`. dp_sgd: the noise of each
-    device's training under unit interaction, else None. subspace_rank: public directions that an
-    item update is confined to, 0 for none.
+    may use (privfedmm.base.features.select). noise_stddev: as in `Public`. dp_sgd: the noise of
+    each device's training under unit interaction, else None. subspace_rank: public directions
+    that an item update is confined to, 0 for none.
     """
 
     settings: Any

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from privfedmm.base.registry import Registry
 from privfedmm.methods.entry import Method
-from privfedmm.registry import Registry
 
 METHODS: Registry[Method] = Registry("methods", "method", {
     "gfmfr": "privfedmm.gfmfr.method:GFMFR_METHOD",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from privacy import Aggregator, RingAggregator, RoutedAggregator, Survivors
 from privacy.aggregation.messages import Transcript
-from privfedmm.aggregators import AGGREGATORS, SumTerms
+from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
-from privfedmm.errors import UserError
+from privfedmm.mechanisms.aggregators import AGGREGATORS, SumTerms
 
 
 def aggregator(

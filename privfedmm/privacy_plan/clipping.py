@@ -8,8 +8,8 @@ from typing import Any
 
 from privacy import ChainError, ClipRule, Entry
 from privacy.adaptive import QUANTILE
+from privfedmm.base.errors import UserError
 from privfedmm.config.sections import DPSettings, RunConfig
-from privfedmm.errors import UserError
 
 
 def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> ClipRule | None:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from privacy import BudgetError, Ledger, LedgerError
-from privfedmm.errors import PRIVACY_VIOLATION, UserError
-from privfedmm.files import save_tensors, write_json
+from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.files import save_tensors, write_json
 
 LEDGER, RELEASE = "ledger.json", "release.pt"
 

@@ -20,12 +20,12 @@ from privacy import (
     Terms,
     calibrate,
 )
-from privfedmm.aggregators import AGGREGATORS
+from privfedmm.base.errors import UserError
 from privfedmm.config.sections import DPSettings, RunConfig
-from privfedmm.errors import UserError
+from privfedmm.mechanisms.aggregators import AGGREGATORS
+from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Public
 from privfedmm.methods.registry import METHODS
-from privfedmm.noises import NOISES
 from privfedmm.privacy_plan.clipping import clip_rule
 
 PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a table's width

@@ -27,10 +27,10 @@ from privacy.aggregation.messages import Transcript
 from privacy.discrete import LARGEST_SHARE
 from privacy.quantise import most_levels
 from privacy.transforms import Step
+from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
-from privfedmm.errors import UserError
 from privfedmm.federation.types import Algorithm, TrainsOnDevice
-from privfedmm.noises import NOISES
+from privfedmm.mechanisms.noises import NOISES
 from privfedmm.privacy_plan.aggregators import aggregator
 from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, Plan, device_steps, survivors
 

@@ -11,9 +11,9 @@ import torch
 from rich.table import Table
 
 from privfedmm.assemble import algorithm_of, plan_of
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
 from privfedmm.federation import Algorithm
 from privfedmm.runs.run import CONFIG, load_data
 from privfedmm.runs.session import CHECKPOINT

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from privfedmm.base.files import finite
 from privfedmm.baselines import simple
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset, pinned
@@ -24,7 +25,6 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
     paired_interval,
 )
-from privfedmm.files import finite
 from privfedmm.runs.session import Session
 
 _PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from privacy import BudgetError, RoundAborted, UploadError
+from privfedmm.base.errors import ABORTED, UserError
+from privfedmm.base.files import write_json, write_text
 from privfedmm.baselines import baseline_metrics
 from privfedmm.config import RunConfig, resolve, settled, to_toml
 from privfedmm.data import (
@@ -25,7 +27,6 @@ from privfedmm.data import (
     silent,
 )
 from privfedmm.encoders import Report
-from privfedmm.errors import ABORTED, UserError
 from privfedmm.evaluation import (
     EvalProtocol,
     ScoreError,
@@ -34,7 +35,6 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
 )
 from privfedmm.federation import Backend, Simulator, run_round
-from privfedmm.files import write_json, write_text
 from privfedmm.privacy_plan.keeping import overspent
 from privfedmm.runs import record as records
 from privfedmm.runs.session import CHECKPOINT, Session

@@ -13,12 +13,12 @@ import torch
 from privacy import Ledger, LedgerError, PrivacyStack, Statement
 from privacy.aggregation.messages import Transcript
 from privfedmm.assemble import assemble
+from privfedmm.base.errors import UserError
+from privfedmm.base.files import save_tensors, write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
 from privfedmm.evaluation import BestRound
 from privfedmm.federation import Algorithm, FeaturePin
-from privfedmm.files import save_tensors, write_json
 from privfedmm.privacy_plan.keeping import (
     LEDGER,
     FileVault,

@@ -12,8 +12,8 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, read_toml, resolve
-from privfedmm.errors import UserError
 from privfedmm.runs import run as runs
 
 

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from privacy import Dense, Part, Release, Role, Slotted, Totals, Touched, Uploads
-from privfedmm.associations import Associations, shrunken
 from privfedmm.data.types import Rows
+from privfedmm.devices.associations import Associations, shrunken
+from privfedmm.devices.profiles import own_items
 from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
-from privfedmm.profiles import own_items
 from privfedmm.statistics.device import DeviceModel
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privfedmm.associations import Associations
 from privfedmm.data.types import Rows
-from privfedmm.profiles import profile_cosine
+from privfedmm.devices.associations import Associations
+from privfedmm.devices.profiles import profile_cosine
 from privfedmm.statistics.public import PublicItems
 from privfedmm.statistics.settings import StatisticsSettings
 from privfedmm.statistics.state import StatisticsClients, StatisticsState

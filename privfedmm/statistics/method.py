@@ -22,7 +22,7 @@ def _settle(settings: StatisticsSettings, public: Public) -> tuple[StatisticsSet
 
 
 def _build(b: Build) -> Algorithm:
-    from privfedmm.features import select
+    from privfedmm.base.features import select
     from privfedmm.statistics.algorithm import GroupStatistics
     from privfedmm.statistics.public import PublicItems
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from privfedmm.features import (
+from privfedmm.base.features import (
     Present,
     joined,
     joined_present,

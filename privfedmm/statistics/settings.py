@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from privfedmm.settings import NonNegative, Positive, Settings
+from privfedmm.base.settings import NonNegative, Positive, Settings
 
 
 class StatisticsSettings(Settings):

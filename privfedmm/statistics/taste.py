@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from privfedmm.data.types import Rows
-from privfedmm.profiles import own_sum
+from privfedmm.devices.profiles import own_sum
 
 BLOCK = 512
 

@@ -8,7 +8,7 @@ import pytest
 
 import privfedmm as pf
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator
-from privfedmm.aggregators import AGGREGATORS, AggregatorEntry, SumTerms
+from privfedmm.mechanisms.aggregators import AGGREGATORS, AggregatorEntry, SumTerms
 from privfedmm.testing.aggregators import CLIENTS, AggregatorContract
 
 TERMS = SumTerms(population=CLIENTS, min_survivors=8, dropout=0.3, colluding=0.05,

@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 import pytest
 
+from privfedmm.base.registry import UnknownName
 from privfedmm.baselines import BASELINES, Baseline, baseline_metrics
 from privfedmm.data import Dataset, load
 from privfedmm.evaluation import EvalProtocol, Scorer
-from privfedmm.registry import UnknownName
 from privfedmm.testing.baselines import BaselineContract
 
 

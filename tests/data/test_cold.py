@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privfedmm.base.settings import LocalSettings
 from privfedmm.config import resolve
 from privfedmm.data import DATA_SEED, DataError, PlantedShape, hold_out_items, load, planted
 from privfedmm.data.types import Rows
+from privfedmm.devices.samples import draw_samples, sample_counts, warm_items
 from privfedmm.evaluation import cold_ranks, gains, paired_interval
 from privfedmm.federation import Simulator, run_round
-from privfedmm.gfmfr.samples import draw_samples, sample_counts, warm_items
 from privfedmm.runs.session import Session
-from privfedmm.settings import LocalSettings
 
 DATA = planted(DATA_SEED, PlantedShape(users=80, items=60, train_items=12))
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from privfedmm.base.features import joined
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import (
     DATA_SEED,
@@ -28,10 +29,9 @@ from privfedmm.data import (
 )
 from privfedmm.data.prepare import k_core, prepare
 from privfedmm.data.raw import Raw
+from privfedmm.devices.profiles import profile
 from privfedmm.encoders.plain import image_features
 from privfedmm.evaluation import EvalProtocol
-from privfedmm.features import joined
-from privfedmm.profiles import profile
 
 PAIRS = st.sets(st.tuples(st.integers(0, 7), st.integers(0, 9)), min_size=1, max_size=60)
 

@@ -24,9 +24,9 @@ from privfedmm.audit.attack_matrix import (
     mode_config,
 )
 from privfedmm.audit.attack_views import Mode, own_tables, released, watch
+from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.errors import UserError
 from privfedmm.runs.run import load_data
 
 USERS, SCALE = 80, Scale(users=0, watched=60, trials=16)

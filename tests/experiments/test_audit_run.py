@@ -16,8 +16,8 @@ from privacy.audit import sabotage
 from privfedmm import assemble as composition
 from privfedmm.audit.attack_matrix import mode_config
 from privfedmm.audit.audit_run import AUDIT, PART, Options, audit_run
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
 from privfedmm.runs.run import load_data
 from tests.commands import cli
 

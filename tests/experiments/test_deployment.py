@@ -24,8 +24,8 @@ from experiments.deployment.processes import free_ports
 from privacy.aggregation.masked import Await
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message
+from privfedmm.base.errors import ABORTED, INTERRUPTED, UserError
 from privfedmm.config import resolve
-from privfedmm.errors import ABORTED, INTERRUPTED, UserError
 from privfedmm.federation.codec import decode
 from privfedmm.runs import run as runs
 from tests.deployments import (

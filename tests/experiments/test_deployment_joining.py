@@ -19,7 +19,7 @@ from experiments.deployment.invitation import read_invitation
 from experiments.deployment.joining import proof_text
 from experiments.deployment.party_files import Holding, Known, read_identities
 from privacy.crypto.keys import Identity
-from privfedmm.errors import UserError
+from privfedmm.base.errors import UserError
 from privfedmm.federation.codec import decode, encode
 from tests.commands import cli
 

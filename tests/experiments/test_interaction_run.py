@@ -125,7 +125,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     [
         (("--unit", "interaction"), "does not train with noise on the device"),
         (("--unit", "interaction", "--method", "backbone", "--backbone", "fedrap"),
-         "written for mf"),
+         "not written for fedrap"),
         (("--unit", "interaction", "--method", "gfmfr", "--trust", "central"),
          "nobody is trusted"),
         (("--unit", "interaction", "--method", "gfmfr", "--sampling", "poisson",

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from experiments.deployment.processes import Processes
-from privfedmm.errors import INTERRUPTED, UserError
-from privfedmm.files import save_tensors
-from privfedmm.interrupts import held, resumable
+from privfedmm.base.errors import INTERRUPTED, UserError
+from privfedmm.base.files import save_tensors
+from privfedmm.base.interrupts import held, resumable
 
 
 def interrupt() -> None:

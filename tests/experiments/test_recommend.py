@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from experiments.cli import app
 from experiments.cli.encode import encode_folder
 from experiments.report.page import page
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
 from privfedmm.data import load
-from privfedmm.errors import UserError
 from privfedmm.runs import run as runs
 from privfedmm.runs.recommend import recommend
 from privfedmm.runs.session import Session

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve, to_toml
-from privfedmm.errors import UserError
 
 QUICK = ["--rounds", "4", "--set", "baselines=['popularity']"]
 

@@ -18,8 +18,8 @@ from experiments.deployment import parties, simulated, simulated_app
 from experiments.deployment.carrier import Deployment, Shape
 from experiments.deployment.parties import Party
 from experiments.deployment.settle_local import settle_all
+from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
 from privfedmm.config import resolve
-from privfedmm.errors import BAD_INPUT, INTERRUPTED, UserError
 from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
 from privfedmm.runs import run as runs

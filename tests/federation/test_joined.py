@@ -16,8 +16,8 @@ from experiments.deployment import app
 from experiments.deployment.directory import accept, settle
 from experiments.deployment.parties import Party
 from experiments.deployment.serving import result
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import SIMULATOR
 from privfedmm.runs.session import Session

@@ -15,8 +15,8 @@ import torch
 
 from experiments.deployment import app, parties
 from experiments.deployment.parties import Party
+from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.config import RunConfig, resolve, to_toml
-from privfedmm.errors import ABORTED, UserError
 from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
 from privfedmm.runs import run as runs

@@ -18,8 +18,8 @@ from experiments.deployment.parties import Party, kinds_of
 from privacy import SimulationSource
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message, pack, unpack
+from privfedmm.base.errors import ABORTED, PRIVACY_VIOLATION, UserError
 from privfedmm.config import RunConfig, resolve
-from privfedmm.errors import ABORTED, PRIVACY_VIOLATION, UserError
 from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.openings import Underway

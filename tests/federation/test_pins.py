@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from privfedmm.assemble import algorithm_of
+from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.errors import UserError
 from privfedmm.federation import FeaturePin, FeaturesChangedError, Simulator, run_round
 from privfedmm.federation.feature_pin import features_digest
 from privfedmm.runs import run as runs

@@ -15,13 +15,14 @@ from torch.nn import functional
 from experiments.benchmarks.client_loop import train_round
 from privacy import Ledger, LowRank, PrivacyStack, Touched
 from privfedmm.backbones import BACKBONES, build
+from privfedmm.base.settings import LocalSettings
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
+from privfedmm.devices.samples import blocks, draw_samples, padded_length, sample_counts
 from privfedmm.federation import Simulator
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Local, Rates, Teacher, train
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.samples import blocks, draw_samples, padded_length, sample_counts
-from privfedmm.settings import AlgorithmSettings, LocalSettings, backbone_only
+from privfedmm.gfmfr.settings import AlgorithmSettings, backbone_only
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from privfedmm.gfmfr.client import Local, Rates, Teacher, as_networks, decay_fac
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion, FusionMaps
 from privfedmm.gfmfr.grouping import align, cluster_parameters
+from privfedmm.gfmfr.settings import FusionSettings, GroupSettings, reference_settings
 from privfedmm.gfmfr.state import ServerState
-from privfedmm.settings import FusionSettings, GroupSettings, reference_settings
 
 NETWORK = (W, B, H, H0)
 CASES = ["base_reg", "base_noreg", "joint_round3", "joint_round3_reg"]

@@ -13,15 +13,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
 from privacy import Totals
+from privfedmm.base.features import Neighbours, principal, select
 from privfedmm.data import DATA_SEED, PlantedShape, load, planted
-from privfedmm.features import Neighbours, principal, select
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
 from privfedmm.gfmfr.grouping import Centroids, align, assign, initial_centroids, lloyd_step
 from privfedmm.gfmfr.server import Server
+from privfedmm.gfmfr.settings import AlgorithmSettings, FusionSettings
 from privfedmm.gfmfr.state import ServerState
-from privfedmm.settings import AlgorithmSettings, FusionSettings
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:

@@ -11,7 +11,7 @@ from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.federation import Simulator, run_round
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.settings import (
+from privfedmm.gfmfr.settings import (
     AlgorithmSettings,
     AssociationSettings,
     GroupSettings,

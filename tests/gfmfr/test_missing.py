@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from privfedmm.base.features import Neighbours, joined, joined_present, principal, unit_rows
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import DATA_SEED, DataError, Dataset, PlantedShape, drop_features, planted
 from privfedmm.evaluation import EvalProtocol, evaluate
-from privfedmm.features import Neighbours, joined, joined_present, principal, unit_rows
 from privfedmm.federation import Simulator, run_round
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
-from privfedmm.settings import AlgorithmSettings, FusionSettings
+from privfedmm.gfmfr.settings import AlgorithmSettings, FusionSettings
 
 
 @pytest.fixture(scope="module")

@@ -35,6 +35,7 @@ from privacy import (
 )
 from privacy.accounting import INTERACTION
 from privfedmm.backbones import build
+from privfedmm.base.settings import LocalSettings
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.data.types import Rows
 from privfedmm.federation import Simulator, TrainsOnDevice, run_round
@@ -43,7 +44,7 @@ from privfedmm.gfmfr.client import Rates
 from privfedmm.gfmfr.examples import Directions, Examples, draw_examples, train_examples
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.per_example import PerExample
-from privfedmm.settings import AlgorithmSettings, LocalSettings, backbone_only, private_updates
+from privfedmm.gfmfr.settings import AlgorithmSettings, backbone_only, private_updates
 
 DIM, ITEMS = 5, 30
 RATE = Rates(user=0.05, items=0.1, network=0.0, alpha=0.0, beta=0.0)

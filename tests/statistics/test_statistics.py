@@ -11,8 +11,8 @@ from torch import Tensor
 from privacy import Ledger, PrivacyStack
 from privfedmm.data import Dataset, load
 from privfedmm.data.types import Rows
+from privfedmm.devices.profiles import own_items, own_sum
 from privfedmm.federation import Simulator
-from privfedmm.profiles import own_items, own_sum
 from privfedmm.statistics import GroupStatistics, StatisticsSettings, public_groups
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from privfedmm.base.registry import Registry
 from privfedmm.data.raw import Raw
-from privfedmm.registry import Registry
 
 
 @dataclass(frozen=True)

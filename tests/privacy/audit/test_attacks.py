@@ -51,7 +51,7 @@ from privacy.audit import (
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.settings import backbone_only, default_settings
+from privfedmm.gfmfr.settings import backbone_only, default_settings
 
 USERS = 100
 

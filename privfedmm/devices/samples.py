@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privfedmm.base.settings import LocalSettings
+from privfedmm.base.streams import draw_below
 from privfedmm.data.types import Rows
-from privfedmm.settings import LocalSettings
-from privfedmm.streams import draw_below
 
 # Floats a block's item rows may take: two or three such tensors stay within a few tens of MB.
 BLOCK_SAMPLES = 49_152

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from privfedmm.interrupts import held
+from privfedmm.base.interrupts import held
 
 
 def write_text(path: Path, text: str) -> None:

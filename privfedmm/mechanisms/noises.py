@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from privacy import noise_entry
 from privacy.noises import NoiseEntry
-from privfedmm.registry import Registry
+from privfedmm.base.registry import Registry
 
 GAUSSIAN = noise_entry("gaussian")
 NOISES: Registry[NoiseEntry] = Registry(
-    "noises", "noise", {"gaussian": "privfedmm.noises:GAUSSIAN"})
+    "noises", "noise", {"gaussian": "privfedmm.mechanisms.noises:GAUSSIAN"})

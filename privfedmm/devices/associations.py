@@ -21,7 +21,7 @@ from torch import Tensor
 
 from privacy import Release, Role
 from privfedmm.data.types import Rows
-from privfedmm.profiles import standardised
+from privfedmm.devices.profiles import standardised
 
 ASSOCIATIONS = "associations"
 _MATRICES = 16_000_000  # floats of a block's matrices

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from privfedmm.base.streams import draw_below
 from privfedmm.data.types import Rows
-from privfedmm.streams import draw_below
 
 CUTOFFS = (10, 20, 50)
 TARGETS = ("validation", "test")

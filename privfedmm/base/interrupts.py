@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from privfedmm.errors import INTERRUPTED, UserError
+from privfedmm.base.errors import INTERRUPTED, UserError
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 

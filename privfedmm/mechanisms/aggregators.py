@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from privacy import Aggregator, PlainAggregator
 from privacy.aggregation.messages import Transcript
 from privacy.crypto.he_parameters import Scheme
-from privfedmm.registry import Registry
+from privfedmm.base.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,4 +78,5 @@ ENCRYPTED = AggregatorEntry(
     reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,
     hides_clients=True, updates=False, fixed_cohort=True, key_holder=True, deployed=True)
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregators", "way of summing", {
-    name: f"privfedmm.aggregators:{name.upper()}" for name in ("plain", "masked", "encrypted")})
+    name: f"privfedmm.mechanisms.aggregators:{name.upper()}"
+    for name in ("plain", "masked", "encrypted")})

@@ -33,7 +33,7 @@ class Registry(Generic[Entry]):
     by the entry point group `privfedmm.<kind>`; `register` adds one in this process alone. A name
     belongs to whoever had it first: built-in, then registered, then entry points.
 
-    >>> from privfedmm.registry import Registry
+    >>> from privfedmm.base.registry import Registry
     >>> shelf = Registry("shelves", "shelf", {})
     >>> shelf.names()
     ()

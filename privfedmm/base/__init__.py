@@ -1,0 +1,1 @@
+"""What everything else stands on: settings, errors, registries, streams, files, features."""

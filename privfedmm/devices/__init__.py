@@ -1,0 +1,1 @@
+"""What a device computes from its own user's items: samples, profiles, associations."""

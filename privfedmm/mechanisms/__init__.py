@@ -1,0 +1,1 @@
+"""Ways of summing and noises that a config may name."""
