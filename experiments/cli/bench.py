@@ -13,7 +13,7 @@ from experiments.cli.common import JsonOption
 
 def bench_round(
     dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
-    backbone: Annotated[str, typer.Option(help="mf or fedrap.")] = "mf",
+    backbone: Annotated[str, typer.Option(help="`privfedmm backbones` lists them.")] = "mf",
     epochs: Annotated[int, typer.Option(help="Local epochs.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     json_: JsonOption = False,

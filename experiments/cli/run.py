@@ -29,7 +29,7 @@ def run(
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
                      "group_statistics."),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="mf or fedrap.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="`privfedmm backbones` lists them.")] = None,
     mode: Annotated[str | None, typer.Option(help="default or reference.")] = None,
     modalities: Annotated[
         str | None, typer.Option(help="all, none, or names with commas: text,image.")

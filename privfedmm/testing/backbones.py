@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -80,7 +81,7 @@ class BackboneContract:
     def test_the_torch_twin_is_the_same_model(self) -> None:
         """Logits of a client by the torch module, where there is one."""
         if self.entry.twin is None:
-            return
+            pytest.skip("the entry names no torch twin")
         user, rows, network, _ = self.problem()
         for client in range(len(user)):
             own = {name: value[client] for name, value in network.items()}
