@@ -1,0 +1,90 @@
+"""Bytes that are hashed, signed or saved stay what they were: a run may outlive a release.
+
+A changed digest here means that parties of two versions cannot finish a round together, and that
+what an earlier version saved cannot be read. The values are older than the present code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from privacy.aggregation.encrypted.terms import (
+    Terms,
+    context_statement,
+    result_statement,
+    upload_statement,
+)
+from privacy.aggregation.masked import RoundTerms, wire
+from privacy.aggregation.masked.replay_guard import Attendance
+from privacy.aggregation.messages import pack
+from privacy.crypto.he_parameters import HEParameters, plan
+
+
+def sha(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+@pytest.fixture
+def masked() -> RoundTerms:
+    return RoundTerms(b"run 16 bytes ...", 3, 1, (2, 5, 8, 11, 14), 7, 4, 3, 4, b"plan")
+
+
+@pytest.fixture
+def parameters() -> HEParameters:
+    return plan("bfv", 10, 1000)
+
+
+@pytest.fixture
+def encrypted(parameters: HEParameters) -> Terms:
+    return Terms("run", 3, 1, (2, 5, 8, 11), 7, 900, 3, bytes(range(32)), parameters)
+
+
+def test_masked_terms(masked: RoundTerms) -> None:
+    assert sha(masked.to_bytes()) == (
+        "38a396aa560ac57bee1ab02ddda8d81f1a839d08d8132c0bc4d50aec29a24be8")
+    assert masked.setup_digest.hex() == (
+        "ce449e165db06ebd7628601adbd75a1c1e85e7597ca586c8d575e1f3d3c95b59")
+    assert masked.digest.hex() == "767d2bc58c639545ef30145059da928dedc1f9e8aaeef4c5c836a8b232cda0f8"
+    assert RoundTerms.from_bytes(masked.to_bytes()) == masked
+
+
+def test_what_binds_masked_messages(masked: RoundTerms) -> None:
+    seed, bond = bytes(range(16)), wire.round_bond(masked, 0b11011)
+    assert wire.commitment(masked, 5, seed).hex() == (
+        "4b7ca19d083db0467dab5a84148758b9ecf04f0ee41fa6dc0932fce82ed470ec")
+    assert bond.hex() == "80c2b9a28c8517a7dc00986535fab22ada2354c9016c9fdf8d7e4c91dcd8a561"
+    advert = wire.Advert(5, bytes(32), bytes(range(32)), bytes(32), bytes(64))
+    bound = (wire.advert_message(masked, advert) + wire.channel_info(masked, 2, 5)
+             + wire.share_context(masked, 2, 5) + wire.mask_info(bond, 2, 5)
+             + wire.survivors_message(bond, wire.members_to_bytes(0b11011, masked)))
+    assert sha(bound) == "20aa035217ec852ba900f0cc4b712ed96bdb19e5b55bdbcb2f1fc2f9b768279f"
+
+
+def test_masked_graph(masked: RoundTerms) -> None:
+    graph = RoundTerms(masked.run, 3, 1, tuple(range(9)), 7, 4, 3, 4, None).graph
+    assert [graph.neighbours(place) for place in range(3)] == [
+        [8, 4, 2, 5], [3, 5, 6, 7], [0, 8, 5, 3]]
+
+
+def test_attendance() -> None:
+    assert sha(Attendance(b"run", (3, 1), 2).to_bytes()) == (
+        "fb676a84f32b1ad41b75290c41bc14352d6e681c8b14fd78d722b595792c3586")
+
+
+def test_encrypted_terms(encrypted: Terms) -> None:
+    assert sha(encrypted.to_bytes()) == (
+        "e035687498d47baf4cc8dac7fded6143c90aa43eb7f5a70cbd6fec948cd1dc45")
+    assert Terms.from_bytes(encrypted.to_bytes()) == encrypted
+
+
+def test_encrypted_statements(encrypted: Terms, parameters: HEParameters) -> None:
+    statements = (
+        upload_statement(encrypted, 5, bytes(32)),
+        context_statement("run", bytes(32), parameters, 4096),
+        result_statement(encrypted, np.arange(7, dtype="<i8").tobytes(), [2, 5, 8]),
+    )
+    assert sha(b"".join(pack(statement) for statement in statements)) == (
+        "13aebf28096bcfcaaa068368eedc6502d88f1fcd6e3f65bc7731e9c228f708ae")
