@@ -13,7 +13,7 @@ from privacy import (
     Survivors,
     private_sums,
 )
-from privacy.aggregation.masked import MaskedAggregator
+from privacy.aggregation.simulated.masked import MaskedAggregator
 
 CLIENTS, ROUNDS, RATE = 120, 8, 4.0
 rng = np.random.default_rng(0)

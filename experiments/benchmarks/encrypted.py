@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from privacy import Survivors, SystemSource
-from privacy.aggregation.encrypted import EncryptedRun
 from privacy.aggregation.messages import Transcript
+from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.crypto.he_parameters import Scheme, plan
 from privacy.quantise import most_levels
 

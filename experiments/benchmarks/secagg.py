@@ -9,13 +9,9 @@ from typing import Any
 import numpy as np
 
 from privacy import Cohort, RoundAborted, Survivors
-from privacy.aggregation.masked import (
-    Floor,
-    MaskedAggregator,
-    MaskedClient,
-    MaskedRound,
-    RoundTerms,
-)
+from privacy.aggregation.mask_plan import MaskPlan
+from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms
+from privacy.aggregation.simulated.masked_round import MaskedRound
 from privacy.crypto import Directory, Identity, MaskStream
 from privfedmm.audit.first_round import first_round
 from privfedmm.config import RunConfig, resolve
@@ -99,8 +95,6 @@ def _rival(size: int) -> dict[str, float] | str:
 def _masking(
     players: dict[int, MaskedClient], terms: RoundTerms, directory: Directory, vector: np.ndarray
 ) -> float:
-    from privacy.aggregation.masked import MaskedServer
-
     server = MaskedServer(terms, directory)
     for player in players.values():
         server.receive(player.advertise())
@@ -123,9 +117,9 @@ def _case(clients: int, rate: float, dims: int, seed: int) -> dict[str, Any]:
     vectors = rng.integers(-_SIGNED, _SIGNED, (clients, dims)).astype(np.int32).view(np.uint32)
     survivors = Survivors(min(rate + 0.05, 0.45), rate, seed)
     cohort = Cohort(0, np.arange(clients), clients)
-    aggregator = MaskedAggregator(max(rate, 0.1), 0.05, 12)
-    degree, threshold = aggregator.graph(clients)
-    terms = RoundTerms(os.urandom(16), 0, 0, tuple(range(clients)), dims, degree, threshold,
+    plan = MaskPlan(os.urandom(16), max(rate, 0.1), 0.05, 12)
+    degree, threshold = plan.graph(clients)
+    terms = RoundTerms(plan.run, 0, 0, tuple(range(clients)), dims, degree, threshold,
                        survivors.least(clients), b"model")
     identities = {n: Identity.generate(n) for n in range(clients)}
     round_ = MaskedRound(terms, identities, Directory.of(identities.values()),

@@ -1,4 +1,8 @@
-"""Ways to bring a cohort's uploads together: one interface, one file a protocol."""
+"""Ways to bring a cohort's uploads together behind one interface (`protocol.py`).
+
+`plain.py` adds in the clear. `masked/` and `encrypted/` are protocols: parties without I/O. Two
+drivers pass their messages: `simulated/` in one process, `deployed/` between processes.
+"""
 
 from privacy.aggregation.messages import (
     CapacityError,
@@ -9,7 +13,7 @@ from privacy.aggregation.messages import (
 )
 from privacy.aggregation.plain import PlainAggregator, RingAggregator
 from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
-from privacy.aggregation.routed import RoutedAggregator
+from privacy.aggregation.simulated.routed import RoutedAggregator
 
 __all__ = [
     "Aggregator",

@@ -10,7 +10,7 @@ from privacy import ProtocolError, RoundAborted
 from privacy.aggregation import Sums, Task
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide
 from privacy.aggregation.messages import Message
-from privacy.aggregation.routed import merged
+from privacy.aggregation.routes import merged
 from privacy.crypto.keys import Directory
 from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode

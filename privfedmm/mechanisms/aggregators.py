@@ -54,13 +54,13 @@ class AggregatorEntry:
 
 
 def _masked(terms: SumTerms) -> Aggregator:
-    from privacy.aggregation.masked import MaskedAggregator
+    from privacy.aggregation.simulated.masked import MaskedAggregator
 
     return MaskedAggregator(terms.dropout, terms.colluding, terms.failure_bits, terms.transcript)
 
 
 def _encrypted(terms: SumTerms) -> Aggregator:
-    from privacy.aggregation.encrypted import EncryptedAggregator
+    from privacy.aggregation.simulated.encrypted import EncryptedAggregator
 
     return EncryptedAggregator(terms.scheme, terms.population, terms.min_survivors,
                                terms.transcript or Transcript(keep_bodies=False))

@@ -32,7 +32,7 @@ from privacy import (
     Uploads,
     private_sums,
 )
-from privacy.aggregation.masked import MaskedAggregator
+from privacy.aggregation.simulated.masked import MaskedAggregator
 
 CLIENTS, ROUNDS, BUDGET = 40, 4, Budget(3.0, 1e-5)
 STATED: dict[str, Any] = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from privacy.aggregation.encrypted.terms import Terms
-from privacy.aggregation.masked.aggregator import MaskedAggregator
+from privacy.aggregation.mask_plan import MaskPlan
 from privacy.aggregation.masked.terms import Floor, RoundTerms
 from privacy.aggregation.protocol import Task, dims
+from privacy.aggregation.routes import by_route
 from privacy.crypto.he import PublicContext
 from privacy.crypto.he_parameters import HEParameters, Scheme, plan
 
@@ -47,12 +48,8 @@ class Agreed:
         """The releases of a round by the way that they travel."""
         if self.updates == self.statistics:
             return [Leg(self.updates, task)] if task.releases else []
-        out = []
-        for way, statistic in ((self.updates, False), (self.statistics, True)):
-            releases = tuple(r for r in task.releases if r.statistic == statistic)
-            if releases:
-                out.append(Leg(way, replace(task, releases=releases)))
-        return out
+        return [Leg(self.statistics if statistic else self.updates, part)
+                for statistic, part in by_route(task)]
 
     def leg(self, task: Task, way: Way) -> Leg | None:
         """The part of a round that travels one way; None where nothing does."""
@@ -65,16 +62,11 @@ class Agreed:
 
     def masked_terms(self, task: Task) -> RoundTerms:
         """Terms of the masked leg, the model's hash still open. Raises ProtocolError below 3."""
-        cohort = tuple(task.cohort.ids.tolist())
-        degree, threshold = self._graph(len(cohort))
-        return RoundTerms(
-            self.run, task.cohort.round, task.attempt, cohort, dims(task.releases), degree,
-            threshold, max(task.min_survivors, 2), None)
+        return self._masks.terms(task, None)
 
     def floor(self, task: Task) -> Floor:
         """The least that a client accepts of terms."""
-        _, threshold = self._graph(len(task.cohort.ids))
-        return Floor(threshold, max(task.min_survivors, 2))
+        return self._masks.floor(task)
 
     def parameters(self, task: Task) -> HEParameters:
         """Of the run's key. Raises CapacityError where none keeps the total exact."""
@@ -92,6 +84,6 @@ class Agreed:
         """Fewest whose encrypted total is decrypted."""
         return max(self.least, 2)
 
-    def _graph(self, clients: int) -> tuple[int, int]:
-        planned = MaskedAggregator(self.dropout, self.colluding, self.failure_bits)
-        return planned.graph(clients)
+    @property
+    def _masks(self) -> MaskPlan:
+        return MaskPlan(self.run, self.dropout, self.colluding, self.failure_bits)

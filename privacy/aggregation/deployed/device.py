@@ -15,6 +15,7 @@ from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.messages import KEY_HOLDER, Message, ProtocolError
 from privacy.aggregation.protocol import Session, Sums, Task, flattened
+from privacy.aggregation.ring import to_ring
 from privacy.crypto.he import PublicContext
 from privacy.crypto.keys import Directory, Identity
 from privacy.crypto.prg import MaskStream
@@ -119,8 +120,7 @@ class MaskedDevice:
         def answer(client: MaskedClient, message: Message) -> Message:
             client.receive_shares(message)
             client.receive_model(told)
-            # Two's complement: the ring of 2^32, whose upper half stands for negative numbers.
-            return client.mask(vectors[client.number].astype(np.int32).view(np.uint32), stream)
+            return client.mask(to_ring(vectors[client.number]), stream)
 
         stream = MaskStream(next(iter(clients.values())).terms.dims)
         try:

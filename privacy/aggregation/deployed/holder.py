@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from privacy.aggregation.deployed.agreed import Agreed
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Save
 from privacy.aggregation.encrypted.signing import Directory as Signers
+from privacy.aggregation.holder_noise import holder_noise
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
 from privacy.aggregation.protocol import Task
 from privacy.crypto.keys import Directory, Identity
@@ -52,11 +52,5 @@ class HolderSide:
         return self._holder.decrypt(total)
 
     def _noise(self, size: int, round_: int, attempt: int) -> np.ndarray:
-        """What is added: nothing, or the noise of a central mechanism on the grid."""
-        task = self._task_of((round_, attempt))
-        leg = self._agreed.leg(task, "encrypted")
-        if leg is None or task.key_holder_noise is None:
-            return np.zeros(size, dtype=np.int64)
-        drawn = [task.key_holder_noise(torch.zeros(r.shape, dtype=torch.int64), r.name).flatten()
-                 for r in leg.task.releases]
-        return torch.cat(drawn).numpy()
+        leg = self._agreed.leg(self._task_of((round_, attempt)), "encrypted")
+        return holder_noise(leg.task if leg else None, size)

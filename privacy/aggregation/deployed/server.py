@@ -12,10 +12,12 @@ from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.encrypted.server import EncryptedServer
 from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.encrypted.terms import TERMS
+from privacy.aggregation.holder_noise import noised
 from privacy.aggregation.masked.server import Await, MaskedServer
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError
 from privacy.aggregation.plain import RunningSums
 from privacy.aggregation.protocol import Sums, Task, split
+from privacy.aggregation.ring import from_ring
 from privacy.crypto.keys import Directory
 from privacy.uploads import UploadError, Uploads
 
@@ -92,7 +94,7 @@ class MaskedSide:
         """Shares in, the sum out."""
         self._take(messages)
         result = self._server.finish()
-        total = result.total.view(np.int32).astype(np.int64)
+        total = from_ring(result.total)
         return Sums(split(total, self._task.releases), {}, 0, len(result.survivors))
 
     def _take(self, messages: Sequence[Message]) -> None:
@@ -140,11 +142,9 @@ class EncryptedSide:
     def opened(self, message: Message) -> Sums:
         """The key holder's answer in, the sum out. Raises ProtocolError where it is not its own."""
         result = self._server.finish(message)
-        releases = self._task.releases
-        noised = [r.name for r in releases] if self._task.key_holder_noise else []
         return Sums(
-            split(result.totals, releases), {}, 0, len(result.contributors),
-            noised=frozenset(noised))
+            split(result.totals, self._task.releases), {}, 0, len(result.contributors),
+            noised=noised(self._task))
 
 
 class PlainSide:

@@ -7,27 +7,20 @@ one attempt at one round, so a deployment may send the advert of round r + 1 bes
 vector of r, and its shares beside the signature of r: three exchanges a round.
 """
 
-from privacy.aggregation.masked.aggregator import MaskedAggregator
 from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.graph import Graph, choose_degree
-from privacy.aggregation.masked.loop import STAGES, Dropouts, MaskedRound, RoundResult
 from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.masked.server import Await, MaskedServer, MaskedSum
 from privacy.aggregation.masked.terms import Floor, RoundTerms
 
 __all__ = [
-    "STAGES",
     "Attendance",
     "Await",
-    "Dropouts",
     "Floor",
     "Graph",
-    "MaskedAggregator",
     "MaskedClient",
-    "MaskedRound",
     "MaskedServer",
     "MaskedSum",
-    "RoundResult",
     "RoundTerms",
     "Stage",
     "choose_degree",

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from privacy.aggregation.masked import STAGES, MaskedClient, MaskedRound, RoundTerms
+from privacy.aggregation.masked import MaskedClient, RoundTerms
 from privacy.aggregation.messages import ProtocolError, RoundAborted, Transcript, pack
+from privacy.aggregation.simulated.masked_round import STAGES, MaskedRound
 from privacy.crypto import Directory, Identity
 
 IDENTITIES = {number: Identity.generate(number) for number in range(64)}

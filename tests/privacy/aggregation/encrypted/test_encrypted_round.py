@@ -8,12 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from privacy.aggregation.encrypted import (
-    EncryptedRun,
-    KeyHolder,
-    Terms,
-    accept_context,
-)
+from privacy.aggregation.encrypted import KeyHolder, Terms, accept_context
 from privacy.aggregation.encrypted.keyholder import Noise
 from privacy.aggregation.encrypted.signing import new_identity
 from privacy.aggregation.messages import (
@@ -24,6 +19,7 @@ from privacy.aggregation.messages import (
     Transcript,
     unpack,
 )
+from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.crypto.he_parameters import Scheme, plan
 
 SCHEMES: tuple[Scheme, ...] = ("bfv", "ckks")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
+from privacy.aggregation.routes import by_route, merged
 from privacy.uploads import Uploads
 
 
@@ -35,11 +34,9 @@ class RoutedAggregator:
     def open(self, task: Task) -> Session:
         """One session a protocol that has something to carry."""
         sessions = {}
-        for statistic, aggregator in ((False, self.updates), (True, self.statistics)):
-            releases = tuple(r for r in task.releases if r.statistic == statistic)
-            if releases:
-                session = aggregator.open(replace(task, releases=releases))
-                sessions[tuple(r.name for r in releases)] = session
+        for statistic, part in by_route(task):
+            aggregator = self.statistics if statistic else self.updates
+            sessions[tuple(r.name for r in part.releases)] = aggregator.open(part)
         return _RoutedSession(sessions)
 
 
@@ -53,19 +50,3 @@ class _RoutedSession:
 
     def close(self) -> Sums:
         return merged([session.close() for session in self._sessions.values()])
-
-
-def merged(parts: Sequence[Sums]) -> Sums:
-    """The sums of protocols that carried different releases of one round."""
-    seconds: Counter[str] = Counter()
-    for part in parts:
-        seconds.update(part.seconds)
-    return Sums(
-        {n: x for part in parts for n, x in part.sums.items()},
-        {n: x for part in parts for n, x in part.individual.items()},
-        sum(part.bytes_up for part in parts),
-        min(part.survivors for part in parts),
-        sum(part.bytes_down for part in parts),
-        dict(seconds),
-        frozenset().union(*(part.noised for part in parts)),
-    )

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from privacy.aggregation.encrypted.loop import EncryptedRound, EncryptedRun
+from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.messages import HEADER_BYTES, Transcript
 from privacy.aggregation.protocol import Session, Sums, Task, dims, flattened, split
+from privacy.aggregation.simulated.encrypted_round import EncryptedRound, EncryptedRun
 from privacy.crypto.he_parameters import Scheme, plan
 from privacy.uploads import UploadError, Uploads
 
@@ -56,13 +56,7 @@ class EncryptedAggregator:
         return _EncryptedSession(task, round_)
 
     def _noise(self, size: int, round_: int, attempt: int) -> np.ndarray:
-        """What the key holder adds: nothing, or the noise of a central mechanism on the grid."""
-        task = self._task
-        if task is None or task.key_holder_noise is None:
-            return np.zeros(size, dtype=np.int64)
-        drawn = [task.key_holder_noise(torch.zeros(r.shape, dtype=torch.int64), r.name).flatten()
-                 for r in task.releases]
-        return torch.cat(drawn).numpy()
+        return holder_noise(self._task, size)
 
 
 class _EncryptedSession:
@@ -76,12 +70,10 @@ class _EncryptedSession:
 
     def close(self) -> Sums:
         result = self._round.close()
-        releases = self._task.releases
-        noised = [r.name for r in releases] if self._task.key_holder_noise else []
-        told = len(self._task.cohort.ids) * (len(self._round.terms.to_bytes()) + HEADER_BYTES)
+        bytes_down = len(self._task.cohort.ids) * (len(self._round.terms.to_bytes()) + HEADER_BYTES)
         return Sums(
-            split(result.totals, releases), {}, result.bytes_sent["clients"],
-            len(result.contributors), told,
+            split(result.totals, self._task.releases), {}, result.bytes_sent["clients"],
+            len(result.contributors), bytes_down,
             {f"encryption_{party}": seconds for party, seconds in result.seconds.items()},
-            frozenset(noised),
+            noised(self._task),
         )

@@ -1,0 +1,83 @@
+"""What parties in one process and parties apart have in common: terms, routes, noise, the ring."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from privacy import Cohort, ProtocolError, Release, Task
+from privacy.aggregation import Sums
+from privacy.aggregation.deployed import Agreed
+from privacy.aggregation.holder_noise import holder_noise, noised
+from privacy.aggregation.mask_plan import MaskPlan
+from privacy.aggregation.ring import from_ring, to_ring
+from privacy.aggregation.routes import by_route, merged
+
+UPDATE, TABLE = Release("update", (4,)), Release("table", (2, 3), statistic=True)
+
+
+def task(clients: int = 30, *releases: Release, **more: object) -> Task:
+    cohort = Cohort(3, np.arange(clients), clients)
+    return Task(cohort, releases or (UPDATE, TABLE), 20, 1, **more)  # type: ignore[arg-type]
+
+
+def agreed(updates: str, statistics: str) -> Agreed:
+    return Agreed(b"run", updates, statistics, 30, 20, 0.1, 0.05, 12, "bfv")  # type: ignore[arg-type]
+
+
+def test_the_ring_holds_what_fits_32_bits() -> None:
+    edges = np.array([[0, 1, -1], [2**31 - 1, -(2**31), 7]])
+    assert to_ring(edges).dtype == np.uint32
+    back = from_ring(to_ring(edges))
+    assert back.dtype == np.int64 and (back == edges).all()
+    # A sum that passes through the other half of the ring comes back.
+    total = to_ring(edges[1]) + to_ring(np.array([1, -1, -8]))
+    assert from_ring(total - to_ring(np.array([1, -1, 0]))).tolist() == [2**31 - 1, -(2**31), -1]
+
+
+def test_parties_apart_find_the_terms_of_one_process() -> None:
+    """But for the plan's hash, which comes to parties apart with the plan itself."""
+    plan = MaskPlan(b"run", 0.1, 0.05, 12)
+    early, whole = agreed("masked", "masked").masked_terms(task()), plan.terms(task(), b"hash")
+    assert early.setup_digest == whole.setup_digest
+    assert plan.floor(task()) == agreed("masked", "masked").floor(task())
+    assert (whole.dims, whole.number) == (10, (3, 1))
+    with pytest.raises(ProtocolError, match="3 clients or more"):
+        plan.terms(task(2), None)
+
+
+def test_a_small_cohort_gets_the_complete_graph() -> None:
+    assert MaskPlan(b"run", 0.4, 0.4, 40).graph(5) == (4, 3)
+    assert MaskPlan(b"run", 0.4, 0.4, 40).graph(3) == (2, 2)
+
+
+def test_releases_go_their_ways() -> None:
+    assert [(s, [r.name for r in part.releases]) for s, part in by_route(task())] == [
+        (False, ["update"]), (True, ["table"])]
+    assert [s for s, _ in by_route(task(30, TABLE))] == [True]
+    legs = agreed("masked", "encrypted").legs(task())
+    assert [(leg.way, leg.task.releases) for leg in legs] == [
+        ("masked", (UPDATE,)), ("encrypted", (TABLE,))]
+    assert [leg.task.releases for leg in agreed("masked", "masked").legs(task())] == [
+        (UPDATE, TABLE)]
+
+
+def test_merged_sums_count_the_fewest_survivors() -> None:
+    one = Sums({"a": torch.ones(2)}, {}, 10, 5, 3, {"x": 1.0, "y": 2.0}, frozenset({"a"}))
+    other = Sums({"b": torch.zeros(1)}, {}, 7, 4, 1, {"x": 0.5})
+    both = merged([one, other])
+    assert both.sums.keys() == {"a", "b"} and both.survivors == 4
+    assert (both.bytes_up, both.bytes_down) == (17, 4)
+    assert both.seconds == {"x": 1.5, "y": 2.0} and both.noised == {"a"}
+
+
+def test_the_key_holder_draws_release_by_release() -> None:
+    def draw(total: torch.Tensor, name: str) -> torch.Tensor:
+        return total + {"update": 1, "table": 2}[name]
+
+    assert holder_noise(task(key_holder_noise=draw), 10).tolist() == [1] * 4 + [2] * 6
+    assert noised(task(key_holder_noise=draw)) == {"update", "table"}
+    for quiet in (task(), None):
+        assert holder_noise(quiet, 10).tolist() == [0] * 10
+    assert not noised(task())
