@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from privacy import Survivors, SystemSource
-from privacy.aggregation.messages import Transcript
+from privacy.aggregation.messages import KEY_HOLDER, Transcript
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.keys import Identity
 from privacy.quantise import most_levels
 
 SCHEMES: tuple[Scheme, ...] = ("bfv", "ckks")
@@ -35,8 +36,8 @@ def _case(clients: int, scheme: Scheme, dims: int) -> dict[str, Any]:
     largest = most_levels(clients)
     parameters = plan(scheme, clients, largest)
     run = EncryptedRun(
-        os.urandom(16).hex(), parameters, {n: os.urandom(32) for n in range(clients)},
-        os.urandom(32), Survivors(0.1).least(clients), None, lambda state: None,
+        os.urandom(16).hex(), parameters, map(Identity.generate, range(clients)),
+        Identity.generate(KEY_HOLDER), Survivors(0.1).least(clients), None, lambda state: None,
         Transcript(keep_bodies=False))
     round_ = run.open(0, 0, np.arange(clients), dims, largest)
     source, expected = SystemSource(), np.zeros(dims, dtype=np.int64)

@@ -50,10 +50,12 @@ class Identity:
 
 @dataclass(frozen=True)
 class Directory:
-    """Verify keys of all registered clients: the one thing that clients trust beforehand.
+    """The verify keys of all registered parties: the one thing that they trust beforehand.
 
+    keys: party -> verify key [32]: of clients by their number, and of a key holder by its own.
     A server that could write this directory could play any client, so deployments hand it out
-    by another way than the server's own messages.
+    by another way than the server's own messages. Raises ValueError for a key of another length,
+    and for one that two parties share.
     """
 
     keys: Mapping[int, bytes]
@@ -61,14 +63,21 @@ class Directory:
     def __post_init__(self) -> None:
         for number, key in self.keys.items():
             if len(key) != KEY_BYTES:
-                raise ValueError(f"the verify key of client {number} must have {KEY_BYTES} bytes")
+                raise ValueError(f"the verify key of party {number} must have {KEY_BYTES} bytes")
         if len(set(self.keys.values())) != len(self.keys):
-            raise ValueError("two clients of the directory share one verify key")
+            raise ValueError("two parties of the directory share one verify key")
 
     @classmethod
     def of(cls, identities: Iterable[Identity]) -> Directory:
         """The directory of these identities."""
         return cls({i.number: i.verify_key() for i in identities})
+
+    def __contains__(self, number: int) -> bool:
+        return number in self.keys
+
+    def including(self, number: int, verify_key: bytes) -> Directory:
+        """This directory with one more party. Raises ValueError where it has the key already."""
+        return Directory({**self.keys, number: verify_key})
 
 
 def verify_signature(verify_key: bytes, signature: bytes, message: bytes) -> bool:

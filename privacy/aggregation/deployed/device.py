@@ -10,7 +10,6 @@ import numpy as np
 from privacy.aggregation.deployed.agreed import Agreed
 from privacy.aggregation.deployed.answers import Given
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
-from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.messages import KEY_HOLDER, Message, ProtocolError
@@ -208,7 +207,7 @@ class EncryptedDevice:
         key_holder: bytes,
     ) -> None:
         self._agreed, self._identities = agreed, identities
-        self._signers = Signers({**directory.keys, KEY_HOLDER: key_holder})
+        self._signers = directory.including(KEY_HOLDER, key_holder)
         self._published: Message | None = None
         self._context: PublicContext | None = None
         self._answered: Number = (-1, -1)
@@ -233,8 +232,7 @@ class EncryptedDevice:
         out = []
         for number, vector in vectors.items():
             client = EncryptedClient(
-                number, terms.run, self._identities[number].secret_bytes(), self._context,
-                self._agreed.contributors)
+                self._identities[number], terms.run, self._context, self._agreed.contributors)
             try:
                 out.append(client.upload(terms, vector))
             except ProtocolError as error:

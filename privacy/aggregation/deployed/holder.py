@@ -8,7 +8,6 @@ import numpy as np
 
 from privacy.aggregation.deployed.agreed import Agreed
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Save
-from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.holder_noise import holder_noise
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
 from privacy.aggregation.protocol import Task
@@ -27,15 +26,15 @@ class HolderSide:
         task_of: Callable[[tuple[int, int]], Task], saved: bytes | None, save: Save,
     ) -> None:
         self._agreed, self._task_of = agreed, task_of
-        signers = Signers({**directory.keys, KEY_HOLDER: identity.verify_key()})
-        secret, least = identity.secret_bytes(), agreed.contributors
+        signers = directory.including(KEY_HOLDER, identity.verify_key())
+        least = agreed.contributors
         if saved is None:
             self._holder = KeyHolder(
-                agreed.run.hex(), agreed.parameters(task_of((0, 0))), secret, signers, least,
+                agreed.run.hex(), agreed.parameters(task_of((0, 0))), identity, signers, least,
                 self._noise, save)
             save(self._holder.to_bytes())
         else:
-            self._holder = KeyHolder.from_bytes(saved, secret, signers, least, self._noise, save)
+            self._holder = KeyHolder.from_bytes(saved, identity, signers, least, self._noise, save)
 
     def publish(self) -> Message:
         """The signed public context."""

@@ -10,7 +10,6 @@ import torch
 from privacy.aggregation.deployed.agreed import Agreed
 from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.encrypted.server import EncryptedServer
-from privacy.aggregation.encrypted.signing import Directory as Signers
 from privacy.aggregation.encrypted.terms import TERMS
 from privacy.aggregation.holder_noise import noised
 from privacy.aggregation.masked.server import Await, MaskedServer
@@ -117,7 +116,7 @@ class EncryptedSide:
         published: Message, total: Message | None = None,
     ) -> None:
         self._task, self.total = task, total
-        signers = Signers({**directory.keys, KEY_HOLDER: key_holder})
+        signers = directory.including(KEY_HOLDER, key_holder)
         context = accept_context(published, agreed.run.hex(), signers)
         self._terms = agreed.encrypted_terms(task, context)
         self._server = EncryptedServer(self._terms, context, signers) if total is None else (

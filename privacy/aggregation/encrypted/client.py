@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from privacy.aggregation.encrypted.signing import Directory, sign
+from privacy.aggregation.encrypted.signing import check_signed, sign
 from privacy.aggregation.encrypted.terms import (
     CONTEXT,
     UPLOAD,
@@ -24,6 +24,7 @@ from privacy.aggregation.messages import (
     unpack,
 )
 from privacy.crypto.he import PublicContext, read_public
+from privacy.crypto.keys import Directory, Identity
 
 
 def accept_context(message: Message, run: str, directory: Directory) -> PublicContext:
@@ -40,20 +41,19 @@ def accept_context(message: Message, run: str, directory: Directory) -> PublicCo
     parameters = parameters_from(body["parameters"])
     pinned = hashlib.sha256(body["context"]).digest()
     statement = context_statement(run, pinned, parameters, body["cell_bytes"])
-    directory.verify(KEY_HOLDER, statement, body["signature"])
+    check_signed(directory, KEY_HOLDER, statement, body["signature"])
     return read_public(body["context"], parameters, body["cell_bytes"])
 
 
 class EncryptedClient:
     """One client in one run.
 
-    n_min: fewest contributors that it agrees to be summed with. identity: its private key.
+    identity: the client's own key, and its number. n_min: fewest contributors that it agrees to be
+    summed with.
     """
 
-    def __init__(
-        self, number: int, run: str, identity: bytes, context: PublicContext, n_min: int
-    ) -> None:
-        self._number, self._run, self._identity = number, run, identity
+    def __init__(self, identity: Identity, run: str, context: PublicContext, n_min: int) -> None:
+        self._number, self._run, self._identity = identity.number, run, identity
         self._context, self._n_min = context, n_min
         self._last = (-1, -1)
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from privacy.aggregation.encrypted.signing import Directory, sign
+from privacy.aggregation.encrypted.signing import check_signed, sign
 from privacy.aggregation.encrypted.terms import (
     CONTEXT,
     LEAST_CONTRIBUTORS,
@@ -37,6 +37,7 @@ from privacy.aggregation.messages import (
 )
 from privacy.crypto.he import PublicContext, SecretContext, read_public
 from privacy.crypto.he_parameters import HEParameters
+from privacy.crypto.keys import Directory, Identity
 
 Noise = Callable[[int, int, int], np.ndarray]
 """Integer noise for a total: (dims, round, attempt) -> int64 [dims]."""
@@ -50,14 +51,14 @@ _NOTHING = (-1, -1)
 class KeyHolder:
     """The one party with the secret key of a run.
 
-    identity: its private Ed25519 key. directory: the clients' public keys. n_min: fewest
+    identity: its own key. directory: the clients' verify keys. n_min: fewest
     contributors it ever decrypts for. noise: added to every total, None for exact totals.
     save: called with the state before a decryption, so that no restart forgets one, and with the
     answer before it leaves.
     """
 
     def __init__(
-        self, run: str, parameters: HEParameters, identity: bytes, directory: Directory,
+        self, run: str, parameters: HEParameters, identity: Identity, directory: Directory,
         n_min: int, noise: Noise | None, save: Save,
         restored: tuple[SecretContext, PublicContext] | None = None,
     ) -> None:
@@ -161,7 +162,7 @@ class KeyHolder:
         for client, own, signature in zip(
             contributors, held, _cut(signatures, _SIGNATURE), strict=True
         ):
-            self._directory.verify(client, upload_statement(terms, client, own), signature)
+            check_signed(self._directory, client, upload_statement(terms, client, own), signature)
 
     def _drawn(self, terms: Terms) -> np.ndarray:
         if self._noise is None:
@@ -182,7 +183,7 @@ class KeyHolder:
 
     @classmethod
     def from_bytes(
-        cls, state: bytes, identity: bytes, directory: Directory, n_min: int,
+        cls, state: bytes, identity: Identity, directory: Directory, n_min: int,
         noise: Noise | None, save: Save,
     ) -> KeyHolder:
         """The KeyHolder after a restart: every round up to the last decrypted stays refused.

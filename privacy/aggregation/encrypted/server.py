@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.aggregation.encrypted.signing import Directory
+from privacy.aggregation.encrypted.signing import check_signed
 from privacy.aggregation.encrypted.terms import (
     RESULT,
     TOTAL,
@@ -27,6 +27,7 @@ from privacy.aggregation.messages import (
     unpack,
 )
 from privacy.crypto.he import Ciphertexts, PublicContext
+from privacy.crypto.keys import Directory
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class EncryptedServer:
         held = hashlib.sha256(body["ciphertexts"]).digest()
         # First whose bytes these are, then what is in them: no stranger's bytes are parsed.
         statement = upload_statement(self._terms, client, held)
-        self._directory.verify(client, statement, body["signature"])
+        check_signed(self._directory, client, statement, body["signature"])
         if held in self._hashes:
             raise ProtocolError(f"client {client} sent another client's ciphertext")
         part = self._context.read(body["ciphertexts"], self._terms.dims)
@@ -117,7 +118,7 @@ class EncryptedServer:
             raise ProtocolError("a result was expected from the KeyHolder for this round")
         body = unpack(message.body, {"totals": bytes, "contributors": list, "signature": bytes})
         statement = result_statement(self._terms, body["totals"], body["contributors"])
-        self._directory.verify(KEY_HOLDER, statement, body["signature"])
+        check_signed(self._directory, KEY_HOLDER, statement, body["signature"])
         if body["contributors"] != self._contributors:
             raise ProtocolError("the result is over other contributors than the server's list")
         totals = np.frombuffer(body["totals"], dtype="<i8").astype(np.int64)

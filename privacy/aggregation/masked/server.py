@@ -59,7 +59,7 @@ class MaskedServer:
     def __init__(
         self, terms: RoundTerms, directory: Directory, verify: Verify = verify_signature
     ) -> None:
-        absent = [number for number in terms.cohort if number not in directory.keys]
+        absent = [number for number in terms.cohort if number not in directory]
         if absent:
             raise ProtocolError(f"client {absent[0]} of the cohort is not in the directory")
         self.terms = terms

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from privacy.aggregation.holder_noise import holder_noise, noised
-from privacy.aggregation.messages import HEADER_BYTES, Transcript
+from privacy.aggregation.messages import HEADER_BYTES, KEY_HOLDER, Transcript
 from privacy.aggregation.protocol import Session, Sums, Task, dims, flattened, split
 from privacy.aggregation.simulated.encrypted_round import EncryptedRound, EncryptedRun
 from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.keys import Identity
 from privacy.uploads import UploadError, Uploads
 
 
@@ -48,7 +49,7 @@ class EncryptedAggregator:
             numbers = task.cohort.ids.tolist()
             self._run = EncryptedRun(
                 os.urandom(16).hex(), plan(self.scheme, self.clients, largest),
-                {number: os.urandom(32) for number in numbers}, os.urandom(32),
+                map(Identity.generate, numbers), Identity.generate(KEY_HOLDER),
                 max(self.least, 2), self._noise, self.keep, self.transcript)
         self._task = task
         size = dims(task.releases)

@@ -7,7 +7,7 @@ messages between them are those of a deployment.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -16,10 +16,10 @@ import numpy as np
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Noise, Save
 from privacy.aggregation.encrypted.server import EncryptedServer
-from privacy.aggregation.encrypted.signing import Directory, public_of
 from privacy.aggregation.encrypted.terms import TERMS, Terms
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError, Transcript
 from privacy.crypto.he_parameters import HEParameters
+from privacy.crypto.keys import Directory, Identity
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,16 @@ class RoundResult:
 class EncryptedRun:
     """The parties of a run: a KeyHolder with a fresh key, and the clients with their identities.
 
-    identities: client -> private Ed25519 key. transcript: sees every message. Others: KeyHolder.
+    identities: the clients' keys. key_holder: the KeyHolder's. transcript: sees every message.
+    Others: as of a KeyHolder.
     """
 
     def __init__(
-        self, run: str, parameters: HEParameters, identities: Mapping[int, bytes],
-        key_holder: bytes, n_min: int, noise: Noise | None, save: Save, transcript: Transcript,
+        self, run: str, parameters: HEParameters, identities: Iterable[Identity],
+        key_holder: Identity, n_min: int, noise: Noise | None, save: Save, transcript: Transcript,
     ) -> None:
-        public = {client: public_of(private) for client, private in identities.items()}
-        self.directory = Directory({**public, KEY_HOLDER: public_of(key_holder)})
+        clients = list(identities)
+        self.directory = Directory.of(clients).including(KEY_HOLDER, key_holder.verify_key())
         self.run, self.parameters, self.transcript = run, parameters, transcript
         self._n_min = n_min
         self.key_holder = KeyHolder(
@@ -55,11 +56,10 @@ class EncryptedRun:
         # Each client would parse the same bytes; here one parsed context serves them all.
         published = self.key_holder.publish(SERVER)
         self.context = accept_context(published, run, self.directory)
-        for receiver in (SERVER, *identities):
+        for receiver in (SERVER, *(client.number for client in clients)):
             transcript.record(replace(published, receiver=receiver))
         self.clients = {
-            client: EncryptedClient(client, run, private, self.context, n_min)
-            for client, private in identities.items()
+            client.number: EncryptedClient(client, run, self.context, n_min) for client in clients
         }
 
     def open(

@@ -104,6 +104,10 @@ def test_identities() -> None:
     again = Identity.from_bytes(3, a.secret_bytes())
     assert Directory.of([again, b]).keys[3] == a.verify_key()
     assert "key" not in repr(a)
+    both = Directory.of([a]).including(-2, b.verify_key())
+    assert 3 in both and -2 in both and 4 not in both and both.keys[-2] == b.verify_key()
+    with pytest.raises(ValueError, match="share one verify key"):
+        both.including(4, a.verify_key())
     with pytest.raises(ValueError, match="share one verify key"):
         Directory({1: a.verify_key(), 2: a.verify_key()})
     with pytest.raises(ValueError, match="must have 32 bytes"):

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from privacy.aggregation.encrypted import EncryptedClient, EncryptedServer, KeyHolder, Terms
-from privacy.aggregation.encrypted.signing import Directory, new_identity, public_of, sign
+from privacy.aggregation.encrypted.signing import sign
 from privacy.aggregation.encrypted.terms import TERMS, upload_statement
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, pack, unpack
 from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.keys import Directory, Identity
 
 DIMS, MOST, CLIENTS = 30, 1000, 4
 FIELDS: dict[str, dict[str, type]] = {
@@ -32,15 +33,15 @@ class World:
     saved: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.identities = {i: new_identity() for i in range(CLIENTS + 1)}  # the last: no member
-        self.holder_identity = new_identity()
-        public = {i: public_of(k) for i, k in self.identities.items()}
-        self.directory = Directory({**public, KEY_HOLDER: public_of(self.holder_identity)})
+        # The last is in no cohort.
+        self.identities = {i: Identity.generate(i) for i in range(CLIENTS + 1)}
+        self.holder_identity = Identity.generate(KEY_HOLDER)
+        self.directory = Directory.of([*self.identities.values(), self.holder_identity])
         self.parameters = plan(self.scheme, CLIENTS, MOST)
         self.holder = KeyHolder("run", self.parameters, self.holder_identity, self.directory, 2,
                                 None, self.saved.append)
         self.context = self.holder.context
-        self.clients = {i: EncryptedClient(i, "run", key, self.context, 2)
+        self.clients = {i: EncryptedClient(key, "run", self.context, 2)
                         for i, key in self.identities.items()}
         self.vectors = np.random.default_rng(0).integers(-MOST, MOST + 1, (CLIENTS + 1, DIMS))
 

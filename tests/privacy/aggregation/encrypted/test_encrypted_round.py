@@ -10,7 +10,6 @@ import pytest
 
 from privacy.aggregation.encrypted import KeyHolder, Terms, accept_context
 from privacy.aggregation.encrypted.keyholder import Noise
-from privacy.aggregation.encrypted.signing import new_identity
 from privacy.aggregation.messages import (
     KEY_HOLDER,
     SERVER,
@@ -21,6 +20,7 @@ from privacy.aggregation.messages import (
 )
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.keys import Identity
 
 SCHEMES: tuple[Scheme, ...] = ("bfv", "ckks")
 UPLOAD = {"terms": bytes, "ciphertexts": bytes, "signature": bytes}
@@ -30,9 +30,9 @@ def parties(
     scheme: Scheme, clients: int, max_abs: int = 2**12, n_min: int = 2, noise: Noise | None = None,
     planned: int = 0,
 ) -> EncryptedRun:
-    identities = {i: new_identity() for i in range(clients)}
     return EncryptedRun(
-        "run", plan(scheme, planned or clients, max_abs), identities, new_identity(), n_min, noise,
+        "run", plan(scheme, planned or clients, max_abs), map(Identity.generate, range(clients)),
+        Identity.generate(KEY_HOLDER), n_min, noise,
         lambda state: None, Transcript())
 
 

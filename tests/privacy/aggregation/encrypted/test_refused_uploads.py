@@ -142,7 +142,7 @@ def test_terms_a_client_refuses(bfv_world: Any) -> None:
         with pytest.raises(ProtocolError, match=sentence):
             world.upload(0, terms)
     with pytest.raises(ProtocolError, match="client 0 asks for 3"):
-        EncryptedClient(0, "run", world.identities[0], world.context, 3).upload(
+        EncryptedClient(world.identities[0], "run", world.context, 3).upload(
             world.terms(), world.vectors[0])
     world.upload(0, world.terms(1, 1))
     for stale in ((1, 1), (1, 0), (0, 5)):
