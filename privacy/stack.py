@@ -112,9 +112,9 @@ class PrivacyStack:
             self.ledger.check(together(self._charges(cohort, population)))
 
     def task(
-        self, cohort: Cohort, model_hash: bytes = b"", attempt: int | None = None
+        self, cohort: Cohort, plan_hash: bytes = b"", attempt: int | None = None
     ) -> Task:
-        """What a round is about; model_hash: of what the clients are told.
+        """What a round is about; plan_hash: hash of the plan, which is what the clients are told.
 
         attempt: for a party that holds no ledger; None: as often as the ledger says. Raises
         CapacityError where the round's sum might leave the ring, ChainError where fewer clients
@@ -128,22 +128,22 @@ class PrivacyStack:
             shaped += [self.clipper.release] if self.clipper else []
         if mechanism and mechanism.quantise:
             limit = mechanism.largest(len(cohort.ids))
-        least = self.survivors.least(len(cohort.ids))
+        fewest = self.survivors.min_survivors(len(cohort.ids))
         honest = mechanism.noise.honest if mechanism else 0
-        if least < honest:
-            raise ChainError(f"a sum of {least} clients may be released, and the noise is made for "
-                             f"{honest} shares: tolerate fewer dropouts")
+        if fewest < honest:
+            raise ChainError(f"a sum of {fewest} clients may be released, and the noise is made "
+                             f"for {honest} shares: tolerate fewer dropouts")
         return Task(
-            cohort, tuple(shaped), least, attempt, model_hash,
+            cohort, tuple(shaped), fewest, attempt, plan_hash,
             bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
             self.survivors.dropouts(cohort),
         )
 
     def open(
-        self, cohort: Cohort, model_hash: bytes = b"", attempt: int | None = None
+        self, cohort: Cohort, plan_hash: bytes = b"", attempt: int | None = None
     ) -> Gate:
         """The gate of one round; the arguments, and what is raised, are those of `task`."""
-        task = self.task(cohort, model_hash, attempt)
+        task = self.task(cohort, plan_hash, attempt)
         active = [r for r in self.releases if r.in_round(cohort.round)]
         return Gate(active, self.aggregator.open(task), self.at(cohort.round), self.source, task)
 

@@ -28,8 +28,8 @@ class Survivors:
             if not 0 <= share < 1:
                 raise ValueError(f"the {name} share of dropouts must be in [0, 1), got {share}")
 
-    def least(self, cohort: int) -> int:
-        """Fewest uploads of which a sum may be released."""
+    def min_survivors(self, cohort: int) -> int:
+        """Fewest clients, of a cohort of this size, whose sum may be released."""
         return max(math.ceil((1 - self.tolerated) * cohort - 1e-9), min(cohort, 1))
 
     def dropouts(self, cohort: Cohort) -> dict[str, frozenset[int]]:

@@ -37,8 +37,8 @@ def _case(clients: int, scheme: Scheme, dims: int) -> dict[str, Any]:
     parameters = plan(scheme, clients, largest)
     run = EncryptedRun(
         os.urandom(16).hex(), parameters, map(Identity.generate, range(clients)),
-        Identity.generate(KEY_HOLDER), Survivors(0.1).least(clients), None, lambda state: None,
-        Transcript(keep_bodies=False))
+        Identity.generate(KEY_HOLDER), Survivors(0.1).min_survivors(clients), None,
+        lambda state: None, Transcript(keep_bodies=False))
     round_ = run.open(0, 0, np.arange(clients), dims, largest)
     source, expected = SystemSource(), np.zeros(dims, dtype=np.int64)
     for start in range(0, clients, _BLOCK):

@@ -120,7 +120,7 @@ def _case(clients: int, rate: float, dims: int, seed: int) -> dict[str, Any]:
     plan = MaskPlan(os.urandom(16), max(rate, 0.1), 0.05, 12)
     degree, threshold = plan.graph(clients)
     terms = RoundTerms(plan.run, 0, 0, tuple(range(clients)), dims, degree, threshold,
-                       survivors.least(clients), b"model")
+                       survivors.min_survivors(clients), b"model")
     identities = {n: Identity.generate(n) for n in range(clients)}
     round_ = MaskedRound(terms, identities, Directory.of(identities.values()),
                          survivors.dropouts(cohort))

@@ -79,7 +79,7 @@ class Party:
         return Agreed(
             self.known.run, cast(Way, self.config.aggregation),
             cast(Way, self.config.statistics_way), users,
-            survivors(self.config).least(users), terms.dropout, terms.colluding,
+            survivors(self.config).min_survivors(users), terms.dropout, terms.colluding,
             terms.failure_bits, terms.scheme)
 
     @property

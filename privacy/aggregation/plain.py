@@ -72,9 +72,9 @@ class RunningSums:
         self._bytes += len(ids) * (self._upload_bytes or 0)
 
     def close(self) -> Sums:
-        survivors, least = int(self._seen.sum()), self._task.min_survivors
-        if survivors < least:
+        survivors, fewest = int(self._seen.sum()), self._task.min_survivors
+        if survivors < fewest:
             raise RoundAborted(
                 f"{len(self._seen) - survivors} of {len(self._seen)} clients sent no upload this "
-                f"round, and at least {least} uploads are needed; nothing is released")
+                f"round, and at least {fewest} uploads are needed; nothing is released")
         return Sums(self._sums, self._individual, self._bytes, survivors)

@@ -23,17 +23,19 @@ GridNoise = Callable[[Tensor, str], Tensor]
 class Task:
     """What a round is about, known to every party before it begins.
 
-    attempt: how often the round was aborted before. model_hash: of what the clients were told.
-    min_survivors: fewest clients whose sum may be released. integer: uploads are integers on a
-    grid, each value at most `limit`, and `tail` more with distributed noise. key_holder_noise: what
-    a key holder adds to a release's integer total before the server sees it; None: nothing.
+    cohort: the clients that take part. releases: what each of them uploads. min_survivors: fewest
+    clients whose sum may be released. attempt: how often the round was aborted before. plan_hash:
+    hash of the plan, which is what all clients are told in the round. integer: whether uploads are
+    integers on a grid. limit: the largest magnitude of one such integer, noise included.
+    key_holder_noise: what a key holder adds to a release's integer total before the server sees
+    it; None: nothing. dropouts: stage -> clients that vanish there, in a simulation.
     """
 
     cohort: Cohort
     releases: tuple[Release, ...]
     min_survivors: int
     attempt: int = 0
-    model_hash: bytes = b""
+    plan_hash: bytes = b""
     integer: bool = False
     limit: float = 0.0
     key_holder_noise: GridNoise | None = None

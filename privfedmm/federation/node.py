@@ -52,9 +52,9 @@ class Setup:
     rounds: int
     kinds: tuple[type, ...]
 
-    def task(self, number: tuple[int, int], told: bytes = b"") -> Task:
+    def task(self, number: tuple[int, int], plan_hash: bytes = b"") -> Task:
         """A round and an attempt, as this party sees it."""
-        return self.stack.task(self.cohort(number[0]), told, number[1])
+        return self.stack.task(self.cohort(number[0]), plan_hash, number[1])
 
     def cohort(self, round_: int) -> Cohort:
         """The cohort of a round, which nobody draws: everyone takes part."""
@@ -64,14 +64,14 @@ class Setup:
         """The server's greeting. Raises ProtocolError for another version or other settings."""
         wanted: dict[str, type] = {
             "version": str, "settings": str, "run": bytes, "next": object}
-        told = fields_of(body, self.kinds, wanted)
-        if told["version"] != self.version:
-            raise ProtocolError(f"the server runs version {told['version']}, this node "
+        values = fields_of(body, self.kinds, wanted)
+        if values["version"] != self.version:
+            raise ProtocolError(f"the server runs version {values['version']}, this node "
                                 f"{self.version}; install the same on both")
-        if told["settings"] != self.settings or told["run"] != self.agreed.run:
+        if values["settings"] != self.settings or values["run"] != self.agreed.run:
             raise ProtocolError("the server's run or its settings are not those that this node "
                                 "was set up with; give both the same config")
-        return told
+        return values
 
 
 class Node:
@@ -122,8 +122,8 @@ class Node:
 
     def _prepare(self, body: bytes) -> dict[str, Any]:
         """Who is here, and keys for the coming round."""
-        told = self._setup.meet(body)
-        return {"ids": self._ids, "adverts": self._adverts(told["next"])}
+        values = self._setup.meet(body)
+        return {"ids": self._ids, "adverts": self._adverts(values["next"])}
 
     def _adverts(self, number: object) -> list[Message]:
         if number is None:
@@ -135,17 +135,17 @@ class Node:
         return self._masked.advertise(leg.task) if leg else []
 
     def _share(self, body: bytes) -> dict[str, Any]:
-        told = fields_of(body, self._setup.kinds, {"adverts": list, "context": object})
-        if isinstance(told["context"], Message):
-            self._encrypted.accept(told["context"])
-        return {"shares": self._masked.share(told["adverts"])}
+        values = fields_of(body, self._setup.kinds, {"adverts": list, "context": object})
+        if isinstance(values["context"], Message):
+            self._encrypted.accept(values["context"])
+        return {"shares": self._masked.share(values["adverts"])}
 
     def _upload(self, body: bytes) -> dict[str, Any]:
         """Train, pass the gate, and send each client's part of the sums."""
         started = time.process_time()
-        told = fields_of(body, self._setup.kinds, {
+        values = fields_of(body, self._setup.kinds, {
             "number": object, "plan": object, "sealed": list, "next": object})
-        number, plan = _number(told["number"]), told["plan"]
+        number, plan = _number(values["number"]), values["plan"]
         round_, attempt = number
         if number <= self._last:
             raise ProtocolError(
@@ -166,10 +166,10 @@ class Node:
         clients = _copied(self._before if again else self._after, self._setup.kinds)
         before = _copied(clients, self._setup.kinds)
         held = Held(self._setup.stack.aggregator.hides_clients)
-        hash_ = self._algorithm.plan_hash(plan)
+        plan_hash = self._algorithm.plan_hash(plan)
         # The device half of the chain: project, clip, quantise, and this node's own noise.
         gate = replace(self._setup.stack, aggregator=held).open(
-            self._setup.cohort(round_), hash_, attempt)
+            self._setup.cohort(round_), plan_hash, attempt)
         loss = 0.0
         for ids in self._algorithm.blocks(self._ids):
             uploads, losses = self._algorithm.local(plan, ids, clients)
@@ -177,18 +177,18 @@ class Node:
             loss += float(losses.sum())
         trained = time.process_time()
         answer: dict[str, Any] = {"masked": [], "encrypted": [], "plain": []}
-        for leg in self._setup.agreed.legs(self._setup.task(number, hash_)):
+        for leg in self._setup.agreed.legs(self._setup.task(number, plan_hash)):
             if leg.way == "plain":
                 names = [r.name for r in leg.task.releases]
                 answer["plain"] = [(ids, _some(parts, names)) for ids, parts in held.blocks]
             elif leg.way == "masked":
                 answer["masked"] = self._masked.mask(
-                    leg.task, hash_, told["sealed"], held.vectors(leg.task))
+                    leg.task, plan_hash, values["sealed"], held.vectors(leg.task))
             else:
                 answer["encrypted"] = self._encrypted.encrypt(
                     leg.task, held.vectors(leg.task))
         self._last, self._before, self._after = number, before, clients
-        answer["adverts"] = self._adverts(told["next"])
+        answer["adverts"] = self._adverts(values["next"])
         answer["figures"] = None
         if self._ranks is not None:
             answer["figures"] = {
@@ -203,13 +203,13 @@ class Node:
         return mechanism is not None and mechanism.noise.place == "local"
 
     def _sign(self, body: bytes) -> dict[str, Any]:
-        told = fields_of(body, self._setup.kinds, {"survivors": list, "adverts": list})
-        return {"signatures": self._masked.sign(told["survivors"]),
-                "shares": self._masked.share(told["adverts"])}
+        values = fields_of(body, self._setup.kinds, {"survivors": list, "adverts": list})
+        return {"signatures": self._masked.sign(values["survivors"]),
+                "shares": self._masked.share(values["adverts"])}
 
     def _unmask(self, body: bytes) -> dict[str, Any]:
-        told = fields_of(body, self._setup.kinds, {"signatures": list})
-        return {"revealed": self._masked.unmask(told["signatures"])}
+        values = fields_of(body, self._setup.kinds, {"signatures": list})
+        return {"revealed": self._masked.unmask(values["signatures"])}
 
     def _rank(self, body: bytes) -> dict[str, Any]:
         """Ranks of the hosted clients' held-out items, and their groups: for experiments alone."""
@@ -235,8 +235,8 @@ class HolderNode:
             if kind == exchange.PREPARE:
                 self._setup.meet(body)
                 return encode({"context": self._side.publish()})
-            told = fields_of(body, self._setup.kinds, {"terms": Message, "total": Message})
-            return encode({"result": self._side.decrypt(told["terms"], told["total"])})
+            values = fields_of(body, self._setup.kinds, {"terms": Message, "total": Message})
+            return encode({"result": self._side.decrypt(values["terms"], values["total"])})
         except (ProtocolError, RoundAborted) as error:
             return encode({"refused": str(error)})
 

@@ -16,6 +16,7 @@ from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog
 
+# The keys of a saved opening. The hash of the plan goes by its first name, which is on disks.
 _FIELDS = {"told", "parts", "figures", "masked", "total", "log"}
 
 
@@ -45,13 +46,13 @@ class Journal(Protocol):
 class Opening:
     """Sums whose uploads are in, and how far their opening has come.
 
-    number: round and attempt. told: hash of the plan. parts: sums that are there. figures: of
+    number: round and attempt. plan_hash: hash of the plan. parts: sums that are there. figures: of
     nodes in an experiment. masked, encrypted: sums that are still closed. Saved it holds what the
     server was sent, and nothing that it may not know.
     """
 
     number: tuple[int, int]
-    told: bytes
+    plan_hash: bytes
     parts: list[Sums]
     figures: list[dict[str, Any]]
     masked: MaskedSide | None
@@ -65,7 +66,7 @@ class Opening:
     def to_bytes(self, log: RoundLog) -> bytes:
         """For the server's own disk. log: what the round has cost so far."""
         return encode({
-            "told": self.told, "figures": self.figures, "log": asdict(log),
+            "told": self.plan_hash, "figures": self.figures, "log": asdict(log),
             "parts": [_saved(part) for part in self.parts],
             "masked": self.masked.to_bytes() if self.masked else None,
             "total": self.encrypted.total if self.encrypted else None,
@@ -76,7 +77,7 @@ class Opening:
 class Saved:
     """`Opening.to_bytes`, read, its sides not yet set up. total: what the key holder was asked."""
 
-    told: bytes
+    plan_hash: bytes
     parts: list[Sums]
     figures: list[dict[str, Any]]
     masked: bytes | None
@@ -84,15 +85,15 @@ class Saved:
     log: RoundLog
 
     @classmethod
-    def read(cls, body: bytes, told: bytes) -> Saved:
-        """Raises ProtocolError where it cannot be read, or is of another plan than `told`."""
+    def read(cls, body: bytes, plan_hash: bytes) -> Saved:
+        """Raises ProtocolError where it cannot be read, or is of another plan."""
         values = decode(body, (Message,))
         if not isinstance(values, dict) or values.keys() != _FIELDS:
             raise ProtocolError("a saved opening has other fields")
-        if values["told"] != told:
-            raise ProtocolError("what was saved opens the sum of another model")
+        if values.pop("told") != plan_hash:
+            raise ProtocolError("what was saved opens the sum of another plan")
         parts = [Sums(**{**part, "noised": frozenset(part["noised"])}) for part in values["parts"]]
-        return cls(**{**values, "parts": parts, "log": RoundLog(**values["log"])})
+        return cls(plan_hash, **{**values, "parts": parts, "log": RoundLog(**values["log"])})
 
     def opening(
         self, agreed: Agreed, task: Task, directory: Directory, key_holder: bytes,
@@ -103,12 +104,12 @@ class Saved:
         masked, encrypted = agreed.leg(task, "masked"), agreed.leg(task, "encrypted")
         side = other = None
         if self.masked is not None and masked is not None:
-            side = MaskedSide.opening(agreed, masked.task, directory, self.told, self.masked)
+            side = MaskedSide.opening(agreed, masked.task, directory, self.plan_hash, self.masked)
         if self.total is not None and encrypted is not None and published is not None:
             other = EncryptedSide(
                 agreed, encrypted.task, directory, key_holder, published, self.total)
         number = task.cohort.round, task.attempt
-        return Opening(number, self.told, list(self.parts), self.figures, side, other)
+        return Opening(number, self.plan_hash, list(self.parts), self.figures, side, other)
 
 
 class Opener:

@@ -64,11 +64,11 @@ class FederationServer:
         if stack.mechanism is not None and stack.kept(cohort.round):
             # Killed between release and checkpoint: the stack hands out what was released.
             return Sums({}, {}, 0, len(cohort.ids)), Costs(0.0, 0.0, 0.0, 0.0)
-        told = algorithm.plan_hash(plan)
+        plan_hash = algorithm.plan_hash(plan)
         begun = self._begun(cohort, stack)
         try:
-            opening = self._resumed(cohort, stack, told, begun) if begun else (
-                self._carry(cohort, stack, plan, told))
+            opening = self._resumed(cohort, stack, plan_hash, begun) if begun else (
+                self._carry(cohort, stack, plan, plan_hash))
             sums = self._opener.unmask(opening)
         except RoundNotBegun:
             raise
@@ -109,12 +109,12 @@ class FederationServer:
         return found
 
     def _resumed(
-        self, cohort: Cohort, stack: PrivacyStack, told: bytes, begun: Underway
+        self, cohort: Cohort, stack: PrivacyStack, plan_hash: bytes, begun: Underway
     ) -> Opening:
         """The same opening once more, up to its last question: the same survivors and words."""
-        task = stack.task(cohort, told, begun.attempt)
+        task = stack.task(cohort, plan_hash, begun.attempt)
         try:
-            saved = Saved.read(begun.opening or b"", told)
+            saved = Saved.read(begun.opening or b"", plan_hash)
             self._meet(None, saved.total is not None)
             published = self._holder[1] if self._holder else None
             opening = saved.opening(
@@ -190,16 +190,16 @@ class FederationServer:
             node: {"adverts": own, "context": context}
             for node, own in self._mailbox.by_node(adverts).items()})
 
-    def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, told: bytes) -> Opening:
+    def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, plan_hash: bytes) -> Opening:
         """A new attempt, up to its last question."""
         attempt = self._attempt(cohort, stack)
-        task = stack.task(cohort, told, attempt)
+        task = stack.task(cohort, plan_hash, attempt)
         masked = self._agreed.leg(task, "masked")
         side = self._prepared(masked.task if masked else None, cohort.round, attempt)
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
         ahead = MaskedSide(self._agreed, following, self._directory) if following else None
-        sealed = self._mailbox.by_node(side.sealed(told) if side else ())
+        sealed = self._mailbox.by_node(side.sealed(plan_hash) if side else ())
         upcoming = ahead.number if ahead else None
         answers = self._mailbox.exchange(exchange.UPLOAD, {
             node: {"number": number, "plan": plan, "sealed": own, "next": upcoming}
@@ -231,7 +231,7 @@ class FederationServer:
             except RoundAborted as error:
                 self._mailbox.note(f"the next round is not prepared ahead: {error}")
                 ahead = None
-        opening = Opening(number, told, parts, figures, side, encrypted)
+        opening = Opening(number, plan_hash, parts, figures, side, encrypted)
         signed = self._opener.sign(opening, adverts, self._holder[0] if self._holder else None)
         if ahead is not None:
             ahead.shares(self._mailbox.messages(signed, "shares"))

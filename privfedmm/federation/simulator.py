@@ -30,8 +30,7 @@ class Simulator:
         if self._pin is not None:
             self._pin.check(algorithm.public_features)
         started = time.process_time()
-        told = algorithm.plan_hash(plan)
-        gate = stack.open(cohort, told)
+        gate = stack.open(cohort, algorithm.plan_hash(plan))
         loss = 0.0
         for ids in algorithm.blocks(cohort.ids):
             uploads, losses = algorithm.local(plan, ids, clients)

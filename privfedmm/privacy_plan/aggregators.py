@@ -18,9 +18,9 @@ def aggregator(
     """
     secure = config.secure
     terms = SumTerms(
-        population=population, min_survivors=survivors.least(population), dropout=secure.dropout,
-        colluding=secure.colluding, failure_bits=secure.failure_bits, scheme=secure.scheme,
-        transcript=transcript)
+        population=population, min_survivors=survivors.min_survivors(population),
+        dropout=secure.dropout, colluding=secure.colluding, failure_bits=secure.failure_bits,
+        scheme=secure.scheme, transcript=transcript)
 
     def one(field: str, way: str) -> Aggregator:
         entry = AGGREGATORS.get(way)

@@ -140,7 +140,7 @@ def _shares(config: RunConfig, population: int) -> Shares:
         raise UserError("dp.trust: distributed noise hides nobody from a server that reads every "
                         "upload; add --aggregation masked, or use trust central or local")
     terms = config.secure
-    honest = survivors(config).least(population) - math.ceil(terms.colluding * population)
+    honest = survivors(config).min_survivors(population) - math.ceil(terms.colluding * population)
     if honest < 1:
         raise UserError("secure.dropout: with these shares of dropouts and colluders no honest "
                         "client may be left; lower secure.dropout or secure.colluding")

@@ -27,11 +27,11 @@ _LIMIT = 50.0
 class AggregatorContract:
     """What every aggregator must do, with integers, which leave nothing to rounding.
 
-    Override `made` in a subclass whose name begins with Test. least: fewest of 12 clients whose sum
-    it is planned for.
+    Override `made` in a subclass whose name begins with Test. min_survivors:
+    fewest of 12 clients whose sum it is planned for.
     """
 
-    least = 8
+    min_survivors = 8
 
     def made(self) -> Aggregator:
         """A fresh aggregator for 12 clients."""
@@ -40,8 +40,8 @@ class AggregatorContract:
     def task(self, min_survivors: int | None = None, **more: object) -> Task:
         """A round of 12 clients with two releases of bounded integers."""
         cohort = Cohort(0, np.arange(CLIENTS), float(CLIENTS))
-        least = self.least if min_survivors is None else min_survivors
-        return Task(cohort, RELEASES, least, 0, b"told", True, _LIMIT, **more)  # type: ignore[arg-type]
+        fewest = self.min_survivors if min_survivors is None else min_survivors
+        return Task(cohort, RELEASES, fewest, 0, b"plan", True, _LIMIT, **more)  # type: ignore[arg-type]
 
     def uploads(self, ids: np.ndarray) -> Uploads:
         """Each client's own integers, whatever block it is in."""
@@ -98,7 +98,7 @@ class AggregatorContract:
         gone = frozenset({1, 6, 9})
         alive = np.array([i for i in range(CLIENTS) if i not in gone])
         self.assert_sums(self.played(self.task(dropouts={"masked": gone}), [alive]), alive)
-        many = frozenset(range(CLIENTS - self.least + 1))
+        many = frozenset(range(CLIENTS - self.min_survivors + 1))
         few = np.array([i for i in range(CLIENTS) if i not in many])
         with pytest.raises(RoundAborted):
             self.played(self.task(dropouts={"masked": many}), [few])

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from privacy.aggregation.encrypted.terms import Terms
+from privacy.aggregation.encrypted.terms import LEAST_CONTRIBUTORS, Terms
 from privacy.aggregation.mask_plan import MaskPlan
 from privacy.aggregation.masked.terms import Floor, RoundTerms
 from privacy.aggregation.protocol import Task, dims
@@ -29,16 +29,17 @@ class Leg:
 class Agreed:
     """The protocols of a run.
 
-    run: 16 bytes that name it. updates, statistics: how each kind of release travels. clients: of
-    the whole run. least: fewest that a sum may have. dropout, colluding, failure_bits: what the
-    graph of masks is planned for.
+    run: 16 bytes that name it. updates, statistics: how each kind of release travels. clients: how
+    many there are in the whole run. min_survivors: fewest clients whose sum may be released.
+    dropout, colluding, failure_bits: what the graph of masks is planned for (`MaskPlan`). scheme:
+    of the ciphertexts.
     """
 
     run: bytes
     updates: Way
     statistics: Way
     clients: int
-    least: int
+    min_survivors: int
     dropout: float
     colluding: float
     failure_bits: float
@@ -61,7 +62,7 @@ class Agreed:
         return frozenset({self.updates, self.statistics})
 
     def masked_terms(self, task: Task) -> RoundTerms:
-        """Terms of the masked leg, the model's hash still open. Raises ProtocolError below 3."""
+        """Terms of the masked leg, the plan's hash still open. Raises ProtocolError below 3."""
         return self._masks.terms(task, None)
 
     def floor(self, task: Task) -> Floor:
@@ -76,13 +77,13 @@ class Agreed:
         """Terms of the encrypted leg. Raises ProtocolError or CapacityError."""
         return Terms(
             self.run.hex(), task.cohort.round, task.attempt, tuple(task.cohort.ids.tolist()),
-            dims(task.releases), math.ceil(task.limit), self.contributors, context.hash,
+            dims(task.releases), math.ceil(task.limit), self.min_decrypted, context.hash,
             self.parameters(task))
 
     @property
-    def contributors(self) -> int:
-        """Fewest whose encrypted total is decrypted."""
-        return max(self.least, 2)
+    def min_decrypted(self) -> int:
+        """Fewest clients whose encrypted total is decrypted: the total of one is its vector."""
+        return max(self.min_survivors, LEAST_CONTRIBUTORS)
 
     @property
     def _masks(self) -> MaskPlan:

@@ -19,8 +19,8 @@ class Given:
 
     def again(self, request: Message) -> Message | None:
         """The answer to this very request, None where there was none."""
-        told, answer = self.answers.get((request.receiver, request.kind), (b"", None))
-        return answer if told == request.digest() else None
+        digest, answer = self.answers.get((request.receiver, request.kind), (b"", None))
+        return answer if digest == request.digest() else None
 
     def keep(self, request: Message, answer: Message) -> None:
         """Remember an answer before it leaves."""
@@ -28,12 +28,12 @@ class Given:
 
     def to_state(self) -> list[object]:
         """For the node's own disk; the server has been sent all of it."""
-        return [[client, kind, told, answer]
-                for (client, kind), (told, answer) in self.answers.items()]
+        return [[client, kind, digest, answer]
+                for (client, kind), (digest, answer) in self.answers.items()]
 
     @classmethod
     def from_state(cls, state: object) -> Given:
         """The answers of `to_state`. Raises ProtocolError."""
         if not isinstance(state, list):
             raise ProtocolError("answers of a saved state must be a list")
-        return cls({(client, kind): (told, answer) for client, kind, told, answer in state})
+        return cls({(client, kind): (digest, answer) for client, kind, digest, answer in state})

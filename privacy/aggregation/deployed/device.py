@@ -102,9 +102,10 @@ class MaskedDevice:
         return self._each(messages, MaskedClient.share)
 
     def mask(
-        self, task: Task, told: bytes, sealed: Sequence[Message], vectors: Mapping[int, np.ndarray]
+        self, task: Task, plan_hash: bytes, sealed: Sequence[Message],
+        vectors: Mapping[int, np.ndarray],
     ) -> list[Message]:
-        """The masked vectors of all clients that are ready. told: hash of the plan that came.
+        """The masked vectors of all clients that are ready. plan_hash: hash of the plan that came.
 
         Raises ProtocolError for a round that was joined or opened before.
         """
@@ -118,7 +119,7 @@ class MaskedDevice:
 
         def answer(client: MaskedClient, message: Message) -> Message:
             client.receive_shares(message)
-            client.receive_model(told)
+            client.receive_plan(plan_hash)
             return client.mask(to_ring(vectors[client.number]), stream)
 
         stream = MaskStream(next(iter(clients.values())).terms.dims)
@@ -232,7 +233,7 @@ class EncryptedDevice:
         out = []
         for number, vector in vectors.items():
             client = EncryptedClient(
-                self._identities[number], terms.run, self._context, self._agreed.contributors)
+                self._identities[number], terms.run, self._context, self._agreed.min_decrypted)
             try:
                 out.append(client.upload(terms, vector))
             except ProtocolError as error:

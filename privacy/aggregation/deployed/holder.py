@@ -27,14 +27,14 @@ class HolderSide:
     ) -> None:
         self._agreed, self._task_of = agreed, task_of
         signers = directory.including(KEY_HOLDER, identity.verify_key())
-        least = agreed.contributors
+        fewest = agreed.min_decrypted
         if saved is None:
             self._holder = KeyHolder(
-                agreed.run.hex(), agreed.parameters(task_of((0, 0))), identity, signers, least,
+                agreed.run.hex(), agreed.parameters(task_of((0, 0))), identity, signers, fewest,
                 self._noise, save)
             save(self._holder.to_bytes())
         else:
-            self._holder = KeyHolder.from_bytes(saved, identity, signers, least, self._noise, save)
+            self._holder = KeyHolder.from_bytes(saved, identity, signers, fewest, self._noise, save)
 
     def publish(self) -> Message:
         """The signed public context."""

@@ -38,12 +38,12 @@ class MaskedSide:
 
     @classmethod
     def opening(
-        cls, agreed: Agreed, task: Task, directory: Directory, told: bytes, saved: bytes
+        cls, agreed: Agreed, task: Task, directory: Directory, plan_hash: bytes, saved: bytes
     ) -> MaskedSide:
         """The side of `to_bytes`. Raises ProtocolError where it opens another sum than this."""
         server = MaskedServer.from_bytes(saved, directory)
-        if server.terms != agreed.masked_terms(task).with_model(told):
-            raise ProtocolError("what was saved opens the sum of another round or another model")
+        if server.terms != agreed.masked_terms(task).with_plan(plan_hash):
+            raise ProtocolError("what was saved opens the sum of another round or another plan")
         return cls(agreed, task, directory, server)
 
     def to_bytes(self) -> bytes:
@@ -71,12 +71,12 @@ class MaskedSide:
         return self._server.route_adverts()
 
     def shares(self, messages: Sequence[Message]) -> None:
-        """Shares in; they are routed once the model is there, by `sealed`."""
+        """Shares in; they are routed once the plan is there, by `sealed`."""
         self._take(messages)
 
-    def sealed(self, told: bytes) -> list[Message]:
-        """The sealed shares for each client. told: hash of the plan that goes with them."""
-        self._server.terms = self._server.terms.with_model(told)
+    def sealed(self, plan_hash: bytes) -> list[Message]:
+        """The sealed shares for each client. plan_hash: hash of the plan that goes with them."""
+        self._server.terms = self._server.terms.with_plan(plan_hash)
         return self._server.route_shares()
 
     def masked(self, messages: Sequence[Message]) -> None:

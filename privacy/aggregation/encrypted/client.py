@@ -48,13 +48,15 @@ def accept_context(message: Message, run: str, directory: Directory) -> PublicCo
 class EncryptedClient:
     """One client in one run.
 
-    identity: the client's own key, and its number. n_min: fewest contributors that it agrees to be
-    summed with.
+    identity: the client's own key, and its number. min_survivors: fewest contributors that it
+    agrees to be summed with.
     """
 
-    def __init__(self, identity: Identity, run: str, context: PublicContext, n_min: int) -> None:
+    def __init__(
+        self, identity: Identity, run: str, context: PublicContext, min_survivors: int
+    ) -> None:
         self._number, self._run, self._identity = identity.number, run, identity
-        self._context, self._n_min = context, n_min
+        self._context, self._min_survivors = context, min_survivors
         self._last = (-1, -1)
 
     def upload(self, terms: Terms, vector: np.ndarray) -> Message:
@@ -80,9 +82,10 @@ class EncryptedClient:
             raise ProtocolError("the terms name other encryption parameters than the key's")
         if self._number not in terms.members:
             raise ProtocolError(f"client {self._number} is not in the cohort")
-        if terms.n_min < self._n_min:
+        if terms.min_survivors < self._min_survivors:
             raise ProtocolError(
-                f"n_min is {terms.n_min}; client {self._number} asks for {self._n_min}")
+                f"min_survivors is {terms.min_survivors}; client {self._number} asks for "
+                f"{self._min_survivors}")
         if terms.at <= self._last:
             raise ProtocolError(f"round {terms.at} is not later than {self._last}, answered before")
 

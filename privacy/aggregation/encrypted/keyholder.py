@@ -51,7 +51,7 @@ _NOTHING = (-1, -1)
 class KeyHolder:
     """The one party with the secret key of a run.
 
-    identity: its own key. directory: the clients' verify keys. n_min: fewest
+    identity: its own key. directory: the clients' verify keys. min_survivors: fewest
     contributors it ever decrypts for. noise: added to every total, None for exact totals.
     save: called with the state before a decryption, so that no restart forgets one, and with the
     answer before it leaves.
@@ -59,13 +59,15 @@ class KeyHolder:
 
     def __init__(
         self, run: str, parameters: HEParameters, identity: Identity, directory: Directory,
-        n_min: int, noise: Noise | None, save: Save,
+        min_survivors: int, noise: Noise | None, save: Save,
         restored: tuple[SecretContext, PublicContext] | None = None,
     ) -> None:
-        if n_min < LEAST_CONTRIBUTORS:
-            raise ProtocolError(f"n_min is {n_min}; it starts at {LEAST_CONTRIBUTORS}")
+        if min_survivors < LEAST_CONTRIBUTORS:
+            raise ProtocolError(
+                f"min_survivors is {min_survivors}; it starts at {LEAST_CONTRIBUTORS}")
         self._run, self._parameters, self._identity = run, parameters, identity
-        self._directory, self._n_min, self._noise, self._save = directory, n_min, noise, save
+        self._directory, self._min_survivors = directory, min_survivors
+        self._noise, self._save = noise, save
         if restored is None:
             secret = SecretContext.generate(parameters)
             restored = secret, secret.public()
@@ -93,8 +95,9 @@ class KeyHolder:
             raise ProtocolError("the terms name another run or another key than the KeyHolder's")
         if terms.parameters != self._parameters:
             raise ProtocolError("the terms name other encryption parameters than the key's")
-        if terms.n_min < self._n_min:
-            raise ProtocolError(f"n_min is {terms.n_min}; the KeyHolder asks for {self._n_min}")
+        if terms.min_survivors < self._min_survivors:
+            raise ProtocolError(f"min_survivors is {terms.min_survivors}; the KeyHolder asks for "
+                                f"{self._min_survivors}")
         if terms.round <= self._decrypted or terms.at <= self._agreed:
             raise ProtocolError(f"round {terms.at} is stale: {self._agreed} was agreed to, "
                                 f"round {self._decrypted} decrypted")
@@ -106,7 +109,7 @@ class KeyHolder:
     def decrypt(self, message: Message) -> Message:
         """The total of the agreed round: rounded to integers, noised, signed.
 
-        Raises ProtocolError where anything does not fit, RoundAborted below n_min. From the
+        Raises ProtocolError where anything does not fit, RoundAborted below min_survivors. From the
         decryption on the round is used up, whatever comes of it: refused totals included.
         """
         if message.kind != TOTAL or message.sender != SERVER:
@@ -139,8 +142,8 @@ class KeyHolder:
     def repeated(self, message: Message) -> Message | None:
         """The answer once more, byte for byte and with no new noise, where the last total that was
         decrypted is asked for again; None for any other."""
-        told, answer = self._answer
-        if not answer or message.digest() != told:
+        asked, answer = self._answer
+        if not answer or message.digest() != asked:
             return None
         return Message(RESULT, KEY_HOLDER, SERVER, message.round, answer)
 
@@ -154,8 +157,8 @@ class KeyHolder:
             raise ProtocolError("contributors must be of the cohort, each once, in rising order")
         if len(hashes) != count * _HASH or len(signatures) != count * _SIGNATURE:
             raise ProtocolError("every contributor has one hash and one signature")
-        if count < terms.n_min:
-            raise RoundAborted(f"{count} clients contributed and {terms.n_min} are needed")
+        if count < terms.min_survivors:
+            raise RoundAborted(f"{count} clients contributed and {terms.min_survivors} are needed")
         held = _cut(hashes, _HASH)
         if len(set(held)) != count:
             raise ProtocolError("two contributors signed the same ciphertext")
@@ -183,7 +186,7 @@ class KeyHolder:
 
     @classmethod
     def from_bytes(
-        cls, state: bytes, identity: Identity, directory: Directory, n_min: int,
+        cls, state: bytes, identity: Identity, directory: Directory, min_survivors: int,
         noise: Noise | None, save: Save,
     ) -> KeyHolder:
         """The KeyHolder after a restart: every round up to the last decrypted stays refused.
@@ -196,7 +199,7 @@ class KeyHolder:
         parameters = parameters_from(body["parameters"])
         secret = SecretContext.from_bytes(body["secret"], parameters)
         public = read_public(body["public"], parameters, body["cell_bytes"])
-        holder = cls(body["run"], parameters, identity, directory, n_min, noise, save,
+        holder = cls(body["run"], parameters, identity, directory, min_survivors, noise, save,
                      (secret, public))
         holder._decrypted = body["decrypted"]
         holder._agreed = (int(body["agreed"][0]), int(body["agreed"][1]))

@@ -82,15 +82,15 @@ class EncryptedServer:
     def close(self) -> Message:
         """The encrypted total and its signed contributors, for the KeyHolder.
 
-        Raises RoundAborted with fewer than n_min contributors; the sum is dropped.
+        Raises RoundAborted with fewer than min_survivors contributors; the sum is dropped.
         """
         total, self._total = self._total, None
         if self._closed:
             raise ProtocolError("the round is closed already")
         self._closed = True
-        if total is None or len(self._signed) < self._terms.n_min:
-            raise RoundAborted(f"{len(self._signed)} clients contributed and {self._terms.n_min} "
-                               "are needed; open another attempt")
+        if total is None or len(self._signed) < self._terms.min_survivors:
+            raise RoundAborted(f"{len(self._signed)} clients contributed and "
+                               f"{self._terms.min_survivors} are needed; open another attempt")
         clients = self._contributors = sorted(self._signed)
         body = {
             "terms": self._terms.digest, "total": total.to_bytes(), "contributors": clients,

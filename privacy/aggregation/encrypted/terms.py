@@ -17,16 +17,20 @@ TOTAL_FIELDS = {
     "terms": bytes, "total": bytes, "contributors": list, "ciphertexts": bytes,
     "signatures": bytes,
 }
+# Fields that go by another name in the packed terms: by their first, which is in every digest.
+_PACKED = {"min_survivors": "n_min"}
 # Fewer contributors than two, and the "total" is one client's vector.
 LEAST_CONTRIBUTORS = 2
 
 
 @dataclass(frozen=True)
 class Terms:
-    """One attempt at one round.
+    """The terms of one attempt at one round.
 
-    cohort: clients' numbers in rising order. dims: integers a client sends. max_abs: largest
-    magnitude of each. n_min: fewest contributors. context: hash of the KeyHolder's public context.
+    run: the name of the run. cohort: the clients' numbers in rising order. dims: how many integers
+    a client sends. max_abs: the largest magnitude of each. min_survivors: fewest clients whose
+    total may be decrypted. context: hash [32] of the KeyHolder's public context. parameters: of the
+    KeyHolder's key.
     Raises ProtocolError for terms that mean nothing, CapacityError for a total out of range.
     """
 
@@ -36,7 +40,7 @@ class Terms:
     cohort: tuple[int, ...]
     dims: int
     max_abs: int
-    n_min: int
+    min_survivors: int
     context: bytes
     parameters: HEParameters
 
@@ -45,10 +49,10 @@ class Terms:
             raise ProtocolError("numbers of rounds and clients start at 0, dims and max_abs at 1")
         if list(self.cohort) != sorted(set(self.cohort)):
             raise ProtocolError("a cohort lists every client once, in rising order")
-        if not LEAST_CONTRIBUTORS <= self.n_min <= len(self.cohort):
+        if not LEAST_CONTRIBUTORS <= self.min_survivors <= len(self.cohort):
             raise ProtocolError(
-                f"n_min is {self.n_min}; it lies between {LEAST_CONTRIBUTORS} and the cohort's "
-                f"{len(self.cohort)}, or one client's vector would be the total"
+                f"min_survivors is {self.min_survivors}; it lies between {LEAST_CONTRIBUTORS} and "
+                f"the cohort's {len(self.cohort)}, or one client's vector would be the total"
             )
         planned = self.parameters
         if len(self.cohort) > planned.clients or self.max_abs > planned.max_abs:
@@ -74,16 +78,19 @@ class Terms:
 
     def to_bytes(self) -> bytes:
         """The terms as they travel."""
-        return pack(asdict(self))
+        values = asdict(self)
+        # In the place and by the name that it has in every digest; the order is part of the bytes.
+        return pack({_PACKED.get(name, name): value for name, value in values.items()})
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Terms:
-        """Raises ProtocolError where the bytes hold no terms."""
+        """The terms of `to_bytes`. Raises ProtocolError where the bytes hold none."""
         fields: dict[str, type] = {
             "run": str, "round": int, "attempt": int, "cohort": list, "dims": int,
-            "max_abs": int, "n_min": int, "context": bytes, "parameters": dict,
+            "max_abs": int, _PACKED["min_survivors"]: int, "context": bytes, "parameters": dict,
         }
         values = unpack(body, fields)
+        values["min_survivors"] = values.pop(_PACKED["min_survivors"])
         if not all(type(client) is int for client in values["cohort"]):
             raise ProtocolError("a cohort lists clients' numbers")
         values["cohort"] = tuple(values["cohort"])

@@ -106,13 +106,13 @@ class MaskedClient:
         client._state = ClientState.from_bytes(values["state"], len(client._peers))
         return client
 
-    def receive_model(self, model_hash: bytes) -> None:
-        """Add the hash of the broadcast that came, where the terms were agreed before it.
+    def receive_plan(self, plan_hash: bytes) -> None:
+        """Add the hash of the plan that came, where the terms were agreed before it.
 
         Raises ProtocolError where another is in the terms, or a vector is masked already."""
         if self.stage >= Stage.MASKED:
-            raise ProtocolError("the model's hash came after the vector was masked")
-        self.terms = self.terms.with_model(model_hash)
+            raise ProtocolError("the plan's hash came after the vector was masked")
+        self.terms = self.terms.with_plan(plan_hash)
 
     def advertise(self) -> Message:
         """Fresh keys and a commitment to the self-mask, signed."""
@@ -120,8 +120,8 @@ class MaskedClient:
         state = self._state
         seed = os.urandom(SEED_BYTES)
         channel, mask = KeyPair.generate(), KeyPair.generate()
-        told = wire.commitment(self.terms, self.number, seed)
-        advert = wire.Advert(self.number, channel.public, mask.public, told, bytes(64))
+        commitment = wire.commitment(self.terms, self.number, seed)
+        advert = wire.Advert(self.number, channel.public, mask.public, commitment, bytes(64))
         signature = self._identity.sign(wire.advert_message(self.terms, advert))
         state.seed, state.channel, state.mask = seed, channel, mask
         state.stage = Stage.ADVERTISED
@@ -161,8 +161,8 @@ class MaskedClient:
         sealed = dict(wire.sealed_from_bytes(values["sealed"]))
         self._counted(shared, "shared")
         slots = self._slots(shared)
-        told = {self._peers[s] for s in slots}
-        if told != sealed.keys() or not set(slots) <= state.opening.keys():
+        senders = {self._peers[s] for s in slots}
+        if senders != sealed.keys() or not set(slots) <= state.opening.keys():
             raise ProtocolError("the shares are not those of the neighbours said to have shared")
         self._enough(len(slots), "neighbours sent shares")
         held = {}
@@ -180,7 +180,7 @@ class MaskedClient:
         """vector (uint32 [dims]) under the self-mask and a mask per neighbour, mod 2**32.
 
         The vector is neither changed nor kept. stream: a buffer to be reused. Raises ValueError
-        for a vector of another type or shape, ProtocolError without the model's hash.
+        for a vector of another type or shape, ProtocolError without the plan's hash.
         """
         self._at(Stage.READY)
         state, terms = self._state, self.terms

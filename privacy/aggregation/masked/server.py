@@ -166,7 +166,7 @@ class MaskedServer:
         # With fewer a client would refuse, and so counts as dropped; its own signature stays.
         receivers = sum(1 << place for place in wire.places_of(self._came)
                         if len(self._near(place, self._came)) >= self.terms.threshold)
-        self._next(receivers, "have enough neighbours who signed", least=1)
+        self._next(receivers, "have enough neighbours who signed", fewest=1)
         return self.asked()
 
     def asked(self) -> list[Message]:
@@ -186,7 +186,7 @@ class MaskedServer:
     def finish(self, stream: MaskStream | None = None) -> MaskedSum:
         """The sum over the survivors. Raises RoundAborted where it cannot be opened rightly."""
         self._ends(Await.UNMASK)
-        self._next(self._came, "revealed shares", least=1)
+        self._next(self._came, "revealed shares", fewest=1)
         total, self._total = self._total, np.zeros(0, dtype=np.uint32)
         stream = MaskStream(self.terms.dims) if stream is None else stream
         try:
@@ -220,7 +220,7 @@ class MaskedServer:
         if len(body) != len(self._bond) + 4 * self.terms.dims:
             raise ProtocolError(f"a masked vector must have {self.terms.dims} numbers of 4 bytes")
         if not body.startswith(self._bond):
-            raise ProtocolError("a client masked under other terms, another model or another set "
+            raise ProtocolError("a client masked under other terms, another plan or another set "
                                 "of clients than this server's")
         self._total += np.frombuffer(body, dtype="<u4", offset=len(self._bond))
 
@@ -273,10 +273,10 @@ class MaskedServer:
             raise ProtocolError(f"the server takes {self._awaits.name.lower()}: no sum is being "
                                 "opened")
 
-    def _next(self, members: int, what: str, least: int | None = None) -> int:
-        least = self.terms.min_survivors if least is None else least
-        if members.bit_count() < least:
-            raise self._abort(f"only {members.bit_count()} clients {what}, fewer than {least}")
+    def _next(self, members: int, what: str, fewest: int | None = None) -> int:
+        fewest = self.terms.min_survivors if fewest is None else fewest
+        if members.bit_count() < fewest:
+            raise self._abort(f"only {members.bit_count()} clients {what}, fewer than {fewest}")
         self._awaits, self._expected, self._came = Await(self._awaits + 1), members, 0
         return members
 

@@ -11,6 +11,7 @@ import numpy as np
 from privacy.aggregation.masked.graph import Graph
 from privacy.aggregation.messages import ProtocolError, pack, unpack
 
+# The keys of the packed terms. `plan_hash` goes by its first name, which is in every setup digest.
 _FIELDS = {
     "run": bytes, "round": int, "attempt": int, "cohort": bytes, "dims": int, "degree": int,
     "threshold": int, "min_survivors": int, "model_hash": bytes,
@@ -21,11 +22,12 @@ _FIELDS = {
 class Floor:
     """The least that a client accepts of terms, from its own settings and not from the server.
 
-    threshold: shares that recover a secret. survivors: clients that a sum must have.
+    threshold: fewest shares that recover a secret. min_survivors: fewest clients that a sum may
+    have.
     """
 
     threshold: int
-    survivors: int
+    min_survivors: int
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,9 @@ class RoundTerms:
     run: bytes that name the run. cohort: client numbers, ascending. dims: numbers of a vector.
     degree: neighbours of a client in the mask graph, even, or one less than the cohort for the
     complete graph. threshold: neighbours whose shares recover a secret. min_survivors: fewest
-    clients whose sum may be opened. model_hash: hash of the broadcast that this party received;
-    None while it is not there yet, which is enough to advertise and share keys ahead of time.
+    clients whose sum may be opened. plan_hash: hash of the plan that this party received, which is
+    what all clients are told in the round; None while it is not there yet, which is enough to
+    advertise and share keys ahead of time.
     Raises ProtocolError where the values cannot make a round.
     """
 
@@ -48,7 +51,7 @@ class RoundTerms:
     degree: int
     threshold: int
     min_survivors: int
-    model_hash: bytes | None
+    plan_hash: bytes | None
 
     def __post_init__(self) -> None:
         n = len(self.cohort)
@@ -64,8 +67,8 @@ class RoundTerms:
             raise ProtocolError(f"min_survivors {self.min_survivors} must be from 2 to {n}")
         if self.dims < 1 or self.round < 0 or self.attempt < 0 or not self.run:
             raise ProtocolError("a round needs a run, numbers from 0 and a vector of 1 or more")
-        if self.model_hash is not None and not self.model_hash:
-            raise ProtocolError("the model's hash must not be empty; None stands for not there yet")
+        if self.plan_hash is not None and not self.plan_hash:
+            raise ProtocolError("the plan's hash must not be empty; None stands for not there yet")
 
     @property
     def number(self) -> tuple[int, int]:
@@ -74,16 +77,16 @@ class RoundTerms:
 
     @cached_property
     def setup_digest(self) -> bytes:
-        """Hash [32] of everything but the model, for keys and shares that travel before it."""
+        """Hash [32] of everything but the plan, for keys and shares that travel before it."""
         return hashlib.sha256(b"privfedmm masked sum 1 setup" + self._packed(b"")).digest()
 
     @cached_property
     def digest(self) -> bytes:
-        """Hash [32] of all terms, the model's included. Raises ProtocolError without a model."""
-        if self.model_hash is None:
-            raise ProtocolError("the terms lack the hash of the model: add it by with_model")
-        model = hashlib.sha256(self.model_hash).digest()
-        return hashlib.sha256(b"privfedmm masked sum 1" + self.setup_digest + model).digest()
+        """Hash [32] of all terms, the plan's included. Raises ProtocolError without a plan."""
+        if self.plan_hash is None:
+            raise ProtocolError("the terms lack the hash of the plan: add it by with_plan")
+        plan = hashlib.sha256(self.plan_hash).digest()
+        return hashlib.sha256(b"privfedmm masked sum 1" + self.setup_digest + plan).digest()
 
     @cached_property
     def graph(self) -> Graph:
@@ -95,35 +98,35 @@ class RoundTerms:
         """Client number -> place in the cohort."""
         return {number: place for place, number in enumerate(self.cohort)}
 
-    def with_model(self, model_hash: bytes) -> RoundTerms:
-        """The same terms with the hash of the broadcast that came. Raises ProtocolError where
+    def with_plan(self, plan_hash: bytes) -> RoundTerms:
+        """The same terms with the hash of the plan that came. Raises ProtocolError where
         they hold another."""
-        if self.model_hash not in (None, model_hash):
-            raise ProtocolError("these terms hold the hash of another model")
-        if self.model_hash == model_hash:
+        if self.plan_hash not in (None, plan_hash):
+            raise ProtocolError("these terms hold the hash of another plan")
+        if self.plan_hash == plan_hash:
             return self
-        return replace(self, model_hash=model_hash)
+        return replace(self, plan_hash=plan_hash)
 
     def require(self, floor: Floor) -> None:
         """Raises ProtocolError where the terms fall below what a client accepts."""
         if self.threshold < floor.threshold:
             raise ProtocolError(f"threshold {self.threshold} is below the agreed {floor.threshold}")
-        if self.min_survivors < floor.survivors:
+        if self.min_survivors < floor.min_survivors:
             raise ProtocolError(
-                f"min_survivors {self.min_survivors} is below the agreed {floor.survivors}"
+                f"min_survivors {self.min_survivors} is below the agreed {floor.min_survivors}"
             )
 
-    def _packed(self, model_hash: bytes) -> bytes:
+    def _packed(self, plan_hash: bytes) -> bytes:
         return pack({
             "run": self.run, "round": self.round, "attempt": self.attempt,
             "cohort": np.array(self.cohort, dtype="<i8").tobytes(), "dims": self.dims,
             "degree": self.degree, "threshold": self.threshold,
-            "min_survivors": self.min_survivors, "model_hash": model_hash,
+            "min_survivors": self.min_survivors, "model_hash": plan_hash,
         })
 
     def to_bytes(self) -> bytes:
         """The terms as bytes, for a message or a saved state."""
-        return self._packed(self.model_hash or b"")
+        return self._packed(self.plan_hash or b"")
 
     @classmethod
     def from_bytes(cls, body: bytes) -> RoundTerms:
@@ -132,5 +135,5 @@ class RoundTerms:
         if len(values["cohort"]) % 8:
             raise ProtocolError("a cohort must be whole numbers of 8 bytes")
         values["cohort"] = tuple(np.frombuffer(values["cohort"], dtype="<i8").tolist())
-        values["model_hash"] = values["model_hash"] or None
+        values["plan_hash"] = values.pop("model_hash") or None
         return cls(**values)

@@ -121,7 +121,7 @@ def share_context(terms: RoundTerms, sender: int, receiver: int) -> bytes:
 
 
 def round_bond(terms: RoundTerms, shared: int) -> bytes:
-    """Hash [32] of all terms, the model's hash, and the set that exchanged shares.
+    """Hash [32] of all terms, the plan's hash, and the set that exchanged shares.
 
     Pair masks come from it: clients who were told different things cannot cancel their masks.
     """

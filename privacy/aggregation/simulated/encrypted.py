@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from privacy.aggregation.encrypted.terms import LEAST_CONTRIBUTORS
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.messages import HEADER_BYTES, KEY_HOLDER, Transcript
 from privacy.aggregation.protocol import Session, Sums, Task, dims, flattened, split
@@ -22,13 +23,13 @@ from privacy.uploads import UploadError, Uploads
 class EncryptedAggregator:
     """The server adds ciphertexts; the key holder decrypts one total a round, and adds the noise.
 
-    clients: most that a total can have. least: fewest. transcript: told every message. keep:
-    stores the key holder's state before each decryption.
+    scheme: of the ciphertexts. clients: most clients that a total can have. min_survivors: fewest.
+    transcript: told every message. keep: stores the key holder's state before each decryption.
     """
 
     scheme: Scheme
     clients: int
-    least: int
+    min_survivors: int
     transcript: Transcript = field(default_factory=lambda: Transcript(keep_bodies=False))
     keep: Callable[[bytes], None] = field(default=lambda state: None, repr=False)
     name: str = "encrypted"
@@ -50,7 +51,8 @@ class EncryptedAggregator:
             self._run = EncryptedRun(
                 os.urandom(16).hex(), plan(self.scheme, self.clients, largest),
                 map(Identity.generate, numbers), Identity.generate(KEY_HOLDER),
-                max(self.least, 2), self._noise, self.keep, self.transcript)
+                max(self.min_survivors, LEAST_CONTRIBUTORS), self._noise, self.keep,
+                self.transcript)
         self._task = task
         size = dims(task.releases)
         round_ = self._run.open(task.cohort.round, task.attempt, task.cohort.ids, size, largest)

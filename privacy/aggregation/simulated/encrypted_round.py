@@ -45,21 +45,23 @@ class EncryptedRun:
 
     def __init__(
         self, run: str, parameters: HEParameters, identities: Iterable[Identity],
-        key_holder: Identity, n_min: int, noise: Noise | None, save: Save, transcript: Transcript,
+        key_holder: Identity, min_survivors: int, noise: Noise | None, save: Save,
+        transcript: Transcript,
     ) -> None:
         clients = list(identities)
         self.directory = Directory.of(clients).including(KEY_HOLDER, key_holder.verify_key())
         self.run, self.parameters, self.transcript = run, parameters, transcript
-        self._n_min = n_min
+        self._min_survivors = min_survivors
         self.key_holder = KeyHolder(
-            run, parameters, key_holder, self.directory, n_min, noise, save)
+            run, parameters, key_holder, self.directory, min_survivors, noise, save)
         # Each client would parse the same bytes; here one parsed context serves them all.
         published = self.key_holder.publish(SERVER)
         self.context = accept_context(published, run, self.directory)
         for receiver in (SERVER, *(client.number for client in clients)):
             transcript.record(replace(published, receiver=receiver))
         self.clients = {
-            client.number: EncryptedClient(client, run, self.context, n_min) for client in clients
+            client.number: EncryptedClient(client, run, self.context, min_survivors)
+            for client in clients
         }
 
     def open(
@@ -70,7 +72,7 @@ class EncryptedRun:
         unknown = [client for client in members if client not in self.clients]
         if unknown:
             raise ProtocolError(f"client {unknown[0]} of the cohort has no identity in this run")
-        terms = Terms(self.run, round_, attempt, members, dims, max_abs, self._n_min,
+        terms = Terms(self.run, round_, attempt, members, dims, max_abs, self._min_survivors,
                       self.context.hash, self.parameters)
         return EncryptedRound(self, terms)
 
@@ -109,8 +111,8 @@ class EncryptedRound:
     def close(self) -> RoundResult:
         """The released total. A client that sent nothing has dropped out.
 
-        Raises RoundAborted with fewer than n_min contributors, ProtocolError where the KeyHolder
-        refuses; nothing is released then.
+        Raises RoundAborted with fewer than min_survivors contributors, ProtocolError where the
+        KeyHolder refuses; nothing is released then.
         """
         with self._timed("server"):
             total = self._server.close()

@@ -46,7 +46,7 @@ class MaskedAggregator:
         """
         # An empty hash would stand for a plan that is still to come, and here none does.
         plan = MaskPlan(self._run, self.dropout, self.colluding, self.failure_bits)
-        terms = plan.terms(task, task.model_hash or b"none")
+        terms = plan.terms(task, task.plan_hash or b"none")
         for number in terms.cohort:
             if number not in self._identities:
                 self._identities[number] = Identity.generate(number)

@@ -81,7 +81,7 @@ class RoundResult:
 class MaskedRound:
     """`open`, then `submit` block by block, then `close`. Every step may raise RoundAborted.
 
-    terms: of the round, with the model's hash; every party is given these same terms. dropouts:
+    terms: of the round, with the plan's hash; every party is given these same terms. dropouts:
     who vanishes when. transcript: records every message; without it, sizes alone are counted.
     stream: a buffer of terms.dims to be reused from round to round.
     """

@@ -24,7 +24,7 @@ class Table:
     degree: int = 5
     threshold: int = 3
     dims: int = 16
-    least: int = 4
+    min_survivors: int = 4
     run: bytes = b"a run"
     round: tuple[int, int] = (4, 1)
     transcript: Transcript = field(default_factory=Transcript)
@@ -32,10 +32,10 @@ class Table:
     def __post_init__(self) -> None:
         cohort = tuple(range(10, 10 + 3 * self.n, 3))
         self.terms = RoundTerms(
-            self.run, *self.round, cohort, self.dims, self.degree, self.threshold, self.least,
-            b"the model's hash",
+            self.run, *self.round, cohort, self.dims, self.degree, self.threshold,
+            self.min_survivors, b"the plan's hash",
         )
-        self.floor = Floor(self.threshold, self.least)
+        self.floor = Floor(self.threshold, self.min_survivors)
         self.identities = {c: Identity.generate(c) for c in cohort}
         # One registered client outside the cohort, to be a stranger that can sign.
         self.stranger = Identity.generate(999)

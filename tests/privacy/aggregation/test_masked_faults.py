@@ -230,7 +230,7 @@ def test_a_second_list_of_survivors_is_refused(table) -> None:  # type: ignore[n
 
 def test_two_lists_for_two_halves_open_nothing(table) -> None:  # type: ignore[no-untyped-def]
     """A lying server tells half that a client lives and half that it is gone."""
-    play = table(threshold=4, n=8, degree=7, least=4).until("signature")
+    play = table(threshold=4, n=8, degree=7, min_survivors=4).until("signature")
     c = play.terms.cohort
     lists = {n: (b"\xff" if n in c[:4] else b"\x7f") for n in c[:7]}
     signed = {}
@@ -258,7 +258,7 @@ def test_survivors_beyond_those_who_shared_are_refused(table) -> None:  # type: 
 
 
 def test_survivors_without_enough_neighbours_or_in_pieces(table) -> None:  # type: ignore[no-untyped-def]
-    play = table(n=24, degree=4, threshold=2, least=2).until("signature")
+    play = table(n=24, degree=4, threshold=2, min_survivors=2).until("signature")
     graph, place = play.terms.graph, 5
     client = play.clients[play.terms.cohort[place]]
     order, at = graph.order.tolist(), int(graph.place_on_circle[place])
@@ -290,7 +290,7 @@ def test_terms_below_what_was_agreed(table) -> None:  # type: ignore[no-untyped-
     [{"cohort": (1, 2)}, {"cohort": (1, 1, 2)}, {"cohort": (3, 2, 1)}, {"cohort": (-1, 2, 3)},
      {"degree": 3}, {"degree": 8}, {"degree": 0}, {"threshold": 1}, {"threshold": 6},
      {"min_survivors": 1}, {"min_survivors": 9}, {"dims": 0}, {"run": b""}, {"round": -1},
-     {"model_hash": b""}],
+     {"plan_hash": b""}],
 )
 def test_impossible_terms(changes, table) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ProtocolError):
@@ -300,9 +300,9 @@ def test_impossible_terms(changes, table) -> None:  # type: ignore[no-untyped-de
 def test_terms_travel(table) -> None:  # type: ignore[no-untyped-def]
     terms = table().terms
     assert RoundTerms.from_bytes(terms.to_bytes()) == terms
-    early = RoundTerms.from_bytes(replace(terms, model_hash=None).to_bytes())
-    assert early.model_hash is None and early.setup_digest == terms.setup_digest
-    assert early.with_model(b"the model's hash").digest == terms.digest
+    early = RoundTerms.from_bytes(replace(terms, plan_hash=None).to_bytes())
+    assert early.plan_hash is None and early.setup_digest == terms.setup_digest
+    assert early.with_plan(b"the plan's hash").digest == terms.digest
     with pytest.raises(ProtocolError):
         RoundTerms.from_bytes(terms.to_bytes()[:-1])
 
@@ -315,8 +315,8 @@ def test_every_term_enters_both_digests(change, table) -> None:  # type: ignore[
     terms = table().terms
     other = replace(terms, **change)
     assert other.setup_digest != terms.setup_digest and other.digest != terms.digest
-    model = replace(terms, model_hash=b"other")
-    assert model.setup_digest == terms.setup_digest and model.digest != terms.digest
+    plan = replace(terms, plan_hash=b"other")
+    assert plan.setup_digest == terms.setup_digest and plan.digest != terms.digest
 
 
 @pytest.mark.parametrize("change", [
@@ -341,9 +341,9 @@ def test_a_client_told_other_terms_is_refused_by_all(change, table) -> None:  # 
 
 def test_a_client_given_another_model_is_refused(table) -> None:  # type: ignore[no-untyped-def]
     play = table()
-    play.clients[ME] = play.client(ME, play.other_terms(model_hash=b"a model made for one"))
+    play.clients[ME] = play.client(ME, play.other_terms(plan_hash=b"a plan made for one"))
     play.until("masked")
-    with pytest.raises(ProtocolError, match="another model"):
+    with pytest.raises(ProtocolError, match="another plan"):
         play.server.receive(play.answer(play.clients[ME]))
     for number in play.terms.cohort[1:]:
         play.send(play.answer(play.clients[number]))
@@ -355,7 +355,7 @@ def test_a_server_that_gives_one_client_another_model_gains_nothing(table) -> No
     """It takes the vector all the same. Neighbours refuse the client's signature; without it the
     sum opens to noise, for the masks of this client cancel nobody's."""
     play = table()
-    play.clients[ME] = play.client(ME, play.other_terms(model_hash=b"a model made for one"))
+    play.clients[ME] = play.client(ME, play.other_terms(plan_hash=b"a plan made for one"))
     play.until("masked")
     masked = play.answer(play.clients[ME])
     play.server.receive(replace(masked, body=play.server._bond + masked.body[32:]))
@@ -408,7 +408,7 @@ SERVER_FAULTS: list[tuple[str, Fault, str]] = [
     ("shares", edited("sealed", lambda b: b[5:]), "whole records"),
     ("shares", edited("sealed", lambda b: b + b[:SEALED]), "one client twice"),
     ("masked", one_less, "16 numbers of 4 bytes"),
-    ("masked", foreign_bond, "other terms, another model"),
+    ("masked", foreign_bond, "other terms, another plan"),
     ("signature", edited("signature", lambda b: flip(b, 3)), "signed no such survivors"),
     ("signature", edited("signature", lambda b: b[3:]), "signed no such survivors"),
     ("unmask", edited("shares", lambda b: b[33:]), "one share a peer"),
@@ -510,8 +510,8 @@ def test_vectors_of_another_kind(table) -> None:  # type: ignore[no-untyped-def]
 def test_contexts_hold_all_that_they_bind(table) -> None:  # type: ignore[no-untyped-def]
     """Terms, both clients and their order, and the set that shared: none may be left out."""
     terms = table().terms
-    model, attempt = replace(terms, model_hash=b"other"), replace(terms, attempt=2)
-    bonds = {wire.round_bond(t, s) for t in (terms, model, attempt) for s in (0b111111, 0b11111)}
+    plan, attempt = replace(terms, plan_hash=b"other"), replace(terms, attempt=2)
+    bonds = {wire.round_bond(t, s) for t in (terms, plan, attempt) for s in (0b111111, 0b11111)}
     assert len(bonds) == 6
     pairs = [(10, 13), (13, 10), (10, 16)]
     contexts = [f(t, a, b) for f in (wire.channel_info, wire.share_context)
@@ -525,7 +525,7 @@ def test_contexts_hold_all_that_they_bind(table) -> None:  # type: ignore[no-unt
 
 def test_a_client_told_of_another_set_is_refused(table) -> None:  # type: ignore[no-untyped-def]
     """A lying server leaves a client that is no neighbour out of one client's set."""
-    play = table(n=10, degree=4, threshold=2, least=3).until("masked")
+    play = table(n=10, degree=4, threshold=2, min_survivors=3).until("masked")
     near = play.terms.graph.neighbours(0)
     far = next(p for p in range(1, 10) if p not in near)
     lie = edited("shared", lambda b: wire.members_to_bytes(0b1111111111 & ~(1 << far), play.terms))

@@ -30,7 +30,7 @@ def test_a_restarted_server_opens_the_sum_of_its_survivors(
 ) -> None:
     """With dropouts at every stage, restarted before signatures, before shares, or both."""
     # Three are left in the end, and so two shares of everybody's secret.
-    one = table(n=8, degree=7, threshold=2, least=4)
+    one = table(n=8, degree=7, threshold=2, min_survivors=4)
     gone = {stage: frozenset(data.draw(st.sets(st.sampled_from(one.terms.cohort), max_size=most)))
             for stage, most in (("masked", 2), ("signature", 2), ("unmask", 1))}
     one.until("signature", gone)

@@ -45,7 +45,7 @@ def test_masked_vectors_are_uniform(fill: int, table, repeatable: None) -> None:
     the 200 p-values against uniform: a false alarm once in 1,000 choices of the fixed stream."""
     p_values, products = [], []
     for seed in range(SEEDS):
-        play = table(n=3, degree=2, threshold=2, least=2, dims=2048, round=(seed, 0))
+        play = table(n=3, degree=2, threshold=2, min_survivors=2, dims=2048, round=(seed, 0))
         first, second, _ = masked(play, fill).values()
         counts = np.bincount(first.view(np.uint8), minlength=256)
         p_values.append(chisquare(counts).pvalue)
@@ -61,7 +61,7 @@ def test_the_uniformity_test_has_teeth(table, repeatable: None) -> None:  # type
     """Masks of 31 bits, as a signed generator would give, are found by the same statistic."""
     p_values = []
     for seed in range(SEEDS):
-        play = table(n=3, degree=2, threshold=2, least=2, dims=2048, round=(seed, 0))
+        play = table(n=3, degree=2, threshold=2, min_survivors=2, dims=2048, round=(seed, 0))
         first = next(iter(masked(play, 0).values())) & np.uint32(2**31 - 1)
         p_values.append(chisquare(np.bincount(first.view(np.uint8), minlength=256)).pvalue)
     assert kstest(p_values, "uniform").pvalue < 1e-6

@@ -17,9 +17,9 @@ IDENTITIES = {number: Identity.generate(number) for number in range(64)}
 DIRECTORY = Directory.of(IDENTITIES.values())
 
 
-def opened(n, degree, threshold, dims, least, dropouts, seed):  # type: ignore[no-untyped-def]
+def opened(n, degree, threshold, dims, min_survivors, dropouts, seed):  # type: ignore[no-untyped-def]
     cohort = tuple(range(64 - n, 64))
-    terms = RoundTerms(b"run", 0, 0, cohort, dims, degree, threshold, least, b"model")
+    terms = RoundTerms(b"run", 0, 0, cohort, dims, degree, threshold, min_survivors, b"model")
     vectors = np.random.default_rng(seed).integers(0, 2**32, (n, dims), dtype=np.uint32)
     play = MaskedRound(terms, IDENTITIES, DIRECTORY, dropouts)
     play.open()
@@ -76,10 +76,10 @@ def test_dropouts_up_to_the_limit(stage: str, count: int) -> None:
     assert survivors == set(range(55, 64)) - (frozenset() if late else gone)
 
 
-@pytest.mark.parametrize("least", [2, N - LIMIT])
+@pytest.mark.parametrize("min_survivors", [2, N - LIMIT])
 @pytest.mark.parametrize("stage", STAGES)
-def test_one_dropout_more_opens_nothing(stage: str, least: int, table) -> None:  # type: ignore[no-untyped-def]
-    play = table(n=N, degree=N - 1, threshold=THRESHOLD, least=least)
+def test_one_dropout_more_opens_nothing(stage: str, min_survivors: int, table) -> None:  # type: ignore[no-untyped-def]
+    play = table(n=N, degree=N - 1, threshold=THRESHOLD, min_survivors=min_survivors)
     gone = frozenset(play.terms.cohort[: LIMIT + 1])
     with pytest.raises(RoundAborted, match="nothing of its sum was opened"):
         play.finish({stage: gone})
@@ -89,13 +89,13 @@ def test_one_dropout_more_opens_nothing(stage: str, least: int, table) -> None: 
 
 
 def test_too_few_survivors_abort(table) -> None:  # type: ignore[no-untyped-def]
-    play = table(n=9, degree=8, threshold=3, least=8)
+    play = table(n=9, degree=8, threshold=3, min_survivors=8)
     with pytest.raises(RoundAborted, match="only 7 clients sent a masked vector, fewer than 8"):
         play.finish({"masked": frozenset(play.terms.cohort[:2])})
 
 
 def test_dropouts_at_every_stage_of_a_sparse_graph(table) -> None:  # type: ignore[no-untyped-def]
-    play = table(n=30, degree=14, threshold=5, dims=33, least=15)
+    play = table(n=30, degree=14, threshold=5, dims=33, min_survivors=15)
     c = play.terms.cohort
     vanish = {"advert": {c[0]}, "shares": {c[4], c[5]}, "masked": {c[9], c[10], c[11]},
               "signature": {c[2]}, "unmask": {c[20], c[21]}}
@@ -106,10 +106,10 @@ def test_dropouts_at_every_stage_of_a_sparse_graph(table) -> None:  # type: igno
 def test_a_client_with_too_few_neighbours_is_left_out(table) -> None:  # type: ignore[no-untyped-def]
     """Degree and threshold are equal: with one client gone, its neighbours cannot go on, and
     those who cannot go on take theirs with them."""
-    play = table(n=12, degree=4, threshold=4, least=2)
+    play = table(n=12, degree=4, threshold=4, min_survivors=2)
     with pytest.raises(RoundAborted):
         play.finish({"advert": frozenset(play.terms.cohort[:1])})
-    play = table(n=12, degree=4, threshold=2, least=2)
+    play = table(n=12, degree=4, threshold=2, min_survivors=2)
     near = [play.terms.cohort[p] for p in play.terms.graph.neighbours(0)]
     gone = frozenset(near[:3])
     opened = play.finish({"advert": gone})
@@ -163,7 +163,7 @@ def test_the_loop_refuses_wrong_blocks() -> None:
 
 def test_every_state_survives_the_disk(table) -> None:  # type: ignore[no-untyped-def]
     """A client that is saved and woken around every message takes the round to the same sum."""
-    play = table(n=8, degree=4, threshold=2, least=3)
+    play = table(n=8, degree=4, threshold=2, min_survivors=3)
     gone = play.terms.cohort[3]
 
     def woken(client: MaskedClient) -> MaskedClient:
@@ -223,24 +223,24 @@ def test_secrets_leave_the_state_after_their_last_use(table) -> None:  # type: i
 
 def test_keys_may_be_exchanged_before_the_model_comes(table) -> None:  # type: ignore[no-untyped-def]
     play = table()
-    early = play.other_terms(model_hash=None)
+    early = play.other_terms(plan_hash=None)
     play.clients = {c: play.client(c, early) for c in play.terms.cohort}
     play.until("masked")
     number = play.terms.cohort[0]
     client = play.clients[number]
-    with pytest.raises(ProtocolError, match="lack the hash of the model"):
+    with pytest.raises(ProtocolError, match="lack the hash of the plan"):
         play.answer(client)
     for other in play.clients.values():
-        other.receive_model(b"the model's hash")
-    with pytest.raises(ProtocolError, match="another model"):
-        client.receive_model(b"a second model")
+        other.receive_plan(b"the plan's hash")
+    with pytest.raises(ProtocolError, match="another plan"):
+        client.receive_plan(b"a second plan")
     play.send(client.mask(play.vectors[number]))
     for rest in play.terms.cohort[1:]:
         play.send(play.answer(play.clients[rest]))
     play.advance()
     play.check(play.finish())
     with pytest.raises(ProtocolError, match="after the vector was masked"):
-        client.receive_model(b"the model's hash")
+        client.receive_plan(b"the plan's hash")
 
 
 def test_rounds_may_overlap(table) -> None:  # type: ignore[no-untyped-def]

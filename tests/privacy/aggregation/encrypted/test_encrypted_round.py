@@ -27,12 +27,12 @@ UPLOAD = {"terms": bytes, "ciphertexts": bytes, "signature": bytes}
 
 
 def parties(
-    scheme: Scheme, clients: int, max_abs: int = 2**12, n_min: int = 2, noise: Noise | None = None,
-    planned: int = 0,
+    scheme: Scheme, clients: int, max_abs: int = 2**12, min_survivors: int = 2,
+    noise: Noise | None = None, planned: int = 0,
 ) -> EncryptedRun:
     return EncryptedRun(
         "run", plan(scheme, planned or clients, max_abs), map(Identity.generate, range(clients)),
-        Identity.generate(KEY_HOLDER), n_min, noise,
+        Identity.generate(KEY_HOLDER), min_survivors, noise,
         lambda state: None, Transcript())
 
 
@@ -60,7 +60,7 @@ def test_a_thousand_clients(scheme: Scheme) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_rounds_with_dropouts_until_too_few_are_left(scheme: Scheme) -> None:
-    run = parties(scheme, 6, n_min=4)
+    run = parties(scheme, 6, min_survivors=4)
     cohort, vectors = np.array([0, 1, 3, 4, 5]), vectors_of(6, 40, 2)
     for round_number, present in enumerate(([0, 1, 3, 4, 5], [0, 3, 4, 5])):
         round_ = run.open(round_number, 0, cohort, 40, 2**12)

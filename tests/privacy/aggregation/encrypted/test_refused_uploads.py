@@ -152,8 +152,8 @@ def test_terms_a_client_refuses(bfv_world: Any) -> None:
 
 def test_terms_that_mean_nothing(bfv_world: Any) -> None:
     world = bfv_world
-    for changes in ({"n_min": 1}, {"n_min": 5}, {"cohort": (0, 0, 1)}, {"cohort": (2, 1)},
-                    {"cohort": ()}, {"dims": 0}, {"max_abs": 0}, {"round": -1}):
+    for changes in ({"min_survivors": 1}, {"min_survivors": 5}, {"cohort": (0, 0, 1)},
+                    {"cohort": (2, 1)}, {"cohort": ()}, {"dims": 0}, {"max_abs": 0}, {"round": -1}):
         with pytest.raises(ProtocolError):
             world.terms(**changes)
     with pytest.raises(CapacityError, match="5 clients"):
@@ -162,7 +162,7 @@ def test_terms_that_mean_nothing(bfv_world: Any) -> None:
         world.terms(max_abs=MOST + 1)
 
 
-def test_fewer_than_n_min(bfv_world: Any) -> None:
+def test_fewer_than_min_survivors(bfv_world: Any) -> None:
     world = bfv_world
     for clients in ([], [1]):
         server = world.server(world.terms())
