@@ -16,7 +16,7 @@ from privfedmm.config.sections import RunConfig
 from privfedmm.data.types import Dataset
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Build
-from privfedmm.privacy_plan.plan import Plan, needs_dims, plan
+from privfedmm.privacy_plan.plan import PrivacyPlan, needs_dims, plan
 from privfedmm.privacy_plan.stack import build_stack, dims_of, dp_sgd, statement
 
 
@@ -28,7 +28,7 @@ class Assembly:
     """
 
     config: RunConfig
-    plan: Plan
+    plan: PrivacyPlan
     algorithm: Algorithm
     stack: PrivacyStack
     statement: Statement
@@ -38,7 +38,7 @@ class Assembly:
 _TRIES = 4  # plans until the values of an upload and the noise that depends on them agree
 
 
-def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> Plan:
+def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> PrivacyPlan:
     """Sampling, budget, calibrated noise and the method's settled settings.
 
     Of the data only what is public is used: how many users and items there are, and features.
@@ -59,7 +59,7 @@ def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> 
                     "noise; fix the method's settings that follow from it")
 
 
-def algorithm_of(config: RunConfig, data: Dataset, planned: Plan) -> Algorithm:
+def algorithm_of(config: RunConfig, data: Dataset, planned: PrivacyPlan) -> Algorithm:
     """The method of a run, built from its plan. Raises UserError for settings that do not fit."""
     entry, dp = config.entry, config.dp
     if config.rounds < planned.rounds:
@@ -79,7 +79,7 @@ def algorithm_of(config: RunConfig, data: Dataset, planned: Plan) -> Algorithm:
 
 
 def assemble(
-    config: RunConfig, data: Dataset, *, planned: Plan | None = None,
+    config: RunConfig, data: Dataset, *, planned: PrivacyPlan | None = None,
     population: int | None = None, keep: Callable[[Ledger], None] | None = None,
     vault: Vault | None = None, transcript: Transcript | None = None, budget: bool = True,
 ) -> Assembly:

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.deployment import app, local
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.federation import transport as exchange
+from privfedmm.federation import transport
 from privfedmm.runs.run import DEPLOY
 
 _WAIT = 300.0
@@ -50,5 +50,5 @@ def _one(nodes: int, users: int, out: Path) -> dict[str, Any]:
         "bytes_up_round": steady["bytes_up"],
         "bytes_down_round": steady["bytes_down"],
         "bytes_up_last_round": last["bytes_up"],
-        "stages": [exchange.UPLOAD, exchange.SIGN, exchange.UNMASK],
+        "stages": [transport.UPLOAD, transport.SIGN, transport.UNMASK],
     }

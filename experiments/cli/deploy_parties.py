@@ -16,7 +16,7 @@ from experiments.deployment.sources import offered, rows_for
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig, resolve
-from privfedmm.data import Dataset, Part
+from privfedmm.data import Dataset, Shard
 from privfedmm.encoders import Report
 from privfedmm.runs import run as runs
 from privfedmm.runs.run import DEPLOY, SHAPE
@@ -36,7 +36,7 @@ def invite_all(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out: {folder} exists and is not empty; name another folder")
     address = host if ":" in host else f"{host}:{PORT}"
-    data = catalogue.with_rows(sum(shares), 0, Part())
+    data = catalogue.with_rows(sum(shares), 0, Shard())
     _terms(config, data, tell)
     invitation = invite(config, catalogue, shares, address, folder / DEPLOY)
     runs.open_folder(config, data, folder, lambda lines: None)
@@ -61,7 +61,7 @@ def join_one(
         raise UserError(f"--out: {answer} is there already; keys are made once a run: name "
                         "another folder")
     part = rows_for(invitation, party, data)
-    whole = invitation.catalogue.with_rows(sum(invitation.users), 0, Part())
+    whole = invitation.catalogue.with_rows(sum(invitation.users), 0, Shard())
     _terms(invitation.config, whole, tell)
     answer.write_bytes(join(invitation, party, part, folder))
     tell(f"{folder} is private and stays on this machine. If its users agree to the terms above, "

@@ -27,7 +27,7 @@ from experiments.deployment.party_files import (
 from privacy.aggregation.messages import ProtocolError
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve, to_toml
-from privfedmm.data import Catalogue, Part
+from privfedmm.data import Catalogue, Shard
 from privfedmm.federation.codec import encode, fields_of
 from privfedmm.runs.run import CONFIG
 
@@ -76,7 +76,7 @@ class Invitation:
         return [*(f"shard-{n}" for n in range(len(self.users))),
                 *([KEYHOLDER] if self.holder else [])]
 
-    def holding(self, first: int, part: Part) -> Holding:
+    def holding(self, first: int, part: Shard) -> Holding:
         """What a party holds under these terms."""
         return Holding(self.run, self.digest, sum(self.users), first, self.catalogue, part)
 
@@ -103,7 +103,7 @@ def invite(
     (root / SERVER).mkdir(mode=0o700)
     write_secret(root / SERVER / CONFIG, to_toml(config).encode())
     write_identities(root / SERVER, {})
-    invitation.holding(0, Part()).write(root / SERVER)
+    invitation.holding(0, Shard()).write(root / SERVER)
     return invitation
 
 

@@ -22,7 +22,7 @@ from privacy.crypto.keys import KEY_BYTES, Identity, verify_signature
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import to_toml
-from privfedmm.data import Part
+from privfedmm.data import Shard
 from privfedmm.federation.codec import encode, fields_of
 from privfedmm.runs.run import CONFIG
 
@@ -47,7 +47,7 @@ class Answer:
     node_key: bytes
 
 
-def join(invitation: Invitation, party: str, part: Part, folder: Path) -> bytes:
+def join(invitation: Invitation, party: str, part: Shard, folder: Path) -> bytes:
     """A party's folder with fresh keys; the answer to hand back. Nothing else may leave the folder.
 
     party: one of the invitation's. part: rows of its users, nobody's for the key holder. Raises

@@ -20,7 +20,7 @@ from experiments.deployment.carrier import (
 )
 from experiments.deployment.certificates import CA
 from experiments.deployment.processes import Processes, free_ports, program
-from experiments.deployment.superlink import LINK, environment, lay, listening
+from experiments.deployment.superlink import LINK, environment, listening, write_app_folder
 from privfedmm.config import RunConfig
 from privfedmm.runs.run import DEPLOY
 
@@ -46,13 +46,13 @@ def _check() -> None:
 
 
 @contextmanager
-def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
+def _running(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     """All processes, and the run submitted; on leaving none of them is left."""
     root = out.absolute() / DEPLOY
     names = shape.names(config)
     port, *node_ports = free_ports(1 + len(names))
     tls = root / "tls"
-    lay(out, config, shape, "experiments.deployment.app", COMMAND, [
+    write_app_folder(out, config, shape, "experiments.deployment.app", COMMAND, [
         f'address = "127.0.0.1:{port}"', f'root-certificates = "{tls / CA}"'])
     with Processes(root / "logs", environment(root), (MARK, str(root))) as processes:
         pids = {"superlink": processes.start(
@@ -75,5 +75,5 @@ def node_command(root: Path, name: str, port: int, own: int) -> list[str]:
         "--max-retries", "5"]
 
 
-LOCAL = Carrier(COMMAND, "flower", NOTE, ONLY, "flwr-serverapp", _check, _up)
+LOCAL = Carrier(COMMAND, "flower", NOTE, ONLY, "flwr-serverapp", _check, _running)
 start, resume = partial(carrier.start, LOCAL), partial(carrier.resume, LOCAL)

@@ -14,7 +14,7 @@ import numpy as np
 from experiments.deployment.certificates import write_secret
 from privacy.crypto.keys import KEY_BYTES, Directory, Identity
 from privfedmm.config import RunConfig, to_toml
-from privfedmm.data import Catalogue, Dataset, Part, Rows
+from privfedmm.data import Catalogue, Dataset, Rows, Shard
 from privfedmm.federation.codec import decode, encode, fields_of
 
 DATA, IDENTITIES, KNOWN, STATE = "data.bin", "identities.bin", "known.bin", "state.bin"
@@ -71,7 +71,7 @@ class Holding:
     users: int
     first: int
     catalogue: Catalogue
-    part: Part
+    part: Shard
 
     @property
     def hosted(self) -> np.ndarray:
@@ -103,7 +103,7 @@ class Holding:
         rows = Rows(part.pop("indptr"), part.pop("indices"))
         ids = np.array(part.pop("user_ids"), dtype=str)
         return cls(**{**values, "catalogue": catalogue_from(values["catalogue"]),
-                      "part": Part(user_ids=ids, train=rows, **part)})
+                      "part": Shard(user_ids=ids, train=rows, **part)})
 
 
 def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:

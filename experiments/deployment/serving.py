@@ -33,7 +33,7 @@ from experiments.deployment.journal import JOURNAL
 from experiments.deployment.parties import Party
 from experiments.deployment.party_files import KNOWN, SERVER
 from experiments.deployment.processes import Processes, free_ports, program
-from experiments.deployment.superlink import LINK, environment, lay, listening
+from experiments.deployment.superlink import LINK, environment, listening, write_app_folder
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.evaluation import metrics_from_ranks
 from privfedmm.runs import record as records
@@ -73,7 +73,7 @@ def serve(
         hook(deployment)
 
     try:
-        with _up(invitation, out, wait) as deployment:
+        with _running(invitation, out, wait) as deployment:
             follow(deployment, out, COMMAND, "flwr-serverapp", listen, watch)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error
@@ -106,7 +106,7 @@ def result(out: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _up(invitation: Invitation, out: Path, wait: float) -> Iterator[Deployment]:
+def _running(invitation: Invitation, out: Path, wait: float) -> Iterator[Deployment]:
     """The SuperLink on loopback, where runs are submitted, and the gate that nodes come to."""
     root = out.absolute() / DEPLOY
     host, port = address_of(invitation.superlink)
@@ -114,7 +114,7 @@ def _up(invitation: Invitation, out: Path, wait: float) -> Iterator[Deployment]:
     bind = "127.0.0.1" if is_loopback(host) else "0.0.0.0"
     (inner,) = free_ports(1)
     shape = Shape(len(invitation.users), wait)
-    lay(out, invitation.config, shape, "experiments.deployment.app", COMMAND, [
+    write_app_folder(out, invitation.config, shape, "experiments.deployment.app", COMMAND, [
         f'address = "127.0.0.1:{inner}"', f'root-certificates = "{root / TLS / CA}"'])
     variables = {**environment(root), **commands.gate_environment(root / TLS, inner)}
     with Processes(root / "logs", variables, (MARK, str(root))) as processes:

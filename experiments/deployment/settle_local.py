@@ -12,7 +12,7 @@ from experiments.deployment.joining import ANSWER, join
 from experiments.deployment.parties import check_carried
 from experiments.deployment.party_files import KEYHOLDER, KNOWN
 from privfedmm.config import RunConfig
-from privfedmm.data import Catalogue, Dataset, Part, part_of
+from privfedmm.data import Catalogue, Dataset, Shard, shard_of
 
 # Each start of such a deployment finds itself a port.
 _HERE = "localhost:0"
@@ -29,7 +29,7 @@ def settle_all(config: RunConfig, data: Dataset, root: Path, nodes: int) -> None
         config, Catalogue.of(data), [len(hosted) for hosted in shards], _HERE, root)
     answers: list[Path] = []
     for party in invitation.parties:
-        part = Part() if party == KEYHOLDER else part_of(data, shards[len(answers)])
+        part = Shard() if party == KEYHOLDER else shard_of(data, shards[len(answers)])
         answers.append(root / f"{party}{ANSWER}")
         answers[-1].write_bytes(join(invitation, party, part, root / party))
     heard = settle(root, answers)

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from experiments.deployment import carrier
 from experiments.deployment.carrier import MARK, SUBMIT, Carrier, Deployment, Shape
 from experiments.deployment.processes import Processes, free_ports, program
-from experiments.deployment.superlink import LINK, environment, lay, listening
+from experiments.deployment.superlink import LINK, environment, listening, write_app_folder
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.runs.run import DEPLOY
@@ -41,12 +41,12 @@ def _check() -> None:
 
 
 @contextmanager
-def _up(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
+def _running(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]:
     """All processes, and the run submitted; on leaving none of them is left."""
     root = out.absolute() / DEPLOY
     (port,) = free_ports(1)
     nodes = len(shape.names(config))
-    lay(out, config, shape, "experiments.deployment.simulated_app", COMMAND, [
+    write_app_folder(out, config, shape, "experiments.deployment.simulated_app", COMMAND, [
         f'address = "127.0.0.1:{port}"', "insecure = true"])
     with (
         TemporaryDirectory(prefix="pfm-") as scratch,
@@ -85,5 +85,5 @@ def _environment(root: Path, scratch: str) -> dict[str, str]:
 
 
 SIMULATED = Carrier(
-    COMMAND, "flower simulation", NOTE, ONLY, "flwr-simulation", _check, _up)
+    COMMAND, "flower simulation", NOTE, ONLY, "flwr-simulation", _check, _running)
 start, resume = partial(carrier.start, SIMULATED), partial(carrier.resume, SIMULATED)

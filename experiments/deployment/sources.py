@@ -16,12 +16,12 @@ from privfedmm.data import (
     Catalogue,
     DataError,
     Encoding,
-    Part,
+    Shard,
     feature_cache,
     is_named,
-    part_of,
     read_catalogue,
-    read_part,
+    read_shard,
+    shard_of,
 )
 from privfedmm.encoders import Report
 from privfedmm.runs.run import load_data
@@ -70,13 +70,13 @@ def offered(
     return offer, catalogue, list(users)
 
 
-def rows_for(invitation: Invitation, party: str, data: Path | None) -> Part:
+def rows_for(invitation: Invitation, party: str, data: Path | None) -> Shard:
     """The rows of a party's users. Raises UserError."""
     numbers = numbers_of(invitation, party)
     if party == KEYHOLDER:
         if data is not None:
             raise UserError("--data: the key holder has nobody's rows; leave it out")
-        return Part()
+        return Shard()
     name = invitation.config.dataset
     if is_named(name):
         if data is not None:
@@ -86,13 +86,13 @@ def rows_for(invitation: Invitation, party: str, data: Path | None) -> Part:
         if not np.array_equal(whole.item_ids, invitation.catalogue.items):
             raise UserError(f"dataset: {name} has other items on this machine than the "
                             "invitation says; fetch it anew")
-        return part_of(whole, np.array(numbers))
+        return shard_of(whole, np.array(numbers))
     _refuse_simulated_noise(invitation.config)
     if data is None:
         raise UserError(f"--data: give the folder that holds the interactions of the "
                         f"{len(numbers)} users of {party}")
     try:
-        return read_part(data, invitation.catalogue.items, invitation.config.split_seed)
+        return read_shard(data, invitation.catalogue.items, invitation.config.split_seed)
     except DataError as error:
         raise UserError(f"--data: {error}") from error
 

@@ -17,7 +17,7 @@ from privfedmm.runs.run import DEPLOY
 LINK = "deployment"  # the name of the connection in Flower's configuration
 
 
-def lay(
+def write_app_folder(
     out: Path, config: RunConfig, shape: Shape, module: str, command: str, connection: list[str],
 ) -> None:
     """The app of a run and Flower's configuration, in the run folder `out`.

@@ -26,7 +26,7 @@ from privfedmm.audit.first_round import Observed, Watcher, table_of
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
-from privfedmm.privacy_plan.plan import Plan
+from privfedmm.privacy_plan.plan import PrivacyPlan
 
 Blocks = list[tuple[np.ndarray, Uploads]]
 
@@ -56,7 +56,7 @@ class Mode:
     config: RunConfig
     data: Dataset
     users: int
-    planned: Plan
+    planned: PrivacyPlan
     algorithm: Algorithm
     summing: PrivacyStack
 

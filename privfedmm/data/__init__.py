@@ -8,7 +8,7 @@ from privfedmm.data.layouts import LAYOUTS, Layout, read_folder
 from privfedmm.data.loading import feature_cache, load
 from privfedmm.data.missing import drop_features
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k
-from privfedmm.data.parts import Catalogue, Part, part_of, read_catalogue, read_part
+from privfedmm.data.parts import Catalogue, Shard, read_catalogue, read_shard, shard_of
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.raw import Raw
 from privfedmm.data.sources import SOURCES, Request, Source, available, is_named
@@ -24,12 +24,12 @@ __all__ = [
     "Dataset",
     "Encoding",
     "Layout",
-    "Part",
     "PlantedShape",
     "Protocol",
     "Raw",
     "Request",
     "Rows",
+    "Shard",
     "Source",
     "Truth",
     "available",
@@ -41,12 +41,12 @@ __all__ = [
     "hold_out_items",
     "is_named",
     "load",
-    "part_of",
     "pinned",
     "planted",
     "planted_images",
     "read_catalogue",
     "read_folder",
-    "read_part",
+    "read_shard",
+    "shard_of",
     "silent",
 ]

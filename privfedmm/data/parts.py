@@ -43,26 +43,26 @@ class Catalogue:
         return cls(data.name, data.item_ids, data.features, data.feature_notes, data.present,
                    data.sha256)
 
-    def with_rows(self, users: int, first: int, part: Part) -> Dataset:
-        """Return a data set of `users` users, of whom only those of `part` have rows.
+    def with_rows(self, users: int, first: int, shard: Shard) -> Dataset:
+        """Return a data set of `users` users, of whom only those of `shard` have rows.
 
         first: the number of the first of them.
         """
-        before, m = np.zeros(first, dtype=np.int64), len(part.user_ids)
-        after = np.full(users - first - m, len(part.train.indices), dtype=np.int64)
+        before, m = np.zeros(first, dtype=np.int64), len(shard.user_ids)
+        after = np.full(users - first - m, len(shard.train.indices), dtype=np.int64)
         held = np.full((2, users), -1, dtype=np.int64)
-        held[:, first:first + m] = part.validation, part.test
+        held[:, first:first + m] = shard.validation, shard.test
         return Dataset(
             self.name, np.arange(users), self.items,
-            Rows(np.concatenate([before, part.train.indptr, after]), part.train.indices),
+            Rows(np.concatenate([before, shard.train.indptr, after]), shard.train.indices),
             held[0], held[1], dict(self.features), pd.DataFrame(), None,
             Protocol(0, "made on each node", TIES, ""), self.sha256, dict(self.notes),
-            dict(self.present), train_age=part.train_age)
+            dict(self.present), train_age=shard.train_age)
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows of m users.
+class Shard:
+    """The rows of m users, as one node holds them.
 
     user_ids [m] str; train: Rows of m users; validation and test [m] int64 hold an item or -1;
     train_age: as in `Dataset`.
@@ -76,11 +76,11 @@ class Part:
     train_age: np.ndarray | None = None
 
 
-def part_of(data: Dataset, users: np.ndarray) -> Part:
+def shard_of(data: Dataset, users: np.ndarray) -> Shard:
     """Return the rows of consecutive users [m] of a data set."""
     first, last = int(users[0]), int(users[-1]) + 1
     start, stop = data.train.indptr[first], data.train.indptr[last]
-    return Part(
+    return Shard(
         data.user_ids[first:last].astype(str),
         Rows(data.train.indptr[first:last + 1] - start, data.train.indices[start:stop]),
         data.validation[first:last], data.test[first:last],
@@ -92,14 +92,14 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
     raw = encode_raw(read_items(folder), encoding)
     items, _ = index_ids(pd.Series(raw.items.index))
     features, present = features_of(raw, items)
-    nobody = Part()
+    nobody = Shard()
     digest = content_hash(
         nobody.user_ids, items, nobody.train,
         {"validation": nobody.validation, "test": nobody.test}, features, present)
     return Catalogue(raw.name, items, features, dict(raw.feature_notes), present, digest)
 
 
-def read_part(folder: Path, items: np.ndarray, seed: int) -> Part:
+def read_shard(folder: Path, items: np.ndarray, seed: int) -> Shard:
     """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
     seed: of splits that the data leaves open. Nothing is filtered. Raises DataError.
@@ -112,4 +112,4 @@ def read_part(folder: Path, items: np.ndarray, seed: int) -> Part:
         raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is none of the "
                         f"{len(items)} items of the run; delete the line")
     split = split_and_index(raw.frame.reset_index(drop=True), raw, seed, items)
-    return Part(split.users, split.train, split.held["validation"], split.held["test"], split.age)
+    return Shard(split.users, split.train, split.held["validation"], split.held["test"], split.age)

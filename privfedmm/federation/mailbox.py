@@ -11,21 +11,20 @@ import numpy as np
 
 from privacy import ProtocolError
 from privacy.aggregation.messages import Message
-from privfedmm.federation import transport as exchange
 from privfedmm.federation.codec import decode, encode
-from privfedmm.federation.transport import Transport
+from privfedmm.federation.transport import PREPARE, RANKS, SHARE, SIGN, UNMASK, UPLOAD, Transport
 
 Answers = dict[int, dict[str, Any]]
 _STAYED = {"stayed_out": list}
 # What an answer must hold, of a node and of the key holder's.
 _FORMS: dict[str, list[dict[str, type]]] = {
-    exchange.PREPARE: [{"ids": np.ndarray, "adverts": list, **_STAYED}, {"context": Message}],
-    exchange.SHARE: [{"shares": list, **_STAYED}],
-    exchange.UPLOAD: [{"masked": list, "encrypted": list, "plain": list, "adverts": list,
+    PREPARE: [{"ids": np.ndarray, "adverts": list, **_STAYED}, {"context": Message}],
+    SHARE: [{"shares": list, **_STAYED}],
+    UPLOAD: [{"masked": list, "encrypted": list, "plain": list, "adverts": list,
                        "figures": object, **_STAYED}],
-    exchange.SIGN: [{"signatures": list, "shares": list, **_STAYED}, {"result": Message}],
-    exchange.UNMASK: [{"revealed": list, **_STAYED}],
-    exchange.RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED},
+    SIGN: [{"signatures": list, "shares": list, **_STAYED}, {"result": Message}],
+    UNMASK: [{"revealed": list, **_STAYED}],
+    RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED},
                      {"ranks": dict, "group": type(None), **_STAYED}],  # a method without groups
 }
 _FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")

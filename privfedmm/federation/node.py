@@ -14,7 +14,7 @@ from privacy.aggregation import Task
 from privacy.aggregation.deployed import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Directory, Identity
-from privfedmm.federation import transport as exchange
+from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode, fields_of
 from privfedmm.federation.types import Algorithm
 
@@ -104,9 +104,9 @@ class Node:
     def handle(self, kind: str, body: bytes) -> bytes:
         """The answer to a message; a refusal is an answer too, and changes nothing."""
         steps = {
-            exchange.PREPARE: self._prepare, exchange.SHARE: self._share,
-            exchange.UPLOAD: self._upload, exchange.SIGN: self._sign,
-            exchange.UNMASK: self._unmask, exchange.RANKS: self._rank,
+            transport.PREPARE: self._prepare, transport.SHARE: self._share,
+            transport.UPLOAD: self._upload, transport.SIGN: self._sign,
+            transport.UNMASK: self._unmask, transport.RANKS: self._rank,
         }
         try:
             if kind not in steps:
@@ -232,7 +232,7 @@ class HolderNode:
     def handle(self, kind: str, body: bytes) -> bytes:
         """The answer to a message; a refusal is an answer too."""
         try:
-            if kind == exchange.PREPARE:
+            if kind == transport.PREPARE:
                 self._setup.meet(body)
                 return encode({"context": self._side.publish()})
             values = fields_of(body, self._setup.kinds, {"terms": Message, "total": Message})

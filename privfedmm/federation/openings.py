@@ -12,7 +12,7 @@ from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide
 from privacy.aggregation.messages import Message
 from privacy.aggregation.routes import merged
 from privacy.crypto.keys import Directory
-from privfedmm.federation import transport as exchange
+from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog
 
@@ -136,7 +136,7 @@ class Opener:
             bodies[holder] = {"terms": terms, "total": total}
         if opening.closed:
             self._save(opening)
-        answers = self._mailbox.exchange(exchange.SIGN, bodies) if bodies else {}
+        answers = self._mailbox.exchange(transport.SIGN, bodies) if bodies else {}
         if opening.encrypted is not None:
             opening.parts.append(self._decrypted(
                 opening.encrypted, answers.get(holder, {}) if holder is not None else {}))
@@ -157,7 +157,7 @@ class Opener:
         if opening.masked is not None:
             self._save(opening)
             routed = self._mailbox.by_node(opening.masked.asked())
-            revealed = self._mailbox.exchange(exchange.UNMASK, {
+            revealed = self._mailbox.exchange(transport.UNMASK, {
                 node: {"signatures": own} for node, own in routed.items() if own})
             answers = self._mailbox.messages(revealed, "revealed")
             opening.parts.append(opening.masked.opened(answers))

@@ -13,10 +13,9 @@ from privacy.aggregation import Sums, Task
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, PlainSide
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Directory
-from privfedmm.federation import transport as exchange
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
-from privfedmm.federation.transport import Transport
+from privfedmm.federation.transport import PREPARE, RANKS, SHARE, UPLOAD, Transport
 from privfedmm.federation.types import Algorithm, Costs
 
 _SAID = 3  # reasons that the sentence of an aborted round gives; the log has all
@@ -83,7 +82,7 @@ class FederationServer:
         if not self._mailbox.hosted:
             self._meet(None, False)
         bodies = {node: {"state": state} for node in self._mailbox.hosted}
-        answers = self._mailbox.exchange(exchange.RANKS, bodies)
+        answers = self._mailbox.exchange(RANKS, bodies)
         out: dict[str, np.ndarray] = {}
         for node, answer in answers.items():
             ids = self._mailbox.hosted[node]
@@ -170,7 +169,7 @@ class FederationServer:
         body = {"version": self._greeting.version, "settings": self._greeting.settings,
                 "run": self._agreed.run}
         answers = self._mailbox.exchange(
-            exchange.PREPARE, {n: {**body, "next": number} for n in self._mailbox.nodes()})
+            PREPARE, {n: {**body, "next": number} for n in self._mailbox.nodes()})
         for node, answer in answers.items():
             if "context" in answer:
                 self._holder = node, answer["context"]
@@ -186,7 +185,7 @@ class FederationServer:
         if self._agreed.uses == {"plain"}:
             return {}
         context = self._holder[1] if self._holder else None
-        return self._mailbox.exchange(exchange.SHARE, {
+        return self._mailbox.exchange(SHARE, {
             node: {"adverts": own, "context": context}
             for node, own in self._mailbox.by_node(adverts).items()})
 
@@ -201,7 +200,7 @@ class FederationServer:
         ahead = MaskedSide(self._agreed, following, self._directory) if following else None
         sealed = self._mailbox.by_node(side.sealed(plan_hash) if side else ())
         upcoming = ahead.number if ahead else None
-        answers = self._mailbox.exchange(exchange.UPLOAD, {
+        answers = self._mailbox.exchange(UPLOAD, {
             node: {"number": number, "plan": plan, "sealed": own, "next": upcoming}
             for node, own in sealed.items()})
         self.log[-1].nodes = len(answers)

@@ -32,7 +32,7 @@ PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a ta
 
 
 @dataclass(frozen=True)
-class Plan:
+class PrivacyPlan:
     """Public before the first round: who takes part, what may be spent, how much noise that is."""
 
     sampling: Sampling
@@ -53,7 +53,7 @@ class Plan:
         return self.noise_multiplier * dp.clip_norm * more
 
 
-def plan(config: RunConfig, population: int, items: int, dims: int | None = None) -> Plan:
+def plan(config: RunConfig, population: int, items: int, dims: int | None = None) -> PrivacyPlan:
     """Sampling, budget and calibrated noise; items: how many there are, public like the users.
 
     dims: values of a client's upload in the round with most, for a noise whose price depends on
@@ -73,10 +73,11 @@ def needs_dims(config: RunConfig) -> bool:
     return noise.terms(2, None) != noise.terms(3, None)
 
 
-def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> Plan:
+def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> PrivacyPlan:
     dp = config.dp
     if dp is None:
-        return _settled(config, population, items, Plan(Everyone(), None, 0.0, config.rounds))
+        return _settled(
+            config, population, items, PrivacyPlan(Everyone(), None, 0.0, config.rounds))
     if config.mode == "reference":
         raise UserError("mode: the reference hands the server every client's own parameters; "
                         "no epsilon holds there; use mode default")
@@ -100,7 +101,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
         raise UserError("dp.sampling: noise on the device is priced at full participation only; "
                         "leave --sampling out")
     if math.isinf(dp.epsilon):
-        return _settled(config, population, items, Plan(sampling, None, 0.0, config.rounds))
+        return _settled(config, population, items, PrivacyPlan(sampling, None, 0.0, config.rounds))
     # Of interactions only a public bound is used: their number is part of what is protected.
     units = population * items if interaction else population
     delta = dp.delta if dp.delta is not None else min(1e-5, units**-1.1)
@@ -110,7 +111,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     budget = Budget(dp.epsilon, delta)
     shares = _shares(config, population) if dp.trust == "distributed" else None
 
-    def calibrated(rounds: int) -> Plan:
+    def calibrated(rounds: int) -> PrivacyPlan:
         steps = rounds * device_steps(config) if interaction else rounds
         try:
             if interaction:
@@ -123,7 +124,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
                     terms=None if dims is None else Terms(dims=dims))
         except (PricingError, ChainError) as error:
             raise UserError(f"dp.epsilon: {error}") from error
-        return Plan(sampling, budget, multiplier, rounds, shares=shares)
+        return PrivacyPlan(sampling, budget, multiplier, rounds, shares=shares)
 
     settled = _settled(config, population, items, calibrated(config.rounds))
     if settled.rounds == config.rounds:
@@ -160,7 +161,7 @@ def device_steps(config: RunConfig) -> int:
     return config.entry.device_steps(config.method_settings)
 
 
-def _settled(config: RunConfig, population: int, items: int, planned: Plan) -> Plan:
+def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPlan) -> PrivacyPlan:
     """The plan with the method's settings and rounds, settled by public quantities alone."""
     stddev = planned.noise_stddev(config.dp, population) if config.dp else 0.0
     settings, rounds = config.entry.settle(

@@ -32,7 +32,7 @@ from privfedmm.config.sections import RunConfig
 from privfedmm.federation.types import Algorithm, TrainsOnDevice
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.privacy_plan.aggregators import aggregator
-from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, Plan, device_steps, survivors
+from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, PrivacyPlan, device_steps, survivors
 
 
 def noise_source(config: RunConfig) -> Source:
@@ -41,7 +41,7 @@ def noise_source(config: RunConfig) -> Source:
     return SimulationSource(config.seed) if simulated else SystemSource()
 
 
-def dp_sgd(config: RunConfig, planned: Plan) -> OnDevice | None:
+def dp_sgd(config: RunConfig, planned: PrivacyPlan) -> OnDevice | None:
     """The noise of each device's training under unit interaction; None otherwise."""
     dp = config.dp
     if dp is None or dp.unit != "interaction":
@@ -51,7 +51,7 @@ def dp_sgd(config: RunConfig, planned: Plan) -> OnDevice | None:
 
 
 def build_stack(
-    config: RunConfig, planned: Plan, algorithm: Algorithm, population: int, ledger: Ledger,
+    config: RunConfig, planned: PrivacyPlan, algorithm: Algorithm, population: int, ledger: Ledger,
     vault: Vault | None, transcript: Transcript | None = None,
 ) -> PrivacyStack:
     """The stack of a run. Raises UserError where the pieces give no guarantee together."""
@@ -86,7 +86,7 @@ def build_stack(
 
 
 def _mechanism(
-    config: RunConfig, planned: Plan, algorithm: Algorithm, population: int
+    config: RunConfig, planned: PrivacyPlan, algorithm: Algorithm, population: int
 ) -> Mechanism:
     dp = config.dp
     steps: list[Step] = []
@@ -113,7 +113,7 @@ def _mechanism(
     return mechanism
 
 
-def _private_levels(planned: Plan) -> int:
+def _private_levels(planned: PrivacyPlan) -> int:
     """Steps in a clip norm: fewer than usual where a share of the noise would leave its table."""
     levels = PRIVATE_LEVELS
     if planned.shares is not None:
@@ -138,7 +138,9 @@ def dims_of(config: RunConfig, algorithm: Algorithm) -> int:
     return max(sum(math.prod(shape(r)) for r in releases if r.in_round(t)) for t in rounds)
 
 
-def statement(config: RunConfig, planned: Plan, stack: PrivacyStack, population: int) -> Statement:
+def statement(
+    config: RunConfig, planned: PrivacyPlan, stack: PrivacyStack, population: int
+) -> Statement:
     """What the run promises."""
     first = [r for r in stack.releases if r.in_round(0)]
     shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)

@@ -26,7 +26,7 @@ from privfedmm.privacy_plan.keeping import (
     overspent,
     read_ledger,
 )
-from privfedmm.privacy_plan.plan import Plan
+from privfedmm.privacy_plan.plan import PrivacyPlan
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -37,7 +37,7 @@ class Session:
 
     config: RunConfig
     algorithm: Algorithm
-    planned: Plan
+    planned: PrivacyPlan
     stack: PrivacyStack
     statement: Statement
     state: Any

@@ -12,11 +12,11 @@ from privfedmm.data import (
     DataError,
     Dataset,
     Encoding,
-    Part,
+    Shard,
     load,
-    part_of,
     read_catalogue,
-    read_part,
+    read_shard,
+    shard_of,
 )
 from privfedmm.encoders import EncoderSettings
 
@@ -71,8 +71,8 @@ def test_catalogue_and_rows_read_apart_are_those_of_the_whole(
     for number, size in enumerate(SIZES):
         users = range(first, first + size)
         write_rows(tmp_path / str(number), users)
-        read = read_part(tmp_path / str(number), catalogue.items, 0)
-        cut = part_of(whole, np.array(users))
+        read = read_shard(tmp_path / str(number), catalogue.items, 0)
+        cut = shard_of(whole, np.array(users))
         _same(read, cut)
         data = catalogue.with_rows(USERS, first, read)
         assert data.train.users == USERS
@@ -85,7 +85,7 @@ def test_catalogue_and_rows_read_apart_are_those_of_the_whole(
         first += size
 
 
-def _same(one: Part, other: Part) -> None:
+def _same(one: Shard, other: Shard) -> None:
     np.testing.assert_array_equal(one.user_ids, other.user_ids)
     np.testing.assert_array_equal(one.train.indptr, other.train.indptr)
     np.testing.assert_array_equal(one.train.indices, other.train.indices)
@@ -100,7 +100,7 @@ def test_rows_may_come_in_another_layout(whole: Dataset, tmp_path: Path) -> None
     (tmp_path / "rec" / "mine.inter").write_text(
         "user_id:token\titem_id:token\ttimestamp:float\n"
         + "".join(f"{u}\t{i}\t{t}\n" for u, i, t in pairs()))
-    _same(read_part(tmp_path / "rec", whole.item_ids, 0), part_of(whole, np.arange(USERS)))
+    _same(read_shard(tmp_path / "rec", whole.item_ids, 0), shard_of(whole, np.arange(USERS)))
 
 
 def test_the_catalogues_hash_is_of_what_is_public(whole: Dataset, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_faults_are_told(whole: Dataset, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="stay with their nodes"):
         read_catalogue(tmp_path / "whole", how(tmp_path))
     with pytest.raises(DataError, match="line 3: item i"):
-        read_part(tmp_path / "b", np.array([pairs()[0][1]]), 0)
+        read_shard(tmp_path / "b", np.array([pairs()[0][1]]), 0)
     (tmp_path / "a" / "items.csv").write_text("item_id\n")
     (tmp_path / "a" / "smell_feat.npy").unlink()
     (tmp_path / "a" / "smell_mask.npy").unlink()
@@ -131,4 +131,4 @@ def test_faults_are_told(whole: Dataset, tmp_path: Path) -> None:
     (tmp_path / "b" / "interactions.csv").write_text(
         "user_id,item_id\nu0,i1\nu0,i2\n")
     with pytest.raises(DataError, match="user u0 has 2 interactions and needs 3"):
-        read_part(tmp_path / "b", whole.item_ids, 0)
+        read_shard(tmp_path / "b", whole.item_ids, 0)

@@ -20,7 +20,7 @@ from experiments.deployment.parties import Party
 from experiments.deployment.settle_local import settle_all
 from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
 from privfedmm.config import resolve
-from privfedmm.federation import transport as exchange
+from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
 from privfedmm.runs import run as runs
 from tests.commands import cli
@@ -131,7 +131,7 @@ def test_a_simulated_node_answers_from_the_folder_of_its_number(
     body = encode({"version": server.greeting.version, "settings": server.greeting.settings,
                    "run": server.agreed.run, "next": None})
     answers = [
-        decode(simulated_app.answer(exchange.PREPARE, body, {
+        decode(simulated_app.answer(transport.PREPARE, body, {
             "root": str(tmp_path), "partition-id": number, "num-partitions": nodes}),
             parties.kinds_of(config))
         for number in range(nodes)]

@@ -17,7 +17,7 @@ from experiments.deployment import app, parties
 from experiments.deployment.parties import Party
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.config import RunConfig, resolve, to_toml
-from privfedmm.federation import transport as exchange
+from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import Carried
@@ -68,13 +68,13 @@ def test_released_integers_and_record_are_the_simulators(
 
 def test_a_node_lost_before_its_upload_leaves_the_exact_sum_of_the_others(settled: Settle) -> None:
     config, out, loop = settled(ONE)
-    loop.before = lose(exchange.UPLOAD, 2)
+    loop.before = lose(transport.UPLOAD, 2)
     hub = app.play(loop, out, out / "deploy")
     assert torch.equal(released(out)["item_counts"], exact(config, np.arange(24))["item_counts"])
     assert "node 2 did not answer upload" in hub.log[0].stayed_out
 
 
-@pytest.mark.parametrize("stage", [exchange.SIGN, exchange.UNMASK])
+@pytest.mark.parametrize("stage", [transport.SIGN, transport.UNMASK])
 def test_a_node_lost_after_its_upload_is_still_in_the_sum(settled: Settle, stage: str) -> None:
     config, out, loop = settled(ONE)
     loop.before = lose(stage, 1)
@@ -84,7 +84,7 @@ def test_a_node_lost_after_its_upload_is_still_in_the_sum(settled: Settle, stage
 
 def test_too_few_left_end_the_run_with_code_4_and_nothing_released(settled: Settle) -> None:
     _, out, loop = settled(ONE)
-    loop.before = lambda kind, node, body: None if kind == exchange.UPLOAD and node else body
+    loop.before = lambda kind, node, body: None if kind == transport.UPLOAD and node else body
     with pytest.raises(UserError, match=r"aborted.*privfedmm deploy local --resume") as caught:
         app.play(loop, out, out / "deploy")
     assert caught.value.code == ABORTED
@@ -104,7 +104,7 @@ def test_a_damaged_answer_counts_as_a_dropout(
 ) -> None:
     config, out, loop = settled(ONE)
     loop.after = lambda kind, node, body: (
-        damage(body) if (kind, node) == (exchange.UPLOAD, 0) else body)
+        damage(body) if (kind, node) == (transport.UPLOAD, 0) else body)
     app.play(loop, out, out / "deploy")
     assert torch.equal(released(out)["item_counts"],
                        exact(config, np.arange(12, 36))["item_counts"])
@@ -115,7 +115,7 @@ def test_a_node_may_not_speak_for_another_nodes_clients(settled: Settle) -> None
     seen: dict[int, bytes] = {}
 
     def swapped(kind: str, node: int, body: bytes) -> bytes:
-        if kind != exchange.UPLOAD:
+        if kind != transport.UPLOAD:
             return body
         seen[node] = body
         return seen[0] if node == 1 else body
@@ -133,7 +133,7 @@ def test_another_version_or_other_settings_stay_out_and_are_named(settled: Settl
     path.write_text(path.read_text(encoding="utf-8").replace("epsilon = 2.0", "epsilon = 9.0"),
                     encoding="utf-8")
     loop.before = lambda kind, node, body: (
-        body.replace(b"0.1.0", b"0.0.9") if (kind, node) == (exchange.PREPARE, 1) else body)
+        body.replace(b"0.1.0", b"0.0.9") if (kind, node) == (transport.PREPARE, 1) else body)
     with pytest.raises(UserError) as caught:
         app.play(loop, out, out / "deploy")
     assert caught.value.code == ABORTED
@@ -142,7 +142,7 @@ def test_another_version_or_other_settings_stay_out_and_are_named(settled: Settl
     assert any("settings are not those" in reason for reason in log["stayed_out"])
 
 
-@pytest.mark.parametrize("stage", [exchange.SHARE, exchange.UPLOAD])
+@pytest.mark.parametrize("stage", [transport.SHARE, transport.UPLOAD])
 def test_a_server_killed_before_uploads_are_in_goes_on_and_charges_once(
     settled: Settle, stage: str
 ) -> None:
@@ -189,7 +189,7 @@ def test_killed_between_charge_and_checkpoint_the_same_sum_is_handed_out(
     assert torch.equal(checkpoint["model"]["state"]["counts"], kept[:, 0])
     assert entries(out) == [(0, "released"), (1, "released")]
     # Round 0 was not asked for again.
-    assert sum(kind == exchange.UPLOAD for kind, _ in loop.log) == NODES
+    assert sum(kind == transport.UPLOAD for kind, _ in loop.log) == NODES
 
 
 def test_clients_refuse_a_server_that_was_rolled_back(
@@ -204,7 +204,7 @@ def test_clients_refuse_a_server_that_was_rolled_back(
     with pytest.raises(UserError, match="a replay") as caught:
         app.play(loop, rolled, out / "deploy")
     assert caught.value.code == ABORTED
-    assert {kind for kind, _ in loop.log} == {exchange.PREPARE}
+    assert {kind for kind, _ in loop.log} == {transport.PREPARE}
     assert not (rolled / "release.pt").exists()
 
 
@@ -213,7 +213,7 @@ def test_a_node_takes_an_upload_request_once(settled: Settle) -> None:
     asked: list[bytes] = []
 
     def keep(kind: str, node: int, body: bytes) -> bytes:
-        if (kind, node) == (exchange.UPLOAD, 0):
+        if (kind, node) == (transport.UPLOAD, 0):
             asked.append(body)
         return body
 
@@ -221,7 +221,7 @@ def test_a_node_takes_an_upload_request_once(settled: Settle) -> None:
     app.play(loop, out, out / "deploy")
     state = loop.folders[0] / "state.bin"
     before = state.read_bytes()
-    answer = Party.read(loop.folders[0]).node(experiment=True).handle(exchange.UPLOAD, asked[0])
+    answer = Party.read(loop.folders[0]).node(experiment=True).handle(transport.UPLOAD, asked[0])
     assert "came twice" in decode(answer, ())["refused"]
     assert state.read_bytes() == before
     assert state.stat().st_mode & 0o077 == 0
@@ -233,14 +233,14 @@ def test_a_node_takes_part_in_no_round_beyond_its_own_config(settled: Settle) ->
     session = Session.start(config, runs.load_data(config))
     plan = replace(session.algorithm.plan(session.state), round=1)
     body = encode({"number": (1, 0), "plan": plan, "sealed": [], "next": None})
-    answer = Party.read(loop.folders[0]).node(experiment=True).handle(exchange.UPLOAD, body)
+    answer = Party.read(loop.folders[0]).node(experiment=True).handle(transport.UPLOAD, body)
     assert "nobody's budget" in decode(answer, ())["refused"]
 
 
 def test_local_noise_is_uploaded_once_a_round(settled: Settle) -> None:
     flags = {**ONE, "aggregation": "plain", "dp.trust": "local", "secure.dropout": 0.0}
     _, out, loop = settled(flags)
-    _killed_at(loop, out, exchange.UPLOAD)
+    _killed_at(loop, out, transport.UPLOAD)
     loop.before = lambda kind, node, body: body
     with pytest.raises(UserError) as caught:
         app.play(loop, out, out / "deploy")
@@ -255,13 +255,13 @@ def test_a_node_outside_experiments_tells_no_loss_and_no_ranks(settled: Settle) 
     app.play(loop, out, out / "deploy")
     node = Party.read(loop.folders[0]).node(experiment=False)
     state = encode({"state": None})
-    assert "reports no ranks" in decode(node.handle(exchange.RANKS, state), ())["refused"]
+    assert "reports no ranks" in decode(node.handle(transport.RANKS, state), ())["refused"]
 
 
 def test_the_key_holders_silence_aborts(settled: Settle) -> None:
     _, out, loop = settled(TWO)
     holder = len(loop.folders) - 1
-    loop.after = lose(exchange.SIGN, holder)
+    loop.after = lose(transport.SIGN, holder)
     with pytest.raises(UserError, match="key holder released nothing") as caught:
         app.play(loop, out, out / "deploy")
     assert caught.value.code == ABORTED

@@ -20,7 +20,7 @@ from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message, pack, unpack
 from privfedmm.base.errors import ABORTED, PRIVACY_VIOLATION, UserError
 from privfedmm.config import RunConfig, resolve
-from privfedmm.federation import transport as exchange
+from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.openings import Underway
 from privfedmm.privacy_plan import stack as privacy_stack
@@ -41,7 +41,7 @@ TWICE = {**ONE, "method": "group_statistics", "statistics.groups": 3}
 BOTH: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
     "group_statistics": "encrypted", "secure.dropout": 0.4, "method": "gfmfr", "rounds": 1}
-OPENING = (exchange.SIGN, exchange.UNMASK)
+OPENING = (transport.SIGN, transport.UNMASK)
 KINDS = tuple({kind for flags in (TWICE, BOTH) for kind in kinds_of(resolve(None, flags))})
 
 
@@ -174,8 +174,8 @@ Sums = Callable[[dict[str, Any]], dict[str, torch.Tensor]]
 MASKED = [Point(kind, node, answered) for kind in OPENING
           for node, answered in ((0, False), (NODES - 1, False), (NODES - 1, True))]
 # The key holder is asked last of all, beside the signatures.
-KEYED = [Point(exchange.SIGN, HOLDER, False), Point(exchange.SIGN, HOLDER, True),
-         Point(exchange.UNMASK, 1, True)]
+KEYED = [Point(transport.SIGN, HOLDER, False), Point(transport.SIGN, HOLDER, True),
+         Point(transport.UNMASK, 1, True)]
 
 
 @pytest.mark.parametrize("flags, point", [
@@ -192,8 +192,8 @@ def test_killed_while_sums_open_the_same_sums_open(
     assert {status for _, status in entries(one.out)} == {"released"}
     assert len(entries(one.out)) == len({round_ for round_, _ in entries(one.out)}) == 1
     # Nobody trains again, nobody is asked anything else, and nobody answers anything else.
-    assert exchange.UPLOAD not in one.kinds()
-    assert (exchange.SIGN in one.kinds()) == (point.kind == exchange.SIGN)
+    assert transport.UPLOAD not in one.kinds()
+    assert (transport.SIGN in one.kinds()) == (point.kind == transport.SIGN)
     assert all(len(messages) == 1 for messages in one.asked.values())
     assert all(len(messages) == 1 for messages in one.answered.values())
     assert not list(one.root.glob("opening-*"))
@@ -205,7 +205,7 @@ def test_the_rounds_after_a_resumed_one_are_the_runs(trial: Trials, tmp_path: Pa
     one = trial({**TWICE, "group_statistics": "encrypted"})
     ours = tmp_path / "simulated"
     runs.start(one.config, ours, lambda row: None)
-    one.killed(Point(exchange.UNMASK, 1, True)).killed(Point(exchange.SIGN, HOLDER, True)).play()
+    one.killed(Point(transport.UNMASK, 1, True)).killed(Point(transport.SIGN, HOLDER, True)).play()
     assert entries(one.out) == [(0, "released"), (1, "released")]
     assert same(released(one.out), released(ours))
 
@@ -223,7 +223,7 @@ def test_a_node_that_vanished_meanwhile_is_in_the_sum(trial: Trials, kind: str) 
 def test_too_few_left_abort_with_a_charge_and_a_later_opening_is_beyond_the_budget(
     trial: Trials,
 ) -> None:
-    one = trial(ONE).killed(Point(exchange.UNMASK, 1, False))
+    one = trial(ONE).killed(Point(transport.UNMASK, 1, False))
     one.away = {1, 2}
     one.aborted("shares of client")
     assert not (one.out / "release.pt").exists()
@@ -238,7 +238,7 @@ def test_too_few_left_abort_with_a_charge_and_a_later_opening_is_beyond_the_budg
 def test_without_a_budget_the_same_sum_opens_once_the_nodes_are_back(
     trial: Trials, undisturbed: Sums
 ) -> None:
-    one = trial(BOTH).killed(Point(exchange.UNMASK, 1, False))
+    one = trial(BOTH).killed(Point(transport.UNMASK, 1, False))
     one.away = {1, 2}
     one.aborted("shares of client")
     one.away = set()
@@ -251,7 +251,7 @@ def test_without_a_budget_the_same_sum_opens_once_the_nodes_are_back(
 def test_nobody_there_to_ask_costs_nothing(
     trial: Trials, undisturbed: Sums
 ) -> None:
-    one = trial(BOTH).killed(Point(exchange.SIGN, 1, True))
+    one = trial(BOTH).killed(Point(transport.SIGN, 1, True))
     one.away = {HOLDER}
     one.aborted("key holder's node did not answer")
     one.away = {0, 1, 2}
@@ -265,7 +265,7 @@ def test_nobody_there_to_ask_costs_nothing(
 
 def test_too_few_signatures_leave_another_attempt_open(trial: Trials) -> None:
     """Nobody was asked for shares, so clients join again; the budget is the server's matter."""
-    one = trial({**ONE, "dp.epsilon": float("inf")}).killed(Point(exchange.SIGN, 1, False))
+    one = trial({**ONE, "dp.epsilon": float("inf")}).killed(Point(transport.SIGN, 1, False))
     one.away = {1, 2}
     one.aborted("signed|fewer")
     assert one.journal.get() == Underway(0, 0)
@@ -325,16 +325,16 @@ def test_killed_between_the_shares_and_the_charge(
     if noised is not None:
         # What was drawn and kept is what is charged and handed out: no second noise.
         assert same(released(one.out), noised)
-        assert exchange.UNMASK not in one.kinds()
+        assert transport.UNMASK not in one.kinds()
     else:
-        assert exchange.UPLOAD not in one.kinds()
+        assert transport.UPLOAD not in one.kinds()
         assert all(len(messages) == 1 for messages in one.answered.values())
 
 
 def test_a_server_put_back_into_an_earlier_opening_is_refused(
     trial: Trials, tmp_path: Path
 ) -> None:
-    one = trial(TWICE).killed(Point(exchange.UNMASK, 1, True))
+    one = trial(TWICE).killed(Point(transport.UNMASK, 1, True))
     old = tmp_path / "old"
     shutil.copytree(one.out, old)
     one.play()
@@ -354,8 +354,8 @@ def test_a_server_put_back_into_an_earlier_opening_is_refused(
 
 
 @pytest.mark.parametrize("point, sentence", [
-    (Point(exchange.SIGN, NODES - 1, True), "signed"),
-    (Point(exchange.UNMASK, NODES - 1, True), "revealed shares"),
+    (Point(transport.SIGN, NODES - 1, True), "signed"),
+    (Point(transport.UNMASK, NODES - 1, True), "revealed shares"),
 ])
 def test_another_set_of_survivors_in_the_saved_file_is_refused(
     trial: Trials, point: Point, sentence: str
@@ -381,7 +381,7 @@ def test_another_set_of_survivors_in_the_saved_file_is_refused(
 def test_a_damaged_or_lost_opening_is_charged_once_and_opens_nothing(
     trial: Trials, gone: bool
 ) -> None:
-    one = trial({**ONE, "dp.epsilon": float("inf")}).killed(Point(exchange.UNMASK, 1, False))
+    one = trial({**ONE, "dp.epsilon": float("inf")}).killed(Point(transport.UNMASK, 1, False))
     (path,) = one.root.glob("opening-*")
     body = bytearray(path.read_bytes())
     body[len(body) // 2] ^= 1
@@ -422,17 +422,17 @@ def test_nodes_repeat_an_answer_and_refuse_another_request(trial: Trials) -> Non
 
     for kind in OPENING:
         assert again(kind, asked[kind]) == answers[kind]
-    told = decode(asked[exchange.UNMASK], KINDS)
+    told = decode(asked[transport.UNMASK], KINDS)
     record = 72  # a neighbour and its signature
     for request in told["signatures"]:
         assert request.body.count(b"signatures") == 1
     cut = [replace(m, body=_without_one(m.body, record)) for m in told["signatures"]]
-    answer = decode(again(exchange.UNMASK, encode({"signatures": cut})), KINDS)
+    answer = decode(again(transport.UNMASK, encode({"signatures": cut})), KINDS)
     assert answer["revealed"] == []
     assert len(answer["stayed_out"]) == len(cut) == 12
-    lists = decode(asked[exchange.SIGN], KINDS)
+    lists = decode(asked[transport.SIGN], KINDS)
     other = [replace(m, body=m.body[:-1] + bytes([m.body[-1] ^ 1])) for m in lists["survivors"]]
-    answer = decode(again(exchange.SIGN, encode({"survivors": other, "adverts": []})), KINDS)
+    answer = decode(again(transport.SIGN, encode({"survivors": other, "adverts": []})), KINDS)
     assert answer["signatures"] == []
 
 
@@ -449,7 +449,7 @@ def test_wherever_it_dies_a_round_is_exact_and_charged_once_or_aborted(
     alone."""
     drawn = np.random.default_rng(seed)
     one = trial(TWICE if seed % 2 else ONE)
-    kinds = (exchange.SHARE, exchange.UPLOAD, *OPENING, *OPENING)
+    kinds = (transport.SHARE, transport.UPLOAD, *OPENING, *OPENING)
     lost, done = False, False
     try:
         for _ in range(3):

@@ -103,8 +103,8 @@ class MaskedRound:
         self._clients: dict[int, MaskedClient] = {}
         self._ready: set[int] = set()
         self._gone: set[int] = set()
-        self._up = dict.fromkeys(self.terms.cohort, 0)
-        self._down = dict.fromkeys(self.terms.cohort, 0)
+        self._bytes_up = dict.fromkeys(self.terms.cohort, 0)
+        self._bytes_down = dict.fromkeys(self.terms.cohort, 0)
         self._seconds: dict[str, float] = {}
 
     def open(self) -> None:
@@ -166,7 +166,8 @@ class MaskedRound:
         with self._timed("server unmask"):
             opened = self._server.finish(self._stream)
             self._stream.wipe()
-        return RoundResult(opened.total, opened.survivors, self._up, self._down, self._seconds)
+        return RoundResult(
+            opened.total, opened.survivors, self._bytes_up, self._bytes_down, self._seconds)
 
     def _staying(self, stage: str, numbers: Iterable[int]) -> list[int]:
         self._gone |= self.dropouts.get(stage, frozenset())
@@ -195,9 +196,9 @@ class MaskedRound:
 
     def _record(self, message: Message) -> None:
         if message.sender == SERVER:
-            self._down[message.receiver] += message.nbytes()
+            self._bytes_down[message.receiver] += message.nbytes()
         else:
-            self._up[message.sender] += message.nbytes()
+            self._bytes_up[message.sender] += message.nbytes()
         if self.transcript is not None:
             self.transcript.record(message)
 
