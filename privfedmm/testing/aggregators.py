@@ -27,19 +27,24 @@ _LIMIT = 50.0
 class AggregatorContract:
     """What every aggregator must do, with integers, which leave nothing to rounding.
 
-    Override `made` in a subclass whose name begins with Test. min_survivors:
-    fewest of 12 clients whose sum it is planned for.
+    Override `made` in a subclass whose name begins with Test. min_survivors: the fewest of 12
+    clients whose sum it is planned for. smallest: the fewest clients of a cohort that it sums at
+    all; it refuses smaller ones. floats: whether it also sums floats.
     """
 
     min_survivors = 8
+    smallest = 1
+    floats = False
 
     def made(self) -> Aggregator:
         """A fresh aggregator for 12 clients."""
         raise NotImplementedError
 
-    def task(self, min_survivors: int | None = None, **more: object) -> Task:
+    def task(
+        self, min_survivors: int | None = None, clients: int = CLIENTS, **more: object
+    ) -> Task:
         """A round of 12 clients with two releases of bounded integers."""
-        cohort = Cohort(0, np.arange(CLIENTS), float(CLIENTS))
+        cohort = Cohort(0, np.arange(clients), float(CLIENTS))
         fewest = self.min_survivors if min_survivors is None else min_survivors
         return Task(cohort, RELEASES, fewest, 0, b"plan", True, _LIMIT, **more)  # type: ignore[arg-type]
 
@@ -102,3 +107,40 @@ class AggregatorContract:
         few = np.array([i for i in range(CLIENTS) if i not in many])
         with pytest.raises(RoundAborted):
             self.played(self.task(dropouts={"masked": many}), [few])
+
+    def test_who_vanishes_after_its_upload_is_in_the_sum(self) -> None:
+        """A client that has uploaded may go: its vector is in, and the sum still opens."""
+        gone = {"signature": frozenset({1, 6}), "unmask": frozenset({9})}
+        everybody = np.arange(CLIENTS)
+        self.assert_sums(self.played(self.task(dropouts=gone), [everybody]), everybody)
+
+    def test_of_nobody_there_is_no_sum(self) -> None:
+        """Neither of a cohort from which nobody uploads, nor of one that is empty."""
+        with pytest.raises(RoundAborted):
+            self.played(self.task(), [])
+        with pytest.raises((RoundAborted, ProtocolError)):
+            self.played(self.task(min_survivors=1, clients=0), [])
+
+    def test_small_cohorts_are_summed_or_refused(self) -> None:
+        """The sum over one client is its vector: whoever hides clients may refuse to make it."""
+        few = np.arange(self.smallest)
+        task = self.task(min_survivors=self.smallest, clients=self.smallest)
+        self.assert_sums(self.played(task, [few]), few)
+        if self.smallest > 1:
+            with pytest.raises((RoundAborted, ProtocolError)):
+                self.played(self.task(min_survivors=1, clients=1), [np.arange(1)])
+
+    def test_floats_are_summed_where_they_are(self) -> None:
+        """To the precision of float32, whatever the blocks."""
+        if not self.floats:
+            pytest.skip("it sums integers alone")
+        ids = np.arange(CLIENTS)
+        rows = torch.linspace(-1.0, 1.0, CLIENTS * DIMS).reshape(CLIENTS, DIMS) / 3
+        table = torch.linspace(0.0, 1.0, CLIENTS * 6).reshape(CLIENTS, 3, 2) / 7
+        cohort = Cohort(0, ids, float(CLIENTS))
+        session = self.made().open(Task(cohort, RELEASES, self.min_survivors))
+        for block in np.split(ids, 3):
+            session.submit(block, {"a": Dense(rows[block]), "b": Dense(table[block])})
+        found = session.close()
+        for name, expected in (("a", rows.sum(0)), ("b", table.sum(0))):
+            torch.testing.assert_close(found.sums[name], expected)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import privfedmm as pf
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator
+from privacy.aggregation.encrypted.terms import UPLOAD
+from privacy.aggregation.masked.wire import MASKED, vector_of
+from privacy.aggregation.messages import Transcript
 from privfedmm.mechanisms.aggregators import AGGREGATORS, AggregatorEntry, SumTerms
-from privfedmm.testing.aggregators import CLIENTS, AggregatorContract
+from privfedmm.testing.aggregators import CLIENTS, DIMS, AggregatorContract
 
 TERMS = SumTerms(population=CLIENTS, min_survivors=8, dropout=0.3, colluding=0.05,
                  failure_bits=10, scheme="bfv")
@@ -21,6 +26,8 @@ COUNTED = AggregatorEntry(
 
 
 class TestPlain(AggregatorContract):
+    floats = True
+
     def made(self) -> Aggregator:
         return AGGREGATORS.get("plain").build(TERMS)
 
@@ -31,11 +38,15 @@ class TestRing(AggregatorContract):
 
 
 class TestMasked(AggregatorContract):
+    smallest = 3  # with two, each knows the other's from the sum
+
     def made(self) -> Aggregator:
         return AGGREGATORS.get("masked").build(TERMS)
 
 
 class TestEncrypted(AggregatorContract):
+    smallest = TERMS.min_survivors  # the key holder fixes it for the whole run
+
     def made(self) -> Aggregator:
         return AGGREGATORS.get("encrypted").build(TERMS)
 
@@ -45,7 +56,40 @@ class TestRouted(AggregatorContract):
         return RoutedAggregator(RingAggregator(), RingAggregator())
 
 
+class TestRoutedOverTwoProtocols(AggregatorContract):
+    smallest = TERMS.min_survivors
+
+    def made(self) -> Aggregator:
+        return RoutedAggregator(AGGREGATORS.get("masked").build(TERMS),
+                                AGGREGATORS.get("encrypted").build(TERMS))
+
+    def test_each_release_goes_its_own_way(self) -> None:
+        everybody = np.arange(CLIENTS)
+        both = self.played(self.task(), [everybody])
+        assert {"masking_clients", "encryption_key_holder"} <= both.seconds.keys()
+        transcripts = [Transcript(), Transcript()]
+        routed = RoutedAggregator(*(
+            AGGREGATORS.get(way).build(replace(TERMS, transcript=one))
+            for way, one in zip(("masked", "encrypted"), transcripts, strict=True)))
+        session = routed.open(self.task())
+        session.submit(everybody, self.uploads(everybody))
+        session.close()
+        masked, encrypted = ({m.kind for m in one.messages} for one in transcripts)
+        assert MASKED in masked and UPLOAD in encrypted and not masked & encrypted
+        assert {len(vector_of(m.body)) for m in transcripts[0].messages if m.kind == MASKED} == {
+            DIMS}
+
+
+class TestRoutedInTheClearAndMasked(AggregatorContract):
+    smallest = 3
+
+    def made(self) -> Aggregator:
+        return RoutedAggregator(PlainAggregator(), AGGREGATORS.get("masked").build(TERMS))
+
+
 class TestCounted(AggregatorContract):
+    floats = True
+
     def made(self) -> Aggregator:
         return COUNTED.build(TERMS)
 
