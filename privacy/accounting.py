@@ -236,7 +236,7 @@ class Shares:
 
     @property
     def terms(self) -> Terms:
-        """The same, as a price asks for it."""
+        """The shares as the terms that a price asks for."""
         return Terms(self.count, self.dims, self.limit)
 
 

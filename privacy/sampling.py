@@ -44,7 +44,8 @@ class Sampling(Protocol):
         ...
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
-        """The cohort of a round."""
+        """The cohort of a round; population: how many clients there are. Raises ValueError for an
+        empty population."""
         ...
 
 

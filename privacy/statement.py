@@ -56,11 +56,11 @@ class Statement:
     noise_kind: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The statement as JSON values."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The statement in sentences, for people to read."""
         if self.epsilon is None:
             return [f"epsilon: none ({self.reason})"]
         # Records from before the kind was stated hold two kinds, told apart by who is trusted.

@@ -14,9 +14,11 @@ from privacy.sampling import Cohort
 
 @dataclass(frozen=True)
 class Survivors:
-    """tolerated: share of a cohort that may vanish before the round is aborted.
+    """How much of a cohort may vanish, and how much of it does in a simulation.
 
-    simulated: share that does vanish in a simulation, at stages drawn from `seed`; 0 for none.
+    tolerated: the share of a cohort, in [0, 1), that may vanish before the round is aborted.
+    simulated: the share that does vanish in a simulation, at stages drawn from `seed`; 0 for none.
+    Raises ValueError for shares outside [0, 1).
     """
 
     tolerated: float = 0.0

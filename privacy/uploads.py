@@ -53,11 +53,11 @@ class Part(Protocol):
     """A block of clients' vectors for one release."""
 
     def shape(self) -> tuple[int, ...]:
-        """Shape of one client's vector."""
+        """The shape of one client's vector."""
         ...
 
     def clients(self) -> int:
-        """Clients in the block."""
+        """How many clients are in the block."""
         ...
 
     def add_to(self, total: Tensor) -> None:
@@ -236,7 +236,7 @@ class LowRank(Touched):
     right: Tensor
 
     def table(self) -> Touched:
-        """The rows alone."""
+        """The touched rows and their values, without the factors."""
         return Touched(self.index, self.values, self.mask, self.num_rows)
 
     def projected(self, basis: Tensor) -> Dense:
@@ -311,7 +311,7 @@ class Collected:
         self.blocks: list[tuple[np.ndarray, Part]] = []
 
     def add(self, ids: np.ndarray, part: Part) -> None:
-        """Keep the vectors of clients ids [block]."""
+        """Keep the vectors of a block of clients, ids [block]."""
         self.blocks.append((ids, part))
 
     def dense(self, population: int) -> Tensor:

@@ -33,10 +33,11 @@ class CapacityError(ValueError):
 
 @dataclass(frozen=True)
 class Message:
-    """One message. sender, receiver: a client's number, SERVER or KEY_HOLDER.
+    """One message.
 
-    round: number of the round and of the attempt at it, so that no earlier message fits.
-    body: what the kind of message carries, in the bytes of `pack`.
+    kind: what it is, which fixes what its body holds. sender, receiver: a client's number, SERVER
+    or KEY_HOLDER. round: the number of the round and of the attempt at it, so that no earlier
+    message fits. body: what the kind of message carries, in the bytes of `pack`.
     """
 
     kind: str

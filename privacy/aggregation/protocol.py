@@ -50,10 +50,11 @@ class Task:
 class Sums:
     """What the server holds after a round.
 
-    sums: release name -> sum over the survivors, [*shape], int64 on a grid. individual: release
-    name -> every client's own vector, with its sender. bytes_up, bytes_down: sent by and to all
-    clients by the protocol. survivors: clients in the sum. seconds: CPU of the protocol by party.
-    noised: releases that carry a key holder's noise already.
+    sums: release name -> sum over the survivors, [*shape], int64 on a grid and float32 otherwise.
+    individual: release name -> every client's own vector, with its sender. bytes_up, bytes_down:
+    bytes that the protocol sent from all clients and to all of them. survivors: how many clients
+    are in the sum. seconds: CPU seconds of the protocol by party. noised: the names of the releases
+    that carry a key holder's noise already.
     """
 
     sums: Mapping[str, Tensor]

@@ -32,8 +32,13 @@ _FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
 
 @dataclass
 class RoundLog:
-    """What a round cost. seconds: waiting for nodes. nodes: that answered the upload.
-    stayed_out: reasons, of nodes, clients and the server, for which something was left out."""
+    """What a round cost.
+
+    exchanges: how many messages every node was sent. seconds: wall seconds of waiting for nodes.
+    training, protocol: CPU seconds of the node that took longest. bytes_up, bytes_down: bytes of
+    all nodes' answers and of all requests. nodes: how many nodes answered the upload. stayed_out:
+    the reasons, of nodes, clients and the server, for which something was left out.
+    """
 
     round: int
     exchanges: int = 0
@@ -53,7 +58,10 @@ class RoundLog:
 
 
 class Mailbox:
-    """log: one entry a round, the last one open. hosted: node -> its clients."""
+    """Sends the server's requests to nodes, and keeps only answers of the form that they must have.
+
+    log: one entry a round, the last one open. hosted: node -> the numbers of its clients.
+    """
 
     def __init__(self, transport: Transport, kinds: tuple[type, ...]) -> None:
         self._transport, self._kinds = transport, kinds

@@ -1,9 +1,10 @@
 """The parties of a round in processes of their own: what each does with a message, without a wire.
 
 A node hosts some clients. Each of them is a client of the protocol, with its own identity, keys
-and masked vector; nodes add nothing up. Steps of one round, each an exchange with all nodes:
-upload (masked vectors, ciphertexts; the adverts of the next round), sign (survivors' signatures;
-the shares of the next round; the key holder's decryption), unmask.
+and masked vector; nodes add nothing up. The steps of one training round are exchanges with all
+nodes, and carry the rounds of Bonawitz et al. (CCS 2017, Figure 4): upload (masked vectors, round
+2; ciphertexts; the adverts of the next sum, its round 0), sign (survivors' signatures, round 3; the
+shares of the next sum, its round 1; the key holder's decryption), unmask (round 4).
 """
 
 from privacy.aggregation.deployed.agreed import Agreed, Leg, Way

@@ -19,7 +19,10 @@ Way = Literal["plain", "masked", "encrypted"]
 
 @dataclass(frozen=True)
 class Leg:
-    """The releases of a round that travel one way; task: of these releases alone."""
+    """The releases of a round that travel one way.
+
+    way: the protocol that carries them. task: the round's task, of these releases alone.
+    """
 
     way: Way
     task: Task
@@ -46,7 +49,7 @@ class Agreed:
     scheme: Scheme
 
     def legs(self, task: Task) -> list[Leg]:
-        """The releases of a round by the way that they travel."""
+        """The task of a round, divided by the way that its releases travel."""
         if self.updates == self.statistics:
             return [Leg(self.updates, task)] if task.releases else []
         return [Leg(self.statistics if statistic else self.updates, part)
@@ -62,19 +65,22 @@ class Agreed:
         return frozenset({self.updates, self.statistics})
 
     def masked_terms(self, task: Task) -> RoundTerms:
-        """Terms of the masked leg, the plan's hash still open. Raises ProtocolError below 3."""
+        """The terms of a masked leg, the plan's hash still open. Raises ProtocolError for fewer
+        than 3 clients."""
         return self._masks.terms(task, None)
 
     def floor(self, task: Task) -> Floor:
-        """The least that a client accepts of terms."""
+        """The least that a client accepts of the terms of a masked leg."""
         return self._masks.floor(task)
 
     def parameters(self, task: Task) -> HEParameters:
-        """Of the run's key. Raises CapacityError where none keeps the total exact."""
+        """The parameters of the run's key. Raises CapacityError where none keeps the total
+        exact."""
         return plan(self.scheme, self.clients, math.ceil(task.limit))
 
     def encrypted_terms(self, task: Task, context: PublicContext) -> Terms:
-        """Terms of the encrypted leg. Raises ProtocolError or CapacityError."""
+        """The terms of an encrypted leg. Raises ProtocolError for terms that mean nothing,
+        CapacityError for a total out of range."""
         return Terms(
             self.run.hex(), task.cohort.round, task.attempt, tuple(task.cohort.ids.tolist()),
             dims(task.releases), math.ceil(task.limit), self.min_decrypted, context.hash,

@@ -9,7 +9,9 @@ from privacy.aggregation.messages import Message, ProtocolError
 
 @dataclass
 class Given:
-    """By client and kind of request: hash of the request, and the answer that it got.
+    """The answers of a node's clients to the requests of a round.
+
+    answers: (client, kind of request) -> hash [32] of the request, and the answer that it got.
 
     Giving the same bytes to the same request again tells nothing new, whoever asks. For any other
     request of that kind there is no answer here, and none by a client that has gone on.
@@ -27,7 +29,7 @@ class Given:
         self.answers[request.receiver, request.kind] = request.digest(), answer
 
     def to_state(self) -> list[object]:
-        """For the node's own disk; the server has been sent all of it."""
+        """The answers for the node's own disk; the server has been sent all of them."""
         return [[client, kind, digest, answer]
                 for (client, kind), (digest, answer) in self.answers.items()]
 

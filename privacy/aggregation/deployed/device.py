@@ -25,7 +25,10 @@ Number = tuple[int, int]  # round and attempt
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a client of this node stays out of a round."""
+    """Why a client of this node stays out of a round.
+
+    client: the client's number. reason: a sentence for the log.
+    """
 
     client: int
     reason: str
@@ -33,7 +36,10 @@ class Refusal:
 
 @dataclass
 class Held:
-    """As an aggregator: keeps what passed the gate, for the protocols to carry."""
+    """An aggregator that sums nothing: it keeps what passed the gate, for the protocols to carry.
+
+    hides_clients: as the run's own aggregator says. blocks: client numbers [block] with uploads.
+    """
 
     hides_clients: bool
     name: str = "held on the device"
@@ -41,20 +47,21 @@ class Held:
     blocks: list[tuple[np.ndarray, Uploads]] = field(default_factory=list)
 
     def open(self, task: Task) -> Session:
-        """Starts empty."""
+        """A session that holds nothing yet."""
         self.blocks = []
         return self
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        """Keep a block."""
+        """Keep the uploads of a block of clients, ids [block]."""
         self.blocks.append((ids, uploads))
 
     def close(self) -> Sums:
-        """A device sums nothing."""
+        """Raises TypeError: a device sums nothing."""
         raise TypeError("a device adds nothing up: its uploads leave by a protocol")
 
     def vectors(self, task: Task) -> dict[int, np.ndarray]:
-        """Client -> integers int64 [dims] of the releases of a task."""
+        """Client number -> its integers, int64 [dims], for the releases of a task in their
+        order."""
         out: dict[int, np.ndarray] = {}
         for ids, uploads in self.blocks:
             rows = flattened({r.name: uploads[r.name] for r in task.releases}, task.releases)
@@ -83,7 +90,10 @@ class MaskedDevice:
         self.refusals: list[Refusal] = []
 
     def advertise(self, task: Task) -> list[Message]:
-        """Fresh keys for an attempt; earlier ones for the same attempt are forgotten."""
+        """Round 0, AdvertiseKeys: fresh keys for an attempt; earlier ones for it are forgotten.
+
+        Raises ProtocolError for an attempt that can no longer be joined.
+        """
         terms = self._agreed.masked_terms(task)
         # What could never be joined is not begun.
         self._attendance.joins(terms)
@@ -98,16 +108,18 @@ class MaskedDevice:
         return [client.advertise() for client in clients.values()]
 
     def share(self, messages: Sequence[Message]) -> list[Message]:
-        """Shares for the neighbours whose adverts came."""
+        """Round 1, ShareKeys: shares for the neighbours whose adverts came."""
         return self._each(messages, MaskedClient.share)
 
     def mask(
         self, task: Task, plan_hash: bytes, sealed: Sequence[Message],
         vectors: Mapping[int, np.ndarray],
     ) -> list[Message]:
-        """The masked vectors of all clients that are ready. plan_hash: hash of the plan that came.
+        """Round 2, MaskedInputCollection: the masked vectors of all clients that are ready.
 
-        Raises ProtocolError for a round that was joined or opened before.
+        plan_hash: hash of the plan that came. sealed: the shares for each client. vectors: client
+        number -> integers int64 [dims]. Raises ProtocolError for a round that was joined or opened
+        before.
         """
         number = task.cohort.round, task.attempt
         clients = self._rounds.get(number)
@@ -129,11 +141,12 @@ class MaskedDevice:
             stream.wipe()
 
     def sign(self, messages: Sequence[Message]) -> list[Message]:
-        """Signatures under the list of survivors."""
+        """Round 3, ConsistencyCheck: signatures under the list of survivors."""
         return self._once(messages, MaskedClient.sign)
 
     def unmask(self, messages: Sequence[Message]) -> list[Message]:
-        """Shares that open the sum; from here on the round is open for this node."""
+        """Round 4, Unmasking: shares that open the sum; from here on the round is open for this
+        node, which joins no further attempt at it."""
         out = self._once(messages, MaskedClient.unmask)
         for number in {message.round for message in out} & self._rounds.keys():
             terms = next(iter(self._rounds.pop(number).values())).terms
@@ -223,7 +236,8 @@ class EncryptedDevice:
         self._published = message
 
     def encrypt(self, task: Task, vectors: Mapping[int, np.ndarray]) -> list[Message]:
-        """Encrypted, signed vectors. Raises ProtocolError without the key, or a second time."""
+        """The encrypted, signed vectors; vectors: client number -> integers int64 [dims]. Raises
+        ProtocolError without the key, or a second time."""
         if self._context is None:
             raise ProtocolError("the key holder's key has not come yet")
         terms = self._agreed.encrypted_terms(task, self._context)

@@ -17,8 +17,9 @@ from privacy.crypto.keys import Directory, Identity
 class HolderSide:
     """Publishes the key of the run and decrypts one total a round.
 
-    task_of: what the holder itself knows of a round and attempt, its noise included. saved: state
-    of an earlier process, None at the start of a run. save: must be safe when it returns.
+    identity: the key holder's own key. directory: the verify keys of the clients. task_of: what the
+    holder itself knows of a round and attempt, its noise included. saved: the state that an earlier
+    process left, None at the start of a run. save: stores a state, which is safe when it returns.
     """
 
     def __init__(

@@ -24,7 +24,8 @@ from privacy.uploads import UploadError, Uploads
 class MaskedSide:
     """One attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`.
 
-    server: one that was saved while it opened the sum of this task; None: a new one.
+    task: of the masked releases alone. server: a server that was saved while it opened the sum of
+    this task; None: a new one. refusals: why messages were refused, a sentence each.
     """
 
     def __init__(
@@ -62,16 +63,16 @@ class MaskedSide:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Round and attempt."""
+        """The numbers of the round and of the attempt at it."""
         return self._terms.number
 
     def adverts(self, messages: Sequence[Message]) -> list[Message]:
-        """Adverts in, adverts of neighbours out."""
+        """Round 0, AdvertiseKeys: adverts in, the adverts of each client's neighbours out."""
         self._take(messages)
         return self._server.route_adverts()
 
     def shares(self, messages: Sequence[Message]) -> None:
-        """Shares in; they are routed once the plan is there, by `sealed`."""
+        """Round 1, ShareKeys: shares in; they are routed once the plan is there, by `sealed`."""
         self._take(messages)
 
     def sealed(self, plan_hash: bytes) -> list[Message]:
@@ -80,17 +81,17 @@ class MaskedSide:
         return self._server.route_shares()
 
     def masked(self, messages: Sequence[Message]) -> None:
-        """Masked vectors in: who survives is settled, and `asked` to sign."""
+        """Round 2, MaskedInputCollection: who survives is settled, and `asked` to sign."""
         self._take(messages)
         self._server.announce_survivors()
 
     def signatures(self, messages: Sequence[Message]) -> None:
-        """Signatures in: who signed is `asked` for shares."""
+        """Round 3, ConsistencyCheck: signatures in; who signed is `asked` for shares."""
         self._take(messages)
         self._server.route_signatures()
 
     def opened(self, messages: Sequence[Message]) -> Sums:
-        """Shares in, the sum out."""
+        """Round 4, Unmasking: shares in, the sum out."""
         self._take(messages)
         result = self._server.finish()
         total = from_ring(result.total)
@@ -105,9 +106,11 @@ class MaskedSide:
 
 
 class EncryptedSide:
-    """One attempt at one round of encrypted summing. published: the key holder's context.
+    """One attempt at one round of encrypted summing.
 
-    total: for which the key holder was asked before a restart; None: clients upload first.
+    task: of the encrypted releases alone. key_holder: its verify key [32]. published: the message
+    with its context. total: the total that the key holder was asked for before a restart; None:
+    clients upload first.
     Raises ProtocolError for a total of another round.
     """
 
@@ -124,7 +127,7 @@ class EncryptedSide:
         self.refusals: list[str] = []
 
     def uploads(self, messages: Sequence[Message]) -> None:
-        """Ciphertexts in: the `total` is there. Raises RoundAborted."""
+        """Ciphertexts in; the `total` is there then. Raises RoundAborted where too few came."""
         for message in messages:
             try:
                 self._server.receive(message)
@@ -154,7 +157,7 @@ class PlainSide:
         self.refusals: list[str] = []
 
     def uploads(self, ids: np.ndarray, uploads: Uploads) -> None:
-        """A block of clients; refused whole where it does not fit."""
+        """The uploads of a block of clients, ids [block]; refused whole where it does not fit."""
         try:
             shapes = {release.name: release.shape for release in self._task.releases}
             if uploads.keys() != shapes.keys():
@@ -171,5 +174,5 @@ class PlainSide:
             self.refusals.append(str(error))
 
     def opened(self) -> Sums:
-        """The sums. Raises RoundAborted."""
+        """The sums. Raises RoundAborted where too few clients uploaded."""
         return self._sums.close()

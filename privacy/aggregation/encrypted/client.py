@@ -46,10 +46,10 @@ def accept_context(message: Message, run: str, directory: Directory) -> PublicCo
 
 
 class EncryptedClient:
-    """One client in one run.
+    """One client in one run: it sends one upload an attempt, and is asked for nothing else.
 
     identity: the client's own key, and its number. min_survivors: fewest contributors that it
-    agrees to be summed with.
+    agrees to be summed with. run: the name of the run. context: the KeyHolder's public context.
     """
 
     def __init__(

@@ -51,10 +51,10 @@ _NOTHING = (-1, -1)
 class KeyHolder:
     """The one party with the secret key of a run.
 
-    identity: its own key. directory: the clients' verify keys. min_survivors: fewest
-    contributors it ever decrypts for. noise: added to every total, None for exact totals.
-    save: called with the state before a decryption, so that no restart forgets one, and with the
-    answer before it leaves.
+    run: the name of the run. parameters: of its encryption key. identity: its own signing key.
+    directory: the verify keys of the clients. min_survivors: fewest contributors it ever decrypts
+    for. noise: what is added to every total; None for exact totals. save: called with the state
+    before a decryption, so that no restart forgets one, and with the answer before it leaves.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class KeyHolder:
         return Message(CONTEXT, KEY_HOLDER, receiver, (0, 0), pack(body))
 
     def agree(self, message: Message) -> None:
-        """Take the server's terms for the next attempt. Raises ProtocolError where they are not."""
+        """Take the server's terms for the next attempt. Raises ProtocolError
+        for another run, key or parameters, too low a min_survivors, and a round that is over."""
         if message.kind != TERMS or message.sender != SERVER:
             raise ProtocolError(f"terms were expected from the server, not {message.kind}")
         terms = Terms.from_bytes(message.body)

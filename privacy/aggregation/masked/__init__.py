@@ -2,9 +2,12 @@
 
 Bonawitz et al., Practical Secure Aggregation for Privacy-Preserving Machine Learning (CCS 2017),
 on the graph of Bell et al., Secure Single-Server Aggregation with (Poly)Logarithmic Overhead
-(CCS 2020). Exchanges of one round: advert, shares, masked, signature, unmask. An object serves
-one attempt at one round, so a deployment may send the advert of round r + 1 beside the masked
-vector of r, and its shares beside the signature of r: three exchanges a round.
+(CCS 2020). One attempt at one sum has the rounds of Bonawitz et al., Figure 4, which are exchanges
+between clients and server: 0 AdvertiseKeys (advert), 1 ShareKeys (shares), 2 MaskedInputCollection
+(masked), 3 ConsistencyCheck (signature), 4 Unmasking (unmask). Masks, shares and signatures are
+between neighbours in a graph alone, that of Bell et al., section 3. An object serves one attempt,
+so a deployment may send the advert of the next sum beside the masked vector of this one, and its
+shares beside the signature of this one: three exchanges a sum.
 """
 
 from privacy.aggregation.masked.client import MaskedClient, Stage

@@ -41,11 +41,11 @@ class Stage(IntEnum):
 class MaskedClient:
     """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the client's part.
 
-    In order: `advertise`, `share`, `receive_shares`, `mask`, `sign`, `unmask`. Every method
-    takes the server's message and gives the answer. One that raises ProtocolError has changed
-    nothing and revealed nothing; the client then stays out, which the round treats as a dropout.
-    An object serves one attempt at one round, so that the keys of the next round may already be
-    advertised while this one is open.
+    In order: `advertise` (round 0 of Figure 4), `share` (1), `receive_shares` and `mask` (2),
+    `sign` (3), `unmask` (4). Every method takes the server's message and gives the answer. One that
+    raises ProtocolError has changed nothing and revealed nothing; the client then stays out, which
+    the round treats as a dropout. An object serves one attempt at one round, so that the keys of
+    the next round may already be advertised while this one is open.
 
     identity, directory: the client's own key, and the verify keys of all. floor: what the client
     accepts of terms. verify, derive: only a simulator of many clients in one process puts
@@ -115,7 +115,11 @@ class MaskedClient:
         self.terms = self.terms.with_plan(plan_hash)
 
     def advertise(self) -> Message:
-        """Fresh keys and a commitment to the self-mask, signed."""
+        """Round 0, AdvertiseKeys: two fresh public keys under the client's signature.
+
+        Beyond the paper they come with a commitment to the self-mask's seed, by which the server
+        checks what is recovered. Raises ProtocolError where the client has advertised before.
+        """
         self._at(Stage.NEW)
         state = self._state
         seed = os.urandom(SEED_BYTES)
@@ -129,7 +133,8 @@ class MaskedClient:
         return self._message(wire.ADVERT, pack({"advert": record}))
 
     def share(self, message: Message) -> Message:
-        """Check the neighbours' adverts; seal each a share of the self-mask and the mask key."""
+        """Round 1, ShareKeys: check the neighbours' adverts, and seal to each a share of the
+        self-mask's seed and of the mask key. Raises ProtocolError for adverts that do not fit."""
         self._take(message, wire.ADVERTS, Stage.ADVERTISED)
         state, terms = self._state, self.terms
         assert state.channel is not None and state.mask is not None
@@ -153,7 +158,9 @@ class MaskedClient:
         return self._message(wire.SHARES, pack({"sealed": wire.sealed_to_bytes(sealed)}))
 
     def receive_shares(self, message: Message) -> None:
-        """Open the neighbours' shares; every neighbour in the announced set must have sent one."""
+        """The end of round 1: open the shares that the neighbours sealed to this client.
+
+        Raises ProtocolError unless every neighbour in the announced set has sent one."""
         self._take(message, wire.SEALED, Stage.SHARED)
         state, terms = self._state, self.terms
         values = unpack(message.body, {"shared": bytes, "sealed": bytes})
@@ -177,10 +184,11 @@ class MaskedClient:
         state.stage = Stage.READY
 
     def mask(self, vector: np.ndarray, stream: MaskStream | None = None) -> Message:
-        """vector (uint32 [dims]) under the self-mask and a mask per neighbour, mod 2**32.
+        """Round 2, MaskedInputCollection: the vector under the self-mask and a mask per neighbour.
 
-        The vector is neither changed nor kept. stream: a buffer to be reused. Raises ValueError
-        for a vector of another type or shape, ProtocolError without the plan's hash.
+        vector: uint32 [dims], integers modulo 2**32; it is neither changed nor kept. stream: a
+        buffer to be reused. Raises ValueError for a vector of another type or shape, ProtocolError
+        without the plan's hash.
         """
         self._at(Stage.READY)
         state, terms = self._state, self.terms
@@ -206,7 +214,8 @@ class MaskedClient:
         return self._message(wire.MASKED, b"".join((bond, total.data)))
 
     def sign(self, message: Message) -> Message:
-        """Sign the one list of survivors that this client will ever help to open."""
+        """Round 3, ConsistencyCheck: sign the one list of survivors that this client will ever help
+        to open. Raises ProtocolError for a list that it does not accept."""
         self._take(message, wire.SURVIVORS, Stage.MASKED)
         state, graph = self._state, self.terms.graph
         body = unpack(message.body, {"survivors": bytes})["survivors"]
@@ -222,8 +231,9 @@ class MaskedClient:
         return self._message(wire.SIGNATURE, pack({"signature": signature}))
 
     def unmask(self, message: Message) -> Message:
-        """Once enough neighbours signed the same list: a share of the self-mask of every
-        neighbour that survived, of the mask key of every other, and never both of one."""
+        """Round 4, Unmasking: once enough neighbours signed the same list, a share of the
+        self-mask of every neighbour that survived, of the mask key of every other, and never both
+        of one. Raises ProtocolError for too few signatures, or one that is not good."""
         self._take(message, wire.SIGNATURES, Stage.SIGNED)
         state = self._state
         body = unpack(message.body, {"signatures": bytes})["signatures"]

@@ -38,13 +38,13 @@ class Attendance:
         return replace(self, opened=max(self.opened, terms.round))
 
     def to_bytes(self) -> bytes:
-        """For the client's own disk."""
+        """What is remembered, for the client's own disk."""
         return pack({"run": self.run, "round": self.last[0], "attempt": self.last[1],
                      "opened": self.opened})
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Attendance:
-        """Raises ProtocolError."""
+        """What `to_bytes` gave. Raises ProtocolError where it cannot be read."""
         fields = {"run": bytes, "round": int, "attempt": int, "opened": int}
         values = unpack(body, fields)
         return cls(values["run"], (values["round"], values["attempt"]), values["opened"])

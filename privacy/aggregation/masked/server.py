@@ -37,7 +37,11 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class MaskedSum:
-    """total: uint32 [dims], the sum mod 2**32 over `survivors`, client numbers ascending."""
+    """An opened sum.
+
+    total: uint32 [dims], the sum modulo 2**32 over the survivors. survivors: the numbers of the
+    clients in the sum, int64, ascending.
+    """
 
     total: np.ndarray
     survivors: np.ndarray
@@ -46,9 +50,10 @@ class MaskedSum:
 class MaskedServer:
     """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the server's part.
 
-    `receive` takes the clients' messages of a stage in any order. The stage ends with
-    `route_adverts`, `route_shares`, `announce_survivors`, `route_signatures` or `finish`; who has
-    sent nothing by then has dropped out. A message refused with ProtocolError leaves the server
+    `receive` takes the clients' messages of a stage in any order. The stages are rounds 0 to 4 of
+    Figure 4 of Bonawitz et al., and end with `route_adverts` (0), `route_shares` (1),
+    `announce_survivors` (2), `route_signatures` (3) and `finish` (4); who has sent nothing by then
+    has dropped out. A message refused with ProtocolError leaves the server
     as it was. RoundAborted ends the round: the running sum is thrown away, and the next attempt
     needs new terms and new keys. Only a running sum is kept of all masked vectors.
 
@@ -78,7 +83,7 @@ class MaskedServer:
 
     @property
     def awaits(self) -> Await:
-        """What is taken now."""
+        """The kind of message that the server takes now."""
         return self._awaits
 
     def to_bytes(self) -> bytes:
@@ -123,7 +128,9 @@ class MaskedServer:
         self._came |= 1 << place
 
     def route_adverts(self) -> list[Message]:
-        """End of adverts: every client gets those of its neighbours. Raises RoundAborted."""
+        """The end of round 0, AdvertiseKeys: every client gets the adverts of its neighbours.
+
+        Raises RoundAborted where too few clients are left."""
         self._ends(Await.ADVERT)
         self._advertised = self._next(self._sustained(), "advertised keys")
         records = {p: wire.adverts_to_bytes([a]) for p, a in self._adverts.items()}
@@ -134,7 +141,7 @@ class MaskedServer:
         return self._route(wire.ADVERTS, bodies)
 
     def route_shares(self) -> list[Message]:
-        """End of shares: every client gets those sealed to it, and who shared.
+        """The end of round 1, ShareKeys: every client gets the shares sealed to it, and who shared.
 
         Raises RoundAborted, here and in the next stages, where too few are left.
         """
@@ -150,7 +157,8 @@ class MaskedServer:
         return self._route(wire.SEALED, bodies)
 
     def announce_survivors(self) -> list[Message]:
-        """End of masked vectors: every survivor gets the list to sign."""
+        """The end of round 2, MaskedInputCollection: every survivor gets the list of them to
+        sign."""
         self._ends(Await.MASKED)
         if self._sustained() != self._came:
             raise self._abort("a survivor has fewer living neighbours than the threshold")
@@ -161,7 +169,7 @@ class MaskedServer:
         return self.asked()
 
     def route_signatures(self) -> list[Message]:
-        """End of signatures: every signer gets those of its neighbours."""
+        """The end of round 3, ConsistencyCheck: every signer gets its neighbours' signatures."""
         self._ends(Await.SIGNATURE)
         # With fewer a client would refuse, and so counts as dropped; its own signature stays.
         receivers = sum(1 << place for place in wire.places_of(self._came)
@@ -184,7 +192,10 @@ class MaskedServer:
         return self._route(wire.SIGNATURES, bodies)
 
     def finish(self, stream: MaskStream | None = None) -> MaskedSum:
-        """The sum over the survivors. Raises RoundAborted where it cannot be opened rightly."""
+        """The end of round 4, Unmasking: the sum over the survivors.
+
+        stream: a buffer to be reused. Raises RoundAborted where the sum cannot be opened rightly.
+        """
         self._ends(Await.UNMASK)
         self._next(self._came, "revealed shares", fewest=1)
         total, self._total = self._total, np.zeros(0, dtype=np.uint32)

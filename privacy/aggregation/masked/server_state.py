@@ -37,7 +37,7 @@ class ServerState:
     total: np.ndarray
 
     def to_bytes(self) -> bytes:
-        """For the server's own disk."""
+        """The state as bytes, for the server's own disk."""
         cohort, terms = self.terms.cohort, self.terms
         return pack({
             "terms": terms.to_bytes(), "awaits": int(self.awaits),

@@ -61,7 +61,7 @@ def _records(form: struct.Struct, body: bytes) -> list[tuple[int, bytes]]:
 
 
 def adverts_from_bytes(body: bytes) -> list[Advert]:
-    """Raises ProtocolError for cut records and for two of one sender."""
+    """The adverts of a message. Raises ProtocolError for cut records and two of one sender."""
     return [Advert(*r) for r in _records(_ADVERT, body)]  # type: ignore[call-arg]
 
 
@@ -71,7 +71,8 @@ def sealed_to_bytes(sealed: list[tuple[int, bytes]]) -> bytes:
 
 
 def sealed_from_bytes(body: bytes) -> list[tuple[int, bytes]]:
-    """Raises ProtocolError for cut records and for two of one client."""
+    """(client, sealed pair of shares) of a message. Raises ProtocolError for cut records and for
+    two of one client."""
     return _records(_SEALED, body)
 
 
@@ -81,7 +82,8 @@ def signatures_to_bytes(signatures: list[tuple[int, bytes]]) -> bytes:
 
 
 def signatures_from_bytes(body: bytes) -> list[tuple[int, bytes]]:
-    """Raises ProtocolError for cut records and for two of one client."""
+    """(client, signature) of a message. Raises ProtocolError for cut records and for two of one
+    client."""
     return _records(_SIGNATURE, body)
 
 
@@ -97,7 +99,8 @@ def members_to_bytes(members: int, terms: RoundTerms) -> bytes:
 
 
 def members_from_bytes(body: bytes, terms: RoundTerms) -> int:
-    """Raises ProtocolError where the set is not one of the cohort's."""
+    """The set of places of `members_to_bytes`. Raises ProtocolError where it does not fit the
+    cohort."""
     members = int.from_bytes(body, "little")
     if len(body) != -(-len(terms.cohort) // 8) or members.bit_length() > len(terms.cohort):
         raise ProtocolError("a set of clients does not fit the cohort")

@@ -1,4 +1,8 @@
-"""One masked round with all its parties in one process, for simulations."""
+"""One masked round with all its parties in one process, for simulations.
+
+The exchanges are rounds 0 to 4 of Bonawitz et al. (CCS 2017), Figure 4: `open` makes 0 and 1,
+blocks of vectors are 2, `close` makes 3 and 4.
+"""
 
 from __future__ import annotations
 
@@ -60,10 +64,11 @@ class Remembered:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """total: uint32 [dims], sum mod 2**32 over `survivors` (client numbers, ascending).
+    """What a round opened, and what it cost.
 
-    bytes_up, bytes_down: client number -> bytes that it sent, received. seconds: CPU seconds of
-    all clients and of the server, by step, `client masked` and so on.
+    total: uint32 [dims], the sum modulo 2**32 over the survivors. survivors: the numbers of the
+    clients in it, ascending. bytes_up, bytes_down: client number -> bytes that it sent, received.
+    seconds: CPU seconds of all clients and of the server, by step, `client masked` and so on.
     """
 
     total: np.ndarray
@@ -81,9 +86,11 @@ class RoundResult:
 class MaskedRound:
     """`open`, then `submit` block by block, then `close`. Every step may raise RoundAborted.
 
-    terms: of the round, with the plan's hash; every party is given these same terms. dropouts:
-    who vanishes when. transcript: records every message; without it, sizes alone are counted.
-    stream: a buffer of terms.dims to be reused from round to round.
+    terms: the terms of the round, with the plan's hash; every party is given these same terms.
+    identities: the clients' keys by number. directory: the verify keys of all of them. dropouts:
+    stage -> the clients that vanish before they send that stage's message. transcript: records
+    every message; without it, sizes alone are counted. stream: a buffer of terms.dims to be reused
+    from round to round.
     """
 
     terms: RoundTerms
@@ -108,7 +115,7 @@ class MaskedRound:
         self._seconds: dict[str, float] = {}
 
     def open(self) -> None:
-        """Adverts and shares of all clients, before any vector is there."""
+        """Rounds 0 and 1: adverts and shares of all clients, before any vector is there."""
         with self._timed("server advert"):
             self._server = MaskedServer(self.terms, self.directory, self.remembered.verify)
         with self._timed("client advert"):
@@ -129,7 +136,7 @@ class MaskedRound:
         self._ready = {m.receiver for m in routed}
 
     def submit(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        """Vectors of a block of clients: ids int [block], vectors uint32 [block, dims].
+        """Round 2, for a block of clients: ids int [block], vectors uint32 [block, dims].
 
         The vectors of clients that dropped out before are not sent. Raises ValueError for a
         client outside the cohort, ProtocolError for one that submits twice.
@@ -155,8 +162,8 @@ class MaskedRound:
         self._count("server masked", server)
 
     def close(self) -> RoundResult:
-        """Survivors, signatures, shares; then the one sum. A client of the cohort for which
-        nothing was submitted has dropped out."""
+        """Rounds 3 and 4: signatures of the survivors, their shares, then the one sum. A client of
+        the cohort for which nothing was submitted has dropped out."""
         routed = self._routed("masked", self._server.announce_survivors)
         sent = self._answers("signature", wire.SIGNATURE, routed, MaskedClient.sign)
         self._to_server("signature", sent)
