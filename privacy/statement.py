@@ -115,8 +115,8 @@ def state(
         reason = ("nothing leaves the clients" if nothing else
                   f"no privacy is claimed: uploads carry no noise and {shown}, so every release is "
                   "charged as NonPrivate (epsilon is infinite)")
-        if any(r.kind == "individual" for r in stack.releases):
-            reason += ("; reference grouping clusters every client's own parameters on the server")
+        if single := [r.name for r in stack.releases if r.kind == "individual"]:
+            reason += f"; the server reads every client's own {' and '.join(single)}"
         zero = 0.0 if nothing else None
         return Statement(
             "user", sampling.adjacency, "central", SERVER_READS_ALL, zero, zero, zero, zero, zero,

@@ -14,7 +14,7 @@ from experiments.cli.common import JsonOption
 if TYPE_CHECKING:
     from privfedmm.base.registry import Registry
 
-KINDS = ("methods", "backbones", "fusions", "baselines", "layouts", "datasets",
+KINDS = ("methods", "backbones", "groupings", "fusions", "baselines", "layouts", "datasets",
          "aggregators", "noises")
 
 
@@ -25,6 +25,7 @@ def registry_of(kind: str) -> Registry[Any]:
     from privfedmm.data.layouts import LAYOUTS
     from privfedmm.data.sources import SOURCES
     from privfedmm.fusions import FUSIONS
+    from privfedmm.groupings import GROUPINGS
     from privfedmm.mechanisms.aggregators import AGGREGATORS
     from privfedmm.mechanisms.noises import NOISES
     from privfedmm.methods import METHODS
@@ -32,7 +33,7 @@ def registry_of(kind: str) -> Registry[Any]:
     found: dict[str, Registry[Any]] = {
         "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
         "noises": NOISES, "backbones": BACKBONES,
-        "fusions": FUSIONS, "aggregators": AGGREGATORS}
+        "groupings": GROUPINGS, "fusions": FUSIONS, "aggregators": AGGREGATORS}
     return found[kind]
 
 
@@ -47,10 +48,10 @@ def described(kind: str) -> list[dict[str, Any]]:
 
 
 def _can(entry: Any) -> list[str]:
-    """Capabilities of an entry: those of its `can`, or its own flags that are on."""
-    can = getattr(entry, "can", None)
-    if can is not None:
-        words: list[str] = can.words()
+    """Capabilities of an entry: in its words, those of its `can`, or its own flags that are on."""
+    says = getattr(entry, "can", entry)
+    if hasattr(says, "words"):
+        words: list[str] = says.words()
         return words
     if not is_dataclass(entry):
         return []

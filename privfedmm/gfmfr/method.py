@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from privfedmm.backbones.registry import BACKBONES
 from privfedmm.federation.types import Algorithm
@@ -11,10 +11,14 @@ from privfedmm.gfmfr.settings import (
     AlgorithmSettings,
     backbone_only,
     default_settings,
+    local_only,
     private_updates,
     reference_settings,
 )
 from privfedmm.methods.entry import Asked, Build, Can, Method
+
+if TYPE_CHECKING:
+    from privfedmm.gfmfr.feature_views import FeatureViews
 
 SUBSPACE_RANK = 64  # of the groups' item updates, where they are sent in full length
 SECTION = "algorithm"
@@ -45,8 +49,8 @@ def _defaults(asked: Asked) -> dict[str, Any]:
 
 
 def _travels(settings: AlgorithmSettings) -> tuple[type, ...]:
-    from privfedmm.gfmfr.grouping import Centroids
     from privfedmm.gfmfr.state import Clients, Plan, ServerState
+    from privfedmm.groupings.centroids import Centroids
 
     return Plan, Centroids, ServerState, Clients
 
@@ -61,7 +65,7 @@ def _parts(settings: AlgorithmSettings) -> dict[str, str]:
             "fusion": settings.fusion.module}
 
 
-def build(b: Build, settings: AlgorithmSettings, federated: bool = True) -> Algorithm:
+def build(b: Build, settings: AlgorithmSettings) -> Algorithm:
     """The algorithm of these settings. Raises ValueError where they do not fit the data."""
     # Imported where an algorithm is built: a list of methods needs none of it.
     from privfedmm.base.features import select
@@ -70,21 +74,28 @@ def build(b: Build, settings: AlgorithmSettings, federated: bool = True) -> Algo
     from privfedmm.gfmfr.per_example import PerExample
 
     data = b.data
-    chosen = select(data.features, settings.modalities)
     if b.dp_sgd is not None:
+        chosen = select(data.features, settings.modalities)
         return PerExample(
             settings, data.train, FeatureViews(chosen, data.num_items, settings), b.rounds, b.seed,
             b.dp_sgd, rank=b.subspace_rank if chosen else 0)
-    return GFMFR(
-        settings, data.train,
-        FeatureViews(chosen, data.num_items, settings, data.present, data.cold), b.rounds, b.seed,
-        federated=federated, train_age=data.train_age)
+    return GFMFR(settings, data.train, _views(b, settings), b.rounds, b.seed, data.train_age)
 
 
-def _local_only(settings: AlgorithmSettings) -> AlgorithmSettings:
-    """Nothing is sent: groups and distillation have nothing to work from, features stay."""
-    plain = backbone_only(settings)
-    return plain.model_copy(update={"modalities": settings.modalities})
+def _build_local(b: Build) -> Algorithm:
+    from privfedmm.gfmfr.local_only import LocalOnly
+
+    settings = local_only(b.settings)
+    return LocalOnly(settings, b.data.train, _views(b, settings), b.rounds, b.seed)
+
+
+def _views(b: Build, settings: AlgorithmSettings) -> FeatureViews:
+    from privfedmm.base.features import select
+    from privfedmm.gfmfr.feature_views import FeatureViews
+
+    data = b.data
+    return FeatureViews(select(data.features, settings.modalities), data.num_items, settings,
+                        data.present, data.cold)
 
 
 GFMFR_METHOD = Method(
@@ -126,7 +137,7 @@ LOCAL_METHOD = Method(
     defaults=_defaults,
     timed=_timed,
     device_steps=lambda s: s.local.epochs,
-    build=lambda b: build(b, _local_only(b.settings), federated=False),
+    build=_build_local,
     travels=_travels,
     parts=lambda s: {"backbone": s.model.backbone},
 )

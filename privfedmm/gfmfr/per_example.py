@@ -23,6 +23,7 @@ from privfedmm.gfmfr.examples import (
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
+from privfedmm.groupings import GROUPINGS
 
 ITEM_UPDATE = "item_update"
 
@@ -104,7 +105,7 @@ def check_examples(s: AlgorithmSettings) -> None:
         f"model.backbone: per-example gradients are not written for {s.model.backbone}; take mf, "
         "or unit user": not BACKBONES.get(s.model.backbone).per_example,
         "groups.grouping: a group signal tells of all of a user's interactions; set none":
-            s.groups.grouping != "none",
+            GROUPINGS.get(s.groups.grouping).picked_by != "nobody",
         "model.private_table: private rows carry one interaction into other examples; set none":
             s.model.private_table != "none",
         "associations.weight: an association is of two interactions; set 0":

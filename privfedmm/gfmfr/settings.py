@@ -6,13 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from privfedmm.base.settings import (
-    Fraction,
-    LocalSettings,
-    NonNegative,
-    Positive,
-    Settings,
-)
+from privfedmm.base.settings import LocalSettings, NonNegative, Positive, Settings
+from privfedmm.groupings.settings import GroupSettings
 
 
 class ModelSettings(Settings):
@@ -63,34 +58,6 @@ class ServerSettings(Settings):
     """Items that an update is lent to."""
     image_weight: NonNegative = 0.5
     """Weight of image columns beside those of other modalities, where features are joined."""
-
-
-class GroupSettings(Settings):
-    """Users in groups."""
-
-    grouping: Literal["private", "reference", "none"] = "private"
-    """Who puts users into groups: each picks its own, the server clusters, or there are
-    none."""
-    groups: Annotated[int, Field(ge=1)] = 5
-    """How many groups."""
-    geometry: Literal["angle", "distance"] = "angle"
-    """How signals are compared with centroids."""
-    min_size: Annotated[int, Field(ge=1)] = 5
-    """Fewest members of a group that is used, beyond what the noise on a count may bring."""
-    signal: Literal["profile", "user_vector"] = "profile"
-    """What a client picks its group by; without features always user_vector."""
-    settle_rounds: Annotated[int, Field(ge=1)] = 10
-    """Rounds in which private centroids move."""
-    start_round: Annotated[int, Field(ge=0)] = 5
-    """Group tables and teacher are used from this round on."""
-    adapter: NonNegative = 0.5
-    """Step of a group's own item table, relative to the shared one."""
-    adapter_rank: Annotated[int, Field(ge=0)] = 0
-    """Public components in which groups upload their item updates; 0: whole tables."""
-    clustering: Literal["kmeans", "spectral"] = "spectral"
-    """With grouping reference only: how the server clusters."""
-    pca_variance: Fraction = 0.95
-    """With grouping reference only: share of variance that PCA keeps; 0: no PCA."""
 
 
 class FusionSettings(Settings):
@@ -235,28 +202,7 @@ def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
     )
 
 
-def check(s: AlgorithmSettings) -> None:
-    """Raise ValueError for settings that do not fit together."""
-    from privfedmm.backbones.registry import BACKBONES
-
-    backbone = BACKBONES.get(s.model.backbone)
-    if s.groups.grouping == "reference" and not backbone.network:
-        raise ValueError("groups.grouping: 'reference' clusters the clients' networks, and the "
-                         f"backbone {backbone.name!r} has none; use backbone "
-                         f"{_with_network()}, or grouping private")
-    if s.distillation.teacher == "mean_head" and not backbone.head:
-        raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone "
-                         f"{_with_network()}; use group_user")
-    if s.distillation.weight and s.groups.grouping == "none":
-        raise ValueError("distillation.weight: distillation needs groups; set groups.grouping, "
-                         "or weight 0")
-    if (s.groups.grouping == "reference") != (s.distillation.teacher == "mean_head"):
-        raise ValueError("distillation.teacher: 'mean_head' goes with groups.grouping = "
-                         "'reference', 'group_user' with 'private' or 'none'")
-
-
-def _with_network() -> str:
-    """Names of the backbones that have a network with a head."""
-    from privfedmm.backbones.registry import BACKBONES
-
-    return " or ".join(e.name for e in BACKBONES if e.network and e.head)
+def local_only(settings: AlgorithmSettings) -> AlgorithmSettings:
+    """Nothing is sent: groups and distillation have nothing to work from, features stay."""
+    plain = backbone_only(settings)
+    return plain.model_copy(update={"modalities": settings.modalities})

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from privfedmm.base.streams import normal
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.grouping import Centroids
 from privfedmm.gfmfr.settings import ModelSettings
+from privfedmm.groupings.centroids import Centroids
 
 
 @dataclass
@@ -58,8 +58,7 @@ class ServerState:
 class Plan:
     """The broadcast of one round: the same for every client, all groups' parts included.
 
-    labels [n] exist only where the server assigns groups (grouping = reference); each client reads
-    its own entry.
+    labels [n] exist only where the server picks groups; each client reads its own entry.
     """
 
     round: int
@@ -81,9 +80,8 @@ class Plan:
 @dataclass
 class Clients:
     """State that never leaves the devices, for all clients: user [n, d] and its running
-    average; group [n] int64, the
-    group each last picked; private: None, [positives, width] (rows of positives only) or
-    [n, I, width] (the reference's full table)."""
+    average; group [n] int64, the group of each; private: item rows of their own, in the form
+    that private_rows.py gives them, or None."""
 
     user: Tensor
     user_average: Tensor
@@ -121,26 +119,3 @@ def average(old: Tensor, new: Tensor, keep: float, round_: int) -> Tensor:
     """Exponential average that starts at the first value: keep rises to its full share."""
     share = min(keep, round_ / (round_ + 1))
     return share * old + (1 - share) * new
-
-
-def private_rows(clients: Clients, ids: np.ndarray, items: Tensor, positive: Tensor) -> Tensor:
-    """The private rows [m, L, width] that belong to sampled items [m, L]; 0 where none is kept."""
-    assert clients.private is not None
-    if clients.private.dim() == 3:
-        return clients.private[torch.from_numpy(ids)[:, None], items]
-    rows = clients.private[positive.clamp(min=0)]
-    return rows * (positive >= 0)[:, :, None]
-
-
-def keep_private_rows(
-    clients: Clients, ids: np.ndarray, items: Tensor, positive: Tensor, mask: Tensor, rows: Tensor
-) -> None:
-    """Write trained private rows [m, L, width] back."""
-    assert clients.private is not None
-    if clients.private.dim() == 3:
-        used = mask > 0
-        owner = torch.from_numpy(ids)[:, None].expand(items.shape)
-        clients.private[owner[used], items[used]] = rows[used]
-        return
-    kept = positive >= 0
-    clients.private[positive[kept]] = rows[kept]

@@ -24,7 +24,7 @@ from privfedmm.data.types import Rows
 from privfedmm.devices.associations import Associations, shrunken
 from privfedmm.devices.profiles import own_items
 from privfedmm.federation.types import hash_tensors
-from privfedmm.gfmfr.grouping import Centroids, assign, initial_centroids
+from privfedmm.groupings.centroids import Centroids, assign, initial_centroids
 from privfedmm.statistics.device import DeviceModel
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems

@@ -20,9 +20,11 @@ from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Local, Rates, Teacher, as_networks, decay_factor, train
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion, FusionMaps
-from privfedmm.gfmfr.grouping import align, cluster_parameters
-from privfedmm.gfmfr.settings import FusionSettings, GroupSettings, reference_settings
+from privfedmm.gfmfr.groups import ByServer
+from privfedmm.gfmfr.settings import FusionSettings, reference_settings
 from privfedmm.gfmfr.state import ServerState
+from privfedmm.groupings import GroupSettings
+from privfedmm.groupings.reference import align, cluster_parameters
 
 NETWORK = (W, B, H, H0)
 CASES = ["base_reg", "base_noreg", "joint_round3", "joint_round3_reg"]
@@ -142,7 +144,8 @@ def test_the_whole_server_step(golden: Path) -> None:
         })
     totals, _ = stack.finish(gate.close(), cohort, 6)
     mean = totals.individual["network_update"].dense(6).mean(0)
-    after: ServerState = algorithm.server.reference_tables(state, totals, labels, mean, 6, 3)
+    assert isinstance(algorithm.groups, ByServer)
+    after: ServerState = algorithm.groups.tables(state, totals, labels, mean, 6, 3)
 
     close(after.items, values_mean(values))
     network = algorithm.server.fusion.network

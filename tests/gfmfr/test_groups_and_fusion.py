@@ -18,10 +18,11 @@ from privfedmm.data import DATA_SEED, PlantedShape, load, planted
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion
-from privfedmm.gfmfr.grouping import Centroids, align, assign, initial_centroids, lloyd_step
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.settings import AlgorithmSettings, FusionSettings
 from privfedmm.gfmfr.state import ServerState
+from privfedmm.groupings.centroids import Centroids, assign, initial_centroids, lloyd_step
+from privfedmm.groupings.reference import align
 
 
 def unit(rows: torch.Tensor) -> torch.Tensor:
@@ -92,7 +93,7 @@ def test_a_group_too_small_is_not_broadcast() -> None:
     def after(noise: float, sums: dict[str, torch.Tensor]) -> ServerState:
         method.server.fusion = Server(
             settings, method.backbone, FeatureViews(data.features, data.num_items, settings),
-            data.num_users, 0).fusion
+            0).fusion
         return method.step(state, Totals(sums, {}, 300.0, {"group_count": noise}))
 
     changed = {n: x.clone() for n, x in totals.items()}

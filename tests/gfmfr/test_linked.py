@@ -14,9 +14,9 @@ from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.settings import (
     AlgorithmSettings,
     AssociationSettings,
-    GroupSettings,
     backbone_only,
 )
+from privfedmm.groupings import GroupSettings
 
 USERS = 40
 

@@ -141,7 +141,8 @@ def test_one_modality_of_another_kind_trains(data: Dataset) -> None:
 
 def test_without_any_modality_groups_go_by_user_vectors(data: Dataset) -> None:
     algorithm, accuracy = play(replace(data, features={}), 8)
-    assert accuracy > 0 and algorithm.signal_dim == AlgorithmSettings().model.dim
+    signal = next(r for r in algorithm.releases if r.name == "group_signal")
+    assert accuracy > 0 and signal.shape[1] == AlgorithmSettings().model.dim
 
 
 def test_dropping_is_seeded_and_as_frequent_as_asked(data: Dataset) -> None:

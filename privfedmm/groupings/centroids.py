@@ -1,9 +1,4 @@
-"""Users in groups: private (a client picks its group from broadcast centroids) or reference.
-
-Private grouping is Lloyd's algorithm, one step a round: the client assigns itself, and the server
-needs no more than each group's count and sum of signals. Reference grouping clusters every
-client's own parameters on the server, as the reference code does.
-"""
+"""Centroids that clients pick from, and Lloyd's algorithm on them, one step a round."""
 
 from __future__ import annotations
 
@@ -11,11 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from privfedmm.base.streams import normal
-from privfedmm.gfmfr.settings import GroupSettings
 
 
 @dataclass(frozen=True)
@@ -99,44 +92,6 @@ def _plain_step(
         middle = (centres[largest] + centroids.centres) / 2
         centres = torch.where(big[:, None], centres, middle)
     return Centroids(centres, centroids.mean, angular=False)
-
-
-def cluster_parameters(vectors: np.ndarray, settings: GroupSettings, seed: int) -> np.ndarray:
-    """Reference grouping: labels [n] of all clients' parameter vectors [n, P]."""
-    # Imported where it is used: a second of CPU that a node would pay for every message.
-    from sklearn.cluster import KMeans, SpectralClustering
-    from sklearn.decomposition import PCA
-    from sklearn.metrics import pairwise_distances
-    from sklearn.preprocessing import StandardScaler
-
-    scaled = StandardScaler().fit_transform(vectors)
-    if settings.pca_variance:
-        keep = settings.pca_variance
-        scaled = PCA(n_components=keep if keep < 1 else None).fit_transform(scaled)
-    groups = min(settings.groups, len(vectors))
-    if settings.clustering == "kmeans":
-        return np.asarray(KMeans(groups, n_init=1, random_state=seed).fit_predict(scaled))
-    distance = pairwise_distances(scaled)
-    bandwidth = float(np.median(distance[distance > 0])) if (distance > 0).any() else 1.0
-    affinity = np.exp(-(distance**2) / (2 * bandwidth**2))
-    model = SpectralClustering(groups, affinity="precomputed", random_state=seed)
-    return np.asarray(model.fit_predict(affinity))
-
-
-def align(previous: np.ndarray, current: np.ndarray) -> np.ndarray:
-    """Rename current labels [n] so that groups overlap most with the previous ones (Hungarian).
-
-    A group without a partner takes the lowest free name.
-    """
-    before, now = np.unique(previous), np.unique(current)
-    overlap = np.array([[np.sum((previous == b) & (current == c)) for b in before] for c in now])
-    rows, columns = linear_sum_assignment(-overlap)
-    names = {int(now[r]): int(before[c]) for r, c in zip(rows, columns, strict=True)}
-    free = (g for g in range(len(previous) + len(now)) if g not in set(names.values()))
-    for label in now.tolist():
-        if label not in names:
-            names[label] = next(free)
-    return np.array([names[int(label)] for label in current])
 
 
 def _unit(rows: Tensor) -> Tensor:

@@ -1,0 +1,45 @@
+"""What a grouping does: in one form each client picks its group, in the other the server does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from privfedmm.groupings.centroids import Centroids
+
+
+class ClientPicked(Protocol):
+    """Clients pick from broadcast centroids; the server learns counts and sums of groups alone."""
+
+    def start(self) -> Centroids:
+        """Centroids of `settings.groups` groups before round 0, from public terms."""
+        ...
+
+    def pick(self, signals: Tensor, centroids: Centroids) -> Tensor:
+        """On the device: the group of each signal [m, D], as int64 [m] below `settings.groups`."""
+        ...
+
+    def move(self, centroids: Centroids, counts: Tensor, sums: Tensor, least: float) -> Centroids:
+        """On the server: new centroids from counts [groups] and sums [groups, D] of signals.
+
+        Both may carry noise; a group that counts below `least` may be noise alone, or too small
+        to hide its members, and must not be told from its sum.
+        """
+        ...
+
+
+class ServerPicked(Protocol):
+    """The server clusters every client's own parameters, which it therefore reads in the clear."""
+
+    def labels(self, vectors: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
+        """The group of each client, int64 [n] below `settings.groups`, from vectors [n, P].
+
+        previous [n]: the labels of the round before, None in the first; groups should keep names.
+        """
+        ...
+
+
+Grouping: TypeAlias = ClientPicked | ServerPicked

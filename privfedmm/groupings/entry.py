@@ -1,0 +1,53 @@
+"""What a grouping says of itself, before one is built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from privfedmm.groupings.base import Grouping
+from privfedmm.groupings.settings import GroupSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Who sees what: a client that picks sends a count and a sum of its group; where the server picks,
+# it reads every client's own parameters.
+PickedBy = Literal["nobody", "client", "server"]
+_WORDS: dict[PickedBy, list[str]] = {
+    "nobody": [], "client": ["picked by clients", "from sums"],
+    "server": ["picked by the server", "from every client's network"]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupingTerms:
+    """What a grouping is built from; all of it is public.
+
+    signals [items, dim]: item features in the space of the clients' signals, None where signals
+    live in another space. dim: length of a signal. seed: of the run.
+    """
+
+    settings: GroupSettings
+    signals: Tensor | None
+    dim: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupingEntry:
+    """A grouping as it is registered.
+
+    picked_by decides what `build` must give: None for "nobody", a `ClientPicked` for "client", a
+    `ServerPicked` for "server".
+    """
+
+    name: str
+    summary: str
+    picked_by: PickedBy
+    build: Callable[[GroupingTerms], Grouping | None]
+    reference: str = ""
+
+    def words(self) -> list[str]:
+        """Its capabilities, for a table."""
+        return _WORDS[self.picked_by]

@@ -1,0 +1,117 @@
+"""Every grouping there is, and two of the tests' own, under the contract for users' own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import privfedmm as pf
+from privfedmm.groupings import GROUPINGS, GroupingEntry, GroupingTerms
+from privfedmm.groupings.centroids import Centroids
+from privfedmm.testing.groupings import GroupingContract
+
+
+class Fixed:
+    """Public directions that never move: a client takes the one its signal points along most."""
+
+    def __init__(self, terms: GroupingTerms) -> None:
+        self._groups, self._dim = terms.settings.groups, terms.dim
+
+    def start(self) -> Centroids:
+        return Centroids(torch.eye(self._groups, self._dim), torch.zeros(self._dim))
+
+    def pick(self, signals: Tensor, centroids: Centroids) -> Tensor:
+        return (signals @ centroids.centres.T).abs().argmax(1)
+
+    def move(self, centroids: Centroids, counts: Tensor, sums: Tensor, least: float) -> Centroids:
+        return centroids
+
+
+class ByFirst:
+    """Clusters by the rank of one parameter alone; needs every client's network, like reference."""
+
+    def __init__(self, terms: GroupingTerms) -> None:
+        self._groups = terms.settings.groups
+
+    def labels(self, vectors: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
+        rank = vectors[:, 0].argsort(kind="stable").argsort(kind="stable")
+        return np.asarray(rank * self._groups // len(vectors))
+
+
+FIXED = GroupingEntry(name="fixed", summary="directions that never move", picked_by="client",
+                      build=Fixed)
+BY_FIRST = GroupingEntry(name="by_first", summary="by one parameter", picked_by="server",
+                         build=ByFirst)
+
+
+class TestNone(GroupingContract):
+    entry = GROUPINGS.get("none")
+
+
+class TestPrivate(GroupingContract):
+    entry = GROUPINGS.get("private")
+
+
+class TestReference(GroupingContract):
+    entry = GROUPINGS.get("reference")
+
+
+class TestFixed(GroupingContract):
+    entry = FIXED
+
+
+class TestByFirst(GroupingContract):
+    entry = BY_FIRST
+
+
+def test_every_built_in_one_is_under_the_contract() -> None:
+    tested = {kind.entry.name for kind in GroupingContract.__subclasses__()}
+    assert tested >= {n for n in GROUPINGS.names() if GROUPINGS.source(n) == "privfedmm"}
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    GROUPINGS.register(FIXED)
+    GROUPINGS.register(BY_FIRST)
+    yield
+    GROUPINGS.forget("fixed")
+    GROUPINGS.forget("by_first")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("flags", [
+    {}, {"aggregation": "masked"}, {"dp_epsilon": 8.0, "noise": "simulation"}],
+    ids=["plain", "masked", "private"])
+def test_a_foreign_one_groups_users_of_gfmfr(flags: dict[str, object]) -> None:
+    settings = {"algorithm.groups.start_round": 0, "algorithm.groups.grouping": "fixed"}
+    run = pf.train("planted:60", method="gfmfr", rounds=2, baselines=[], settings=settings,
+                   **flags)  # type: ignore[arg-type]
+    assert run.record["parts"]["grouping"] == run.record["groups"]["grouping"] == "fixed"
+    assert sum(run.record["groups"]["sizes"]) == 60
+    assert run.metrics["ndcg@50"].notna().all()
+    assert "group_count" in str(run.record["privacy"]["releases"])
+
+
+@pytest.mark.usefixtures("registered")
+def test_one_that_the_server_picks_runs_in_the_clear_alone() -> None:
+    settings = {"algorithm.groups.grouping": "by_first", "algorithm.fusion.epochs": 2}
+    run = pf.train("planted:60", mode="reference", rounds=2, baselines=[], settings=settings)
+    assert run.record["groups"]["grouping"] == "by_first"
+    assert run.record["groups"]["sizes"] == [12] * 5
+    assert "reads every client's own item_update" in run.record["privacy"]["reason"]
+    with pytest.raises(pf.UserError, match=r"groups\.grouping: 'by_first' clusters the clients'"):
+        pf.train("planted:60", method="gfmfr", rounds=1, baselines=[], settings={
+            "algorithm.groups.grouping": "by_first"})
+    for flags in ({"aggregation": "masked"}, {"dp_epsilon": 2.0}):
+        with pytest.raises(pf.UserError):
+            pf.train("planted:60", mode="reference", rounds=1, baselines=[], settings=settings,
+                     **flags)
+
+
+def test_an_unknown_one_is_refused_with_those_there_are() -> None:
+    with pytest.raises(pf.UserError, match=r"groups\.grouping: .* there are private, reference"):
+        pf.train("planted:60", settings={"algorithm.groups.grouping": "by_age"})
