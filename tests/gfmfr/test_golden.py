@@ -20,7 +20,7 @@ from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import Local, Rates, Teacher, as_networks, decay_factor, train
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.fusion import Fusion, FusionMaps
-from privfedmm.gfmfr.groups import ByServer
+from privfedmm.gfmfr.groups_by_server import ByServer
 from privfedmm.gfmfr.settings import FusionSettings, reference_settings
 from privfedmm.gfmfr.state import ServerState
 from privfedmm.groupings import GroupSettings

@@ -12,10 +12,10 @@ from privacy import Kind, Totals
 from privfedmm.backbones import BACKBONES
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.groups.ungrouped import Ungrouped
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
+from privfedmm.gfmfr.ungrouped import Ungrouped
 from privfedmm.groupings import GroupingEntry, GroupingTerms, ServerPicked
 
 

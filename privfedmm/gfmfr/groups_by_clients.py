@@ -12,11 +12,11 @@ from privacy import Dense, Part, Release, Role, Slotted, Totals, Touched
 from privfedmm.data.types import Rows
 from privfedmm.devices.profiles import profile
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.groups.ungrouped import Beginning, Ungrouped
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
 from privfedmm.gfmfr.trained import Trained
+from privfedmm.gfmfr.ungrouped import Beginning, Ungrouped
 from privfedmm.groupings import ClientPicked, GroupingEntry, GroupingTerms
 
 COUNT, SIGNAL, TABLE, USER = "group_count", "group_signal", "group_item_update", "group_user"

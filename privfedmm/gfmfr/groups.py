@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from privfedmm.data.types import Rows
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.groups.by_clients import ByClients
-from privfedmm.gfmfr.groups.by_server import ByServer
-from privfedmm.gfmfr.groups.ungrouped import Ungrouped
+from privfedmm.gfmfr.groups_by_clients import ByClients
+from privfedmm.gfmfr.groups_by_server import ByServer
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.settings import AlgorithmSettings
+from privfedmm.gfmfr.ungrouped import Ungrouped
 from privfedmm.groupings import GROUPINGS
 from privfedmm.groupings.entry import PickedBy
 
@@ -23,6 +23,3 @@ def groups_of(
     """The part that goes with the grouping of the settings."""
     entry = GROUPINGS.get(settings.groups.grouping)
     return _PARTS[entry.picked_by](settings, features, train_rows, server, entry, seed)
-
-
-__all__ = ["ByClients", "ByServer", "Ungrouped", "groups_of"]
