@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from privacy import Survivors, SystemSource
+from privacy import Cohort, Release, Survivors, SystemSource, Task
+from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.messages import KEY_HOLDER, Transcript
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
-from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.he_parameters import Scheme
 from privacy.crypto.keys import Identity
 from privacy.quantise import most_levels
 
@@ -34,12 +35,15 @@ def bench(clients: list[int], groups: int, rank: int, dim: int) -> dict[str, Any
 
 def _case(clients: int, scheme: Scheme, dims: int) -> dict[str, Any]:
     largest = most_levels(clients)
-    parameters = plan(scheme, clients, largest)
+    plan = EncryptionPlan(
+        os.urandom(16).hex(), scheme, clients, Survivors(0.1).min_survivors(clients))
+    task = Task(Cohort(0, np.arange(clients), clients), (Release("statistics", (dims,)),),
+                plan.min_survivors, limit=largest)
+    parameters = plan.parameters(task)
     run = EncryptedRun(
-        os.urandom(16).hex(), parameters, map(Identity.generate, range(clients)),
-        Identity.generate(KEY_HOLDER), Survivors(0.1).min_survivors(clients), None,
-        lambda state: None, Transcript(keep_bodies=False))
-    round_ = run.open(0, 0, np.arange(clients), dims, largest)
+        plan, parameters, map(Identity.generate, range(clients)), Identity.generate(KEY_HOLDER),
+        None, lambda state: None, Transcript(keep_bodies=False))
+    round_ = run.open(task)
     source, expected = SystemSource(), np.zeros(dims, dtype=np.int64)
     for start in range(0, clients, _BLOCK):
         ids = np.arange(start, min(start + _BLOCK, clients))

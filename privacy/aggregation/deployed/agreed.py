@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-from privacy.aggregation.encrypted.terms import LEAST_CONTRIBUTORS, Terms
+from privacy.aggregation.encrypted.terms import Terms
+from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.mask_plan import MaskPlan
 from privacy.aggregation.masked.terms import Floor, RoundTerms
-from privacy.aggregation.protocol import Task, dims
+from privacy.aggregation.protocol import Task
 from privacy.aggregation.routes import by_route
 from privacy.crypto.he import PublicContext
-from privacy.crypto.he_parameters import HEParameters, Scheme, plan
+from privacy.crypto.he_parameters import HEParameters, Scheme
 
 Way = Literal["plain", "masked", "encrypted"]
 
@@ -76,21 +76,22 @@ class Agreed:
     def parameters(self, task: Task) -> HEParameters:
         """The parameters of the run's key. Raises CapacityError where none keeps the total
         exact."""
-        return plan(self.scheme, self.clients, math.ceil(task.limit))
+        return self._ciphertexts.parameters(task)
 
     def encrypted_terms(self, task: Task, context: PublicContext) -> Terms:
         """The terms of an encrypted leg. Raises ProtocolError for terms that mean nothing,
         CapacityError for a total out of range."""
-        return Terms(
-            self.run.hex(), task.cohort.round, task.attempt, tuple(task.cohort.ids.tolist()),
-            dims(task.releases), math.ceil(task.limit), self.min_decrypted, context.hash,
-            self.parameters(task))
+        return self._ciphertexts.terms(task, context, self.parameters(task))
 
     @property
     def min_decrypted(self) -> int:
         """Fewest clients whose encrypted total is decrypted: the total of one is its vector."""
-        return max(self.min_survivors, LEAST_CONTRIBUTORS)
+        return self._ciphertexts.min_decrypted
 
     @property
     def _masks(self) -> MaskPlan:
         return MaskPlan(self.run, self.dropout, self.colluding, self.failure_bits)
+
+    @property
+    def _ciphertexts(self) -> EncryptionPlan:
+        return EncryptionPlan(self.run.hex(), self.scheme, self.clients, self.min_survivors)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.aggregation.encrypted.terms import LEAST_CONTRIBUTORS
+from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.messages import HEADER_BYTES, KEY_HOLDER, Transcript
-from privacy.aggregation.protocol import Session, Sums, Task, dims, flattened, split
+from privacy.aggregation.protocol import Session, Sums, Task, flattened, split
 from privacy.aggregation.simulated.encrypted_round import EncryptedRound, EncryptedRun
-from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.he_parameters import Scheme
 from privacy.crypto.keys import Identity
 from privacy.uploads import UploadError, Uploads
 
@@ -45,18 +44,15 @@ class EncryptedAggregator:
 
         Raises CapacityError where no parameters keep the total exact.
         """
-        largest = math.ceil(task.limit)
         if self._run is None:
-            numbers = task.cohort.ids.tolist()
+            plan = EncryptionPlan(
+                os.urandom(16).hex(), self.scheme, self.clients, self.min_survivors)
+            identities = map(Identity.generate, task.cohort.ids.tolist())
             self._run = EncryptedRun(
-                os.urandom(16).hex(), plan(self.scheme, self.clients, largest),
-                map(Identity.generate, numbers), Identity.generate(KEY_HOLDER),
-                max(self.min_survivors, LEAST_CONTRIBUTORS), self._noise, self.keep,
-                self.transcript)
+                plan, plan.parameters(task), identities, Identity.generate(KEY_HOLDER),
+                self._noise, self.keep, self.transcript)
         self._task = task
-        size = dims(task.releases)
-        round_ = self._run.open(task.cohort.round, task.attempt, task.cohort.ids, size, largest)
-        return _EncryptedSession(task, round_)
+        return _EncryptedSession(task, self._run.open(task))
 
     def _noise(self, size: int, round_: int, attempt: int) -> np.ndarray:
         return holder_noise(self._task, size)

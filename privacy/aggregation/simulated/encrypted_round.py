@@ -17,7 +17,9 @@ from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Noise, Save
 from privacy.aggregation.encrypted.server import EncryptedServer
 from privacy.aggregation.encrypted.terms import TERMS, Terms
+from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError, Transcript
+from privacy.aggregation.protocol import Task
 from privacy.crypto.he_parameters import HEParameters
 from privacy.crypto.keys import Directory, Identity
 
@@ -39,42 +41,36 @@ class RoundResult:
 class EncryptedRun:
     """The parties of a run: a KeyHolder with a fresh key, and the clients with their identities.
 
-    identities: the clients' keys. key_holder: the KeyHolder's. transcript: sees every message.
-    Others: as of a KeyHolder.
+    parameters: of the key. identities: the clients' keys. key_holder: the KeyHolder's. noise, save:
+    as of a KeyHolder. transcript: sees every message.
     """
 
     def __init__(
-        self, run: str, parameters: HEParameters, identities: Iterable[Identity],
-        key_holder: Identity, min_survivors: int, noise: Noise | None, save: Save,
-        transcript: Transcript,
+        self, plan: EncryptionPlan, parameters: HEParameters, identities: Iterable[Identity],
+        key_holder: Identity, noise: Noise | None, save: Save, transcript: Transcript,
     ) -> None:
         clients = list(identities)
         self.directory = Directory.of(clients).including(KEY_HOLDER, key_holder.verify_key())
-        self.run, self.parameters, self.transcript = run, parameters, transcript
-        self._min_survivors = min_survivors
+        self.plan, self.parameters, self.transcript = plan, parameters, transcript
+        fewest = plan.min_decrypted
         self.key_holder = KeyHolder(
-            run, parameters, key_holder, self.directory, min_survivors, noise, save)
+            plan.run, parameters, key_holder, self.directory, fewest, noise, save)
         # Each client would parse the same bytes; here one parsed context serves them all.
         published = self.key_holder.publish(SERVER)
-        self.context = accept_context(published, run, self.directory)
+        self.context = accept_context(published, plan.run, self.directory)
         for receiver in (SERVER, *(client.number for client in clients)):
             transcript.record(replace(published, receiver=receiver))
         self.clients = {
-            client.number: EncryptedClient(client, run, self.context, min_survivors)
+            client.number: EncryptedClient(client, plan.run, self.context, fewest)
             for client in clients
         }
 
-    def open(
-        self, round_: int, attempt: int, cohort: np.ndarray, dims: int, max_abs: int
-    ) -> EncryptedRound:
+    def open(self, task: Task) -> EncryptedRound:
         """Start an attempt at a round. Raises ProtocolError or CapacityError (see Terms)."""
-        members = tuple(int(client) for client in cohort)
-        unknown = [client for client in members if client not in self.clients]
+        unknown = [client for client in task.cohort.ids.tolist() if client not in self.clients]
         if unknown:
             raise ProtocolError(f"client {unknown[0]} of the cohort has no identity in this run")
-        terms = Terms(self.run, round_, attempt, members, dims, max_abs, self._min_survivors,
-                      self.context.hash, self.parameters)
-        return EncryptedRound(self, terms)
+        return EncryptedRound(self, self.plan.terms(task, self.context, self.parameters))
 
 
 class EncryptedRound:

@@ -9,10 +9,14 @@ import torch
 from privacy import Cohort, ProtocolError, Release, Task
 from privacy.aggregation import Sums
 from privacy.aggregation.deployed import Agreed
+from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.mask_plan import MaskPlan
+from privacy.aggregation.messages import KEY_HOLDER, Transcript
 from privacy.aggregation.ring import from_ring, to_ring
 from privacy.aggregation.routes import by_route, merged
+from privacy.aggregation.simulated.encrypted_round import EncryptedRun
+from privacy.crypto.keys import Identity
 
 UPDATE, TABLE = Release("update", (4,)), Release("table", (2, 3), statistic=True)
 
@@ -45,6 +49,25 @@ def test_parties_apart_find_the_terms_of_one_process() -> None:
     assert (whole.dims, whole.number) == (10, (3, 1))
     with pytest.raises(ProtocolError, match="3 clients or more"):
         plan.terms(task(2), None)
+
+
+def test_encrypting_parties_apart_find_the_terms_of_one_process() -> None:
+    """Word for word, for nothing of them is still to come."""
+    apart = agreed("plain", "encrypted")
+    plan = EncryptionPlan(apart.run.hex(), "bfv", 30, 20)
+    work = task(limit=1000.4)
+    run = EncryptedRun(plan, plan.parameters(work), map(Identity.generate, range(30)),
+                       Identity.generate(KEY_HOLDER), None, lambda state: None, Transcript())
+    together = run.open(work).terms
+    assert apart.encrypted_terms(work, run.context).to_bytes() == together.to_bytes()
+    assert (together.dims, together.at, together.max_abs) == (10, (3, 1), 1001)
+    assert together.min_survivors == apart.min_decrypted == 20
+    # The total of one client is its vector, whatever the run allows.
+    assert EncryptionPlan("run", "bfv", 30, 1).min_decrypted == 2
+    with pytest.raises(ProtocolError, match="min_survivors is 20"):
+        run.open(task(19, limit=1000.4))
+    with pytest.raises(ProtocolError, match="client 30 of the cohort has no identity"):
+        run.open(task(31, limit=1000.4))
 
 
 def test_a_small_cohort_gets_the_complete_graph() -> None:

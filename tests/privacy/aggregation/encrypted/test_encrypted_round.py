@@ -8,8 +8,10 @@ import json
 import numpy as np
 import pytest
 
+from privacy import Cohort, Release, Task
 from privacy.aggregation.encrypted import KeyHolder, Terms, accept_context
 from privacy.aggregation.encrypted.keyholder import Noise
+from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.messages import (
     KEY_HOLDER,
     SERVER,
@@ -19,7 +21,7 @@ from privacy.aggregation.messages import (
     unpack,
 )
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
-from privacy.crypto.he_parameters import Scheme, plan
+from privacy.crypto.he_parameters import Scheme
 from privacy.crypto.keys import Identity
 
 SCHEMES: tuple[Scheme, ...] = ("bfv", "ckks")
@@ -30,10 +32,19 @@ def parties(
     scheme: Scheme, clients: int, max_abs: int = 2**12, min_survivors: int = 2,
     noise: Noise | None = None, planned: int = 0,
 ) -> EncryptedRun:
+    plan = EncryptionPlan("run", scheme, planned or clients, min_survivors)
     return EncryptedRun(
-        "run", plan(scheme, planned or clients, max_abs), map(Identity.generate, range(clients)),
-        Identity.generate(KEY_HOLDER), min_survivors, noise,
+        plan, plan.parameters(task(np.arange(clients), 1, max_abs)),
+        map(Identity.generate, range(clients)), Identity.generate(KEY_HOLDER), noise,
         lambda state: None, Transcript())
+
+
+def task(
+    cohort: np.ndarray, dims: int, max_abs: int = 2**12, at: tuple[int, int] = (0, 0)
+) -> Task:
+    """One release of `dims` integers. at: the numbers of round and attempt."""
+    return Task(Cohort(at[0], cohort, len(cohort)), (Release("total", (dims,)),), 2, at[1],
+                limit=max_abs)
 
 
 def vectors_of(clients: int, dims: int, seed: int, max_abs: int = 2**12) -> np.ndarray:
@@ -45,7 +56,7 @@ def test_a_thousand_clients(scheme: Scheme) -> None:
     run = parties(scheme, 1000)
     run.transcript.keep_bodies = False
     vectors = vectors_of(1000, 300, 1)
-    round_ = run.open(0, 0, np.arange(1000), 300, 2**12)
+    round_ = run.open(task(np.arange(1000), 300))
     for start in range(0, 1000, 128):
         ids = np.arange(start, min(1000, start + 128))
         round_.submit(ids, vectors[ids])
@@ -63,16 +74,16 @@ def test_rounds_with_dropouts_until_too_few_are_left(scheme: Scheme) -> None:
     run = parties(scheme, 6, min_survivors=4)
     cohort, vectors = np.array([0, 1, 3, 4, 5]), vectors_of(6, 40, 2)
     for round_number, present in enumerate(([0, 1, 3, 4, 5], [0, 3, 4, 5])):
-        round_ = run.open(round_number, 0, cohort, 40, 2**12)
+        round_ = run.open(task(cohort, 40, at=(round_number, 0)))
         round_.submit(np.array(present), vectors[present])
         result = round_.close()
         np.testing.assert_array_equal(result.totals, vectors[present].sum(axis=0))
         assert result.contributors == tuple(present)
-    few = run.open(2, 0, cohort, 40, 2**12)
+    few = run.open(task(cohort, 40, at=(2, 0)))
     few.submit(np.array([0, 1, 3]), vectors[:3])
     with pytest.raises(RoundAborted, match="3 clients contributed and 4 are needed"):
         few.close()
-    again = run.open(2, 1, cohort, 40, 2**12)  # a new attempt after the aborted one
+    again = run.open(task(cohort, 40, at=(2, 1)))  # a new attempt after the aborted one
     again.submit(cohort, vectors[cohort])
     np.testing.assert_array_equal(again.close().totals, vectors[cohort].sum(axis=0))
 
@@ -86,7 +97,7 @@ def test_noise_comes_from_the_key_holder() -> None:
 
     run = parties("bfv", 3, noise=noise)
     vectors = vectors_of(3, 20, 3)
-    round_ = run.open(4, 2, np.arange(3), 20, 2**12)
+    round_ = run.open(task(np.arange(3), 20, at=(4, 2)))
     round_.submit(np.arange(3), vectors)
     np.testing.assert_array_equal(
         round_.close().totals, vectors.sum(axis=0) + np.arange(20) - 3)
@@ -95,7 +106,7 @@ def test_noise_comes_from_the_key_holder() -> None:
 
 def test_noise_of_another_kind_releases_nothing() -> None:
     run = parties("bfv", 3, noise=lambda dims, round_, attempt: np.zeros(dims))
-    round_ = run.open(0, 0, np.arange(3), 20, 2**12)
+    round_ = run.open(task(np.arange(3), 20))
     round_.submit(np.arange(3), vectors_of(3, 20, 3))
     with pytest.raises(ProtocolError, match="noise is int64"):
         round_.close()
@@ -107,7 +118,7 @@ def test_what_each_party_sees(scheme: Scheme) -> None:
     """From the transcript: ciphertexts for the server, totals for the KeyHolder, no more."""
     run = parties(scheme, 4)
     vectors = vectors_of(4, 60, 5)
-    round_ = run.open(0, 0, np.arange(4), 60, 2**12)
+    round_ = run.open(task(np.arange(4), 60))
     round_.submit(np.arange(4), vectors)
     result = round_.close()
     server, holder = (list(run.transcript.seen_by(p)) for p in (SERVER, KEY_HOLDER))
@@ -135,7 +146,7 @@ def test_what_each_party_sees(scheme: Scheme) -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_server_keeps_one_running_sum_and_no_vector(scheme: Scheme) -> None:
     run = parties(scheme, 5)
-    round_ = run.open(0, 0, np.arange(5), 60, 2**12)
+    round_ = run.open(task(np.arange(5), 60))
     round_.submit(np.arange(5), vectors_of(5, 60, 6))
     server = round_._server
     reached, queue = {id(server)}, [server]
@@ -161,7 +172,7 @@ def test_the_group_shows_nowhere(scheme: Scheme) -> None:
     vectors = np.zeros((groups, groups * width), dtype=np.int64)
     for group in range(groups):
         vectors[group, group * width : (group + 1) * width] = 1 + group
-    round_ = run.open(0, 0, np.arange(groups), groups * width, 2**12)
+    round_ = run.open(task(np.arange(groups), groups * width))
     round_.submit(np.arange(groups), vectors)
     np.testing.assert_array_equal(round_.close().totals, np.repeat(1 + np.arange(groups), width))
     uploads = [m for m in run.transcript.messages if m.kind == "he-upload"]
@@ -187,7 +198,7 @@ def test_the_context_is_the_key_holders_own() -> None:
 
 def test_terms_survive_the_way() -> None:
     run = parties("ckks", 3)
-    terms = run.open(1, 2, np.arange(3), 10, 5).terms
+    terms = run.open(task(np.arange(3), 10, 5, at=(1, 2))).terms
     assert Terms.from_bytes(terms.to_bytes()) == terms
     assert Terms.from_bytes(terms.to_bytes()).digest == terms.digest
     json.dumps(list(terms.cohort))  # plain integers, not numpy's
