@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from typer.utils import get_params_from_function
 
 from experiments.cli import app
 from privfedmm.config import RunConfig
@@ -39,15 +38,12 @@ def _below(command: Any, words: str) -> Iterator[tuple[str, Any]]:
 
 def parameters(command: Any) -> Iterator[tuple[str, str, str, str]]:
     """Name, kind, default and meaning of each parameter of a command."""
-    # With some pairs of versions of typer and click an argument loses its help on the way.
-    given = get_params_from_function(inspect.unwrap(command.callback))
     for one in command.params:
-        said = getattr(given[str(one.name)].default, "help", None) if one.name in given else None
         named = one.param_type_name == "option"
         name = ", ".join((*one.opts, *one.secondary_opts)) if named else str(one.name).upper()
         kind = "flag" if getattr(one, "is_flag", False) else one.type.name
         default = "required" if one.required else _plain(one.default)
-        yield name, kind, default, one.help or said or ""
+        yield name, kind, default, one.help or ""
 
 
 def _plain(default: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import typer
 
 from experiments.cli import bench, data, deploy, judge, lists
+from experiments.cli.command import Command
 from experiments.cli.run import run
 from privfedmm.base.errors import BAD_INPUT, UserError
 
@@ -24,8 +25,10 @@ app.add_typer(config_app, name="config")
 app.add_typer(bench_app, name="bench")
 app.add_typer(deploy_app, name="deploy")
 
-_APP: tuple[Callable[..., None], ...] = (
-    run, data.recommend, judge.compare, judge.audit, judge.sweep, judge.report)
+_APP: dict[str, Callable[..., None]] = {
+    "run": run, "recommend": data.recommend, "compare": judge.compare, "audit": judge.audit,
+    "sweep": judge.sweep, "report": judge.report,
+    **{kind: lists.lister(kind) for kind in lists.KINDS}}
 _DATA: dict[str, Callable[..., None]] = {
     "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
@@ -35,11 +38,9 @@ _DEPLOY: dict[str, Callable[..., None]] = {
     "local": deploy.local, "simulated": deploy.simulated, "invite": deploy.invite,
     "join": deploy.join, "settle": deploy.settle, "accept": deploy.accept, "node": deploy.node,
     "serve": deploy.serve}
-for command in _APP:
-    app.command()(command)
-for kind in lists.KINDS:
-    app.command(kind)(lists.lister(kind))
-config_app.command("explain")(lists.config_explain)
+_CONFIG: dict[str, Callable[..., None]] = {"explain": lists.config_explain}
+
+
 @deploy_app.callback()
 def _with_flower() -> None:
     """The same runs on Flower."""
@@ -48,9 +49,10 @@ def _with_flower() -> None:
     check("flwr", "deploy", "deploy")
 
 
-for group, commands in ((data_app, _DATA), (bench_app, _BENCH), (deploy_app, _DEPLOY)):
+for group, commands in ((app, _APP), (data_app, _DATA), (config_app, _CONFIG),
+                        (bench_app, _BENCH), (deploy_app, _DEPLOY)):
     for name, command in commands.items():
-        group.command(name)(command)
+        group.command(name, cls=Command)(command)
 
 
 def main() -> None:

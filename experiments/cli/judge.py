@@ -105,7 +105,8 @@ def audit(
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(help="TOML with [base], [[variants]] and seeds.")],
+    file: Annotated[
+        Path, typer.Argument(help="TOML file: a table base, tables variants, and seeds.")],
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
