@@ -20,17 +20,22 @@ def data_list() -> None:
         print(f"{name:10} {what}")
 
 
-def data_get(name: Annotated[str, typer.Argument(help="ml-100k")]) -> None:
+def data_get(
+    name: Annotated[str, typer.Argument(help="A known data set that `data list` says to fetch.")],
+) -> None:
     """Fetch a data set into the cache and print its licence terms."""
-    from privfedmm.data import LICENCE_TERMS, DataError, default_cache, fetch_ml100k
+    from privfedmm.data import SOURCES, DataError, default_cache, find_source
 
-    if name != "ml-100k":
-        raise UserError(f"data get: {name!r} cannot be fetched; known is ml-100k")
+    found = find_source(name)
+    fetch = found[0].fetch if found else None
+    if fetch is None:
+        known = ", ".join(source.name for source in SOURCES if source.fetch)
+        raise UserError(f"data get: {name!r} cannot be fetched; what can be: {known}")
     try:
-        folder = fetch_ml100k(default_cache())
+        folder = fetch.into(default_cache())
     except DataError as error:
         raise UserError(f"data get: {error}") from error
-    print(f"ml-100k is in {folder}\n\n{LICENCE_TERMS}")
+    print(f"{name} is in {folder}\n\n{fetch.terms}")
 
 
 def data_encode(

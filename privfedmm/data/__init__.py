@@ -11,7 +11,15 @@ from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k
 from privfedmm.data.parts import Catalogue, Shard, read_catalogue, read_shard, shard_of
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.raw import Raw
-from privfedmm.data.sources import SOURCES, Request, Source, available, is_named
+from privfedmm.data.sources import (
+    SOURCES,
+    Fetch,
+    Request,
+    Source,
+    available,
+    find_source,
+    is_named,
+)
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "DataError",
     "Dataset",
     "Encoding",
+    "Fetch",
     "Layout",
     "PlantedShape",
     "Protocol",
@@ -38,6 +47,7 @@ __all__ = [
     "encode_raw",
     "feature_cache",
     "fetch_ml100k",
+    "find_source",
     "hold_out_items",
     "is_named",
     "load",

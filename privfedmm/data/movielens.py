@@ -14,7 +14,7 @@ from pathlib import Path
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
 from privfedmm.data.prepare import content_hash, prepare
-from privfedmm.data.sources import Request, Source
+from privfedmm.data.sources import Fetch, Request, Source
 from privfedmm.data.types import DataError, Dataset
 
 _NAME = "ml-100k"
@@ -109,4 +109,5 @@ def _load(request: Request) -> Dataset:
 
 
 ML_100K = Source(
-    _NAME, "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it", _load)
+    _NAME, "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it", _load,
+    Fetch(fetch_ml100k, LICENCE_TERMS))

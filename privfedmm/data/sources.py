@@ -31,16 +31,30 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """How a data set that is somebody else's comes into the cache.
+
+    into: cache folder -> folder of the data, which it fetches where it is not there yet; it raises
+    `DataError` with a sentence. terms: of its licence, for whoever fetches it.
+    """
+
+    into: Callable[[Path], Path]
+    terms: str
+
+
+@dataclass(frozen=True)
 class Source:
     """A data set that everyone can have by its name.
 
     name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for
-    lists. load: the data set of a request; it raises `DataError` with a sentence.
+    lists. load: the data set of a request; it raises `DataError` with a sentence. fetch: for
+    `privfedmm data get`; None where there is nothing to fetch.
     """
 
     name: str
     summary: str
     load: Callable[[Request], Dataset]
+    fetch: Fetch | None = None
 
     def size_in(self, text: str) -> str | None:
         """Return the digits of N in a text of this name, if it has any; None for another name."""

@@ -10,12 +10,14 @@ from privfedmm.data import (
     SOURCES,
     DataError,
     Dataset,
+    Fetch,
     Request,
     Source,
     available,
     is_named,
     load,
 )
+from tests.commands import cli
 
 
 @pytest.mark.parametrize("text", ["planted", "planted:", "planted:40", "ml-100k"])
@@ -59,3 +61,46 @@ def test_a_registered_data_set_is_loaded_by_name() -> None:
     finally:
         SOURCES.forget(halves.name)
     assert not is_named("halves:60")
+
+
+def _copied(cache: Path) -> Path:
+    """Into the cache, as if it came from elsewhere."""
+    folder = cache / "halves"
+    if (cache / "offline").exists():
+        raise DataError("no network")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_registered_data_set_is_fetched_with_its_terms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVFEDMM_CACHE", str(tmp_path))
+    halves = SOURCES.register(Source(
+        "halves:N", "half of the planted set", _halves, Fetch(_copied, "Do as you like.")))
+    try:
+        done = cli("data", "get", "halves:60")
+        assert done.returncode == 0, done.stderr
+        assert str(tmp_path / "halves") in done.stdout and "Do as you like." in done.stdout
+        assert (tmp_path / "halves").is_dir()
+        refused = cli("data", "get", "planted")
+        assert refused.returncode == 2
+        assert "'planted' cannot be fetched; what can be: ml-100k, halves:N" in refused.stderr
+        (tmp_path / "offline").touch()
+        failed = cli("data", "get", "halves:60")
+        assert (failed.returncode, failed.stderr) == (2, "privfedmm: data get: no network\n")
+    finally:
+        SOURCES.forget(halves.name)
+
+
+def test_what_lies_in_the_cache_comes_with_its_terms_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRIVFEDMM_CACHE", str(tmp_path))
+    (tmp_path / "ml-100k").mkdir()
+    for name in ("ml-100k.inter", "ml-100k.item"):
+        (tmp_path / "ml-100k" / name).touch()
+    done = cli("data", "get", "ml-100k")
+    assert done.returncode == 0, done.stderr
+    assert f"ml-100k is in {tmp_path / 'ml-100k'}" in done.stdout
+    assert "GroupLens Research" in done.stdout
