@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +21,7 @@ from experiments.deployment.party_files import (
     version,
 )
 from privacy import Dense, Slotted, Touched
-from privacy.aggregation.deployed import Agreed
-from privacy.aggregation.deployed.agreed import Way
+from privacy.aggregation.deployed import WAYS, Agreed, way_of
 from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Identity
 from privfedmm.assemble import assemble
@@ -77,8 +76,8 @@ class Party:
         """The protocols of the run, from this party's own config."""
         terms, users = self.config.secure, self.data.num_users
         return Agreed(
-            self.known.run, cast(Way, self.config.aggregation),
-            cast(Way, self.config.statistics_way), users,
+            self.known.run, way_of(self.config.aggregation),
+            way_of(self.config.statistics_way), users,
             survivors(self.config).min_survivors(users), terms.dropout, terms.colluding,
             terms.failure_bits, terms.scheme)
 
@@ -151,15 +150,16 @@ def has_holder(config: RunConfig) -> bool:
 
 def check_carried(config: RunConfig, users: int, nodes: int) -> None:
     """Raises UserError for settings that a deployment does not carry."""
-    dp = config.dp
+    dp, spoken = config.dp, [AGGREGATORS.get(way) for way in WAYS]
     wrong = {
         f"nodes: {nodes} nodes for {users} users; give from 1 to {users}":
             not 1 <= nodes <= users,
         f"method: {config.method} sends nothing, or its state does not travel; there is nothing to "
         "deploy": not (config.entry.can.federated and config.entry.can.deployed),
-        "aggregation: nodes do not speak the protocol of "
-        f"{config.aggregation} and {config.statistics_way}": not all(
-            AGGREGATORS.get(way).deployed for way in (config.aggregation, config.statistics_way)),
+        _unspoken("aggregation", config.aggregation, [s.name for s in spoken if s.updates]):
+            config.aggregation not in WAYS,
+        _unspoken("group_statistics", config.statistics_way,
+                  [s.name for s in spoken if s.statistics]): config.statistics_way not in WAYS,
         "mode: the reference hands the server every client's own parameters; deployments carry "
         "mode default": config.mode == "reference",
         "secure.mode: ring is a simulation of masks; deployments need full":
@@ -177,3 +177,8 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
     for sentence, found in wrong.items():
         if found:
             raise UserError(f"deploy: {sentence}")
+
+
+def _unspoken(field: str, name: str, others: list[str]) -> str:
+    return (f"{field}: nodes do not speak the protocol of {name}; set "
+            f"{', '.join(others[:-1])} or {others[-1]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import numpy as np
 
@@ -184,9 +184,11 @@ class Node:
             elif leg.way == "masked":
                 answer["masked"] = self._masked.mask(
                     leg.task, plan_hash, values["sealed"], held.vectors(leg.task))
-            else:
+            elif leg.way == "encrypted":
                 answer["encrypted"] = self._encrypted.encrypt(
                     leg.task, held.vectors(leg.task))
+            else:
+                assert_never(leg.way)
         self._last, self._before, self._after = number, before, clients
         answer["adverts"] = self._adverts(values["next"])
         answer["figures"] = None

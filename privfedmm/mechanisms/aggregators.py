@@ -38,7 +38,8 @@ class AggregatorEntry:
     build: makes it from its terms. hides_clients: the server learns sums and no client's own
     upload, so that uploads are integers, and `secure.mode = ring` can stand in. updates,
     statistics: which of the two it may carry. fixed_cohort: everyone must take part in every round.
-    key_holder: another party than the server opens its sums. deployed: nodes speak its protocol.
+    key_holder: another party than the server opens its sums. Whether nodes speak its protocol is
+    not its to say: a deployment carries privacy.aggregation.deployed.WAYS.
     """
 
     name: str
@@ -50,7 +51,6 @@ class AggregatorEntry:
     statistics: bool = True
     fixed_cohort: bool = False
     key_holder: bool = False
-    deployed: bool = False
 
 
 def _masked(terms: SumTerms) -> Aggregator:
@@ -68,15 +68,15 @@ def _encrypted(terms: SumTerms) -> Aggregator:
 
 PLAIN = AggregatorEntry(
     name="plain", summary="the server reads every upload and adds them up", reference="none",
-    build=lambda terms: PlainAggregator(), hides_clients=False, deployed=True)
+    build=lambda terms: PlainAggregator(), hides_clients=False)
 MASKED = AggregatorEntry(
     name="masked", summary="pairwise masks on a sparse graph that cancel in the sum",
     reference="Bonawitz et al., CCS 2017; graph of Bell et al., CCS 2020", build=_masked,
-    hides_clients=True, deployed=True)
+    hides_clients=True)
 ENCRYPTED = AggregatorEntry(
     name="encrypted", summary="sums under homomorphic encryption, opened by a key holder",
     reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,
-    hides_clients=True, updates=False, fixed_cohort=True, key_holder=True, deployed=True)
+    hides_clients=True, updates=False, fixed_cohort=True, key_holder=True)
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregators", "way of summing", {
     name: f"privfedmm.mechanisms.aggregators:{name.upper()}"
     for name in ("plain", "masked", "encrypted")})

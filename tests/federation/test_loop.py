@@ -15,13 +15,16 @@ import torch
 
 from experiments.deployment import app, parties
 from experiments.deployment.parties import Party
+from experiments.deployment.settle_local import settle_all
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.config import RunConfig, resolve, to_toml
 from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import Carried
 from privfedmm.runs.session import Session
+from tests.commands import cli
 from tests.deployments import NODES, exact, keys, released, same_model
 from tests.federation.outcomes import Killed, Looped, entries, everybody
 
@@ -300,3 +303,30 @@ def test_settings_that_a_deployment_does_not_carry_are_named() -> None:
             parties.check_carried(config, 36, NODES)
     with pytest.raises(UserError, match="nodes"):
         parties.check_carried(resolve(None, ONE), 36, 37)
+
+
+@pytest.mark.parametrize(("flag", "sentence"), [
+    ("aggregation", "deploy: aggregation: nodes do not speak the protocol of elsewhere; set plain "
+     "or masked"),
+    ("group_statistics", "deploy: group_statistics: nodes do not speak the protocol of elsewhere; "
+     "set plain, masked or encrypted"),
+])
+def test_a_way_of_summing_that_no_node_speaks_is_refused(
+    flag: str, sentence: str, tmp_path: Path
+) -> None:
+    """A run of somebody else's aggregator is simulated, and never quietly carried by another."""
+    entry = AGGREGATORS.register(replace(AGGREGATORS.get("masked"), name="elsewhere"))
+    try:
+        config = resolve(None, {
+            "dataset": "planted:36", "method": "popularity", "baselines": [], flag: entry.name,
+            **({"group_statistics": "plain"} if flag == "aggregation" else {})})
+        with pytest.raises(UserError) as caught:
+            settle_all(config, runs.load_data(config), tmp_path / "deploy", NODES)
+        assert str(caught.value) == sentence and not (tmp_path / "deploy").exists()
+        option = f"--{flag.replace('_', '-')}"
+        done = cli("deploy", "local", "--nodes", "2", "--dataset", "planted:36", option,
+                   entry.name, "--out", str(tmp_path / "run"))
+        assert (done.returncode, done.stderr) == (2, f"privfedmm: {sentence}\n")
+        assert not (tmp_path / "run").exists()
+    finally:
+        AGGREGATORS.forget(entry.name)

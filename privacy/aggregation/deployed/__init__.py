@@ -7,12 +7,13 @@ nodes, and carry the rounds of Bonawitz et al. (CCS 2017, Figure 4): upload (mas
 shares of the next sum, its round 1; the key holder's decryption), unmask (round 4).
 """
 
-from privacy.aggregation.deployed.agreed import Agreed, Leg, Way
+from privacy.aggregation.deployed.agreed import WAYS, Agreed, Leg, Way, way_of
 from privacy.aggregation.deployed.device import EncryptedDevice, Held, MaskedDevice, Refusal
 from privacy.aggregation.deployed.holder import HolderSide
 from privacy.aggregation.deployed.server import EncryptedSide, MaskedSide, PlainSide
 
 __all__ = [
+    "WAYS",
     "Agreed",
     "EncryptedDevice",
     "EncryptedSide",
@@ -24,4 +25,5 @@ __all__ = [
     "PlainSide",
     "Refusal",
     "Way",
+    "way_of",
 ]

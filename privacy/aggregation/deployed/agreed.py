@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from privacy.aggregation.encrypted.terms import Terms
 from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.mask_plan import MaskPlan
 from privacy.aggregation.masked.terms import Floor, RoundTerms
+from privacy.aggregation.messages import ProtocolError
 from privacy.aggregation.protocol import Task
 from privacy.aggregation.routes import by_route
 from privacy.crypto.he import PublicContext
 from privacy.crypto.he_parameters import HEParameters, Scheme
 
 Way = Literal["plain", "masked", "encrypted"]
+# The ways of summing whose protocol parties in processes of their own speak, by name: whatever else
+# an aggregator may say of itself, a deployment carries these.
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
+def way_of(name: str) -> Way:
+    """The way of an aggregator of that name. Raises ProtocolError for one that no node speaks."""
+    for way in WAYS:
+        if way == name:
+            return way
+    raise ProtocolError(f"nodes do not speak the protocol of {name!r}; they speak "
+                        f"{', '.join(WAYS)}")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from privacy import Cohort, ProtocolError, Release, Task
 from privacy.aggregation import Sums
-from privacy.aggregation.deployed import Agreed
+from privacy.aggregation.deployed import WAYS, Agreed, way_of
 from privacy.aggregation.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.mask_plan import MaskPlan
@@ -68,6 +68,12 @@ def test_encrypting_parties_apart_find_the_terms_of_one_process() -> None:
         run.open(task(19, limit=1000.4))
     with pytest.raises(ProtocolError, match="client 30 of the cohort has no identity"):
         run.open(task(31, limit=1000.4))
+
+
+def test_a_way_that_no_node_speaks_has_no_place_in_an_agreement() -> None:
+    assert [way_of(name) for name in WAYS] == ["plain", "masked", "encrypted"]
+    with pytest.raises(ProtocolError, match="protocol of 'ring'; they speak plain, masked, enc"):
+        way_of("ring")
 
 
 def test_a_small_cohort_gets_the_complete_graph() -> None:
