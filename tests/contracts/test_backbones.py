@@ -1,8 +1,11 @@
-"""Every backbone there is, and one of the tests' own, under the contract for users' backbones."""
+"""Every backbone there is, the example package's and one of the tests' own, under the contract for
+users' backbones."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,8 @@ from torch import Tensor
 import privfedmm as pf
 from privfedmm.backbones import BACKBONES, BackboneEntry, Gradients, Network, PlainBackbone
 from privfedmm.testing.backbones import BackboneContract
+
+PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 
 
 class Distance(PlainBackbone):
@@ -31,12 +36,26 @@ class Distance(PlainBackbone):
 DISTANCE = BackboneEntry(name="distance", summary="squared distance", build=Distance)
 
 
-class TestMf(BackboneContract):
-    entry = BACKBONES.get("mf")
+class TestRegistered(BackboneContract):
+    """From the registry, so that one that joins it is held to the contract as well."""
+
+    @pytest.fixture(autouse=True, params=BACKBONES.names())
+    def named(self, request: pytest.FixtureRequest) -> None:
+        self.entry = BACKBONES.get(request.param)
 
 
-class TestFedRap(BackboneContract):
-    entry = BACKBONES.get("fedrap")
+class TestFcf(BackboneContract):
+    """The example package's, as its own tests would have it."""
+
+    @pytest.fixture(autouse=True)
+    def example(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.syspath_prepend(PLUGIN)
+        from privfedmm_example.fcf import FCF
+
+        self.entry = FCF
+        yield
+        for name in [n for n in sys.modules if n.startswith("privfedmm_example")]:
+            del sys.modules[name]
 
 
 class TestDistance(BackboneContract):
