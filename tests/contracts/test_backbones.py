@@ -14,6 +14,7 @@ from torch import Tensor
 import privfedmm as pf
 from privfedmm.backbones import BACKBONES, BackboneEntry, Gradients, Network, PlainBackbone
 from privfedmm.testing.backbones import BackboneContract
+from tests.commands import cli
 
 PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 
@@ -90,3 +91,15 @@ def test_what_it_cannot_is_refused() -> None:
         with pytest.raises(pf.UserError, match=words):
             pf.train("planted:60", method="gfmfr", backbone="distance", rounds=1, baselines=[],
                      **flags)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("json", [(), ("--json",)], ids=["table", "json"])
+def test_without_a_torch_twin_there_is_nothing_to_measure_it_against(
+    json: tuple[str, ...]
+) -> None:
+    """One sentence for the user, and not the traceback of a missing class."""
+    done = cli("bench", "round", "--dataset", "planted:36", "--backbone", "distance", *json)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == ("privfedmm: bench round: backbone distance has no torch module to "
+                           "compare with; give its entry a twin\n")
