@@ -2,29 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 
-from privacy import Ledger, PrivacyStack
+from privacy import Ledger, PrivacyStack, Uploads
 from privacy.aggregation import Sums
+from privfedmm.assemble import algorithm_of
 from privfedmm.config import RunConfig, resolve
-from privfedmm.federation import Backend, Costs, Simulator
+from privfedmm.federation import (
+    Algorithm,
+    Backend,
+    Costs,
+    FeaturePin,
+    FeaturesChangedError,
+    Simulator,
+    run_round,
+)
+from privfedmm.methods import METHODS
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
 
 DATASET = "planted:36"
+ROUNDS = 2
+
+
+@dataclass
+class Seen:
+    """What clients saw as they trained. blocks: how many trained side by side, call by call.
+    pins: of the public features that they computed with."""
+
+    blocks: list[int] = field(default_factory=list)
+    pins: set[FeaturePin] = field(default_factory=set)
+
+
+class _Watched:
+    """An algorithm as it is, but that it notes what its clients see. alone: blocks of one."""
+
+    def __init__(self, inner: Algorithm, seen: Seen, alone: bool) -> None:
+        self._inner, self._seen, self._alone = inner, seen, alone
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
+        for block in self._inner.blocks(ids):
+            yield from np.split(block, len(block)) if self._alone else [block]
+
+    def local(self, plan: Any, ids: np.ndarray, clients: Any) -> tuple[Uploads, torch.Tensor]:
+        self._seen.blocks.append(len(ids))
+        self._seen.pins.add(FeaturePin.of(self._inner.public_features))
+        return self._inner.local(plan, ids, clients)
+
+
+@contextmanager
+def watched(method: str, alone: bool = False) -> Iterator[tuple[str, Seen]]:
+    """The name of a method that is registered in this process for as long as the block lasts, and
+    what its clients see. It is `method` itself; alone: its clients train one by one."""
+    seen, inner = Seen(), METHODS.get(method)
+    entry = METHODS.register(replace(
+        inner, name=f"watched_{method}",
+        build=lambda build: _Watched(inner.build(build), seen, alone)))
+    try:
+        yield entry.name, seen
+    finally:
+        METHODS.forget(entry.name)
 
 
 class BackendContract:
     """What every backend must do: carry the plan to the cohort, and the uploads to the stack.
 
     Override `made` in a subclass whose name begins with Test. method: whose uploads are carried.
+    trained: a method whose clients train with public features and keep what they learn; settings
+    go with it. It is watched where clients compute, which must be this process.
     """
 
     method = "popularity"
+    trained = "gfmfr"
+    settings: ClassVar[Mapping[str, Any]] = {"algorithm.groups.start_round": 0}
 
     def made(self, config: RunConfig, folder: Path) -> tuple[Session, Backend]:
         """A run of a config before its first round, and the backend that is to carry it.
@@ -76,6 +137,52 @@ class BackendContract:
         assert expected.sums.keys() == sums.sums.keys()
         for name, total in expected.sums.items():
             assert torch.equal(sums.sums[name], total), name
+
+    def played(self, folder: Path, alone: bool, **flags: Any) -> tuple[Seen, dict[str, Any]]:
+        """What clients of the trained method saw in two rounds, and the server's state after them.
+        """
+        folder.mkdir()
+        with watched(self.trained, alone) as (name, seen):
+            config = self.config(method=name, rounds=ROUNDS, **self.settings, **flags)
+            session, backend = self.made(config, folder)
+            state = session.state
+            for round_ in range(ROUNDS):
+                state, _ = run_round(session.algorithm, backend, session.stack, state,
+                                     session.clients, session.population, round_)
+            return seen, session.algorithm.to_saved(state, session.clients)["state"]
+
+    @pytest.mark.parametrize("aggregation", ["plain", "masked"])
+    def test_a_client_in_a_block_is_a_client_alone(self, aggregation: str, tmp_path: Path) -> None:
+        """Over two rounds, so that what a client learnt in its block is there in the next."""
+        together, one = self.played(tmp_path / "together", False, aggregation=aggregation)
+        alone, other = self.played(tmp_path / "alone", True, aggregation=aggregation)
+        assert max(together.blocks) > 1 and set(alone.blocks) == {1}
+        assert sum(together.blocks) == sum(alone.blocks)
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+    def test_clients_compute_with_the_features_that_the_run_pins(self, tmp_path: Path) -> None:
+        """Value for value, in the same type and order: the pin is of the data as it was loaded."""
+        seen, _ = self.played(tmp_path / "run", False)
+        config = self.config(method=self.trained, **self.settings)
+        fresh = Session.start(config, load_data(config))
+        assert fresh.algorithm.public_features and seen.pins == {fresh.pin}
+
+    def test_swapped_features_reach_no_client(self, tmp_path: Path) -> None:
+        """A server whose features have changed is refused, or its clients have their own."""
+        with watched(self.trained) as (name, seen):
+            config = self.config(method=name, **self.settings)
+            session, backend = self.made(config, tmp_path)
+            data = load_data(config)
+            swapped = replace(data, features={n: x[::-1] for n, x in data.features.items()})
+            lying = algorithm_of(config, swapped, session.planned)
+            assert FeaturePin.of(lying.public_features) != session.pin
+            cohort, refused = session.stack.draw(session.population, 0), False
+            try:
+                backend.gather(
+                    lying, lying.plan(session.state), session.clients, cohort, session.stack)
+            except FeaturesChangedError:
+                refused = True
+        assert seen.pins == (set() if refused else {session.pin})
 
     def test_an_abstract_one_says_what_is_missing(self, tmp_path: Path) -> None:
         """The base class carries nothing by itself."""
