@@ -2,22 +2,12 @@
 
 from privacy.accounting import PricingError, Shares, calibrate, epsilon
 from privacy.adaptive import AdaptiveClip, ClipRule
-from privacy.aggregation import (
-    Aggregator,
-    CapacityError,
-    PlainAggregator,
-    ProtocolError,
-    RingAggregator,
-    RoundAborted,
-    RoundNotBegun,
-    RoutedAggregator,
-    Session,
-    Sums,
-    Task,
-)
+from privacy.aggregation.simulated.routed import RoutedAggregator
+from privacy.aggregator import Aggregator, Session, Sums, Task
 from privacy.bounds import Bound, ChainError
 from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import OnDevice
+from privacy.errors import CapacityError, ProtocolError, RoundAborted, RoundNotBegun
 from privacy.events import (
     Charged,
     Event,
@@ -29,6 +19,7 @@ from privacy.events import (
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
 from privacy.noise import Noise, Scale
 from privacy.noises import NoiseEntry, noise_entry, register_noise
+from privacy.plain import PlainAggregator, RingAggregator
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.roles import Role

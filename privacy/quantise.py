@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.aggregation.messages import CapacityError
 from privacy.bounds import Bound, ChainError
+from privacy.errors import CapacityError
 from privacy.randomness import Source
 from privacy.uploads import Part, Uploads
 

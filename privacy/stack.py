@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from privacy.adaptive import QUANTILE, AdaptiveClip
-from privacy.aggregation.plain import PlainAggregator
-from privacy.aggregation.protocol import Aggregator, GridNoise, Session, Sums, Task, dims
+from privacy.aggregator import Aggregator, GridNoise, Session, Sums, Task, dims
 from privacy.bounds import ChainError
 from privacy.dp_sgd import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
 from privacy.events import NON_PRIVATE, Terms
 from privacy.ledger import Charge, Entry, Ledger, Status, together
+from privacy.plain import PlainAggregator
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from privacy.accounting import calibrate
-from privacy.aggregation.messages import ProtocolError, RoundAborted, RoundNotBegun
-from privacy.aggregation.protocol import Aggregator
+from privacy.aggregator import Aggregator
 from privacy.bounds import ChainError
+from privacy.errors import ProtocolError, RoundAborted, RoundNotBegun
 from privacy.ledger import Ledger
 from privacy.noise import Where
 from privacy.noises import noise_entry

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.aggregation.protocol import AFTER_UPLOAD, BEFORE_UPLOAD
+from privacy.aggregator import AFTER_UPLOAD, BEFORE_UPLOAD
 from privacy.randomness import SimulationSource
 from privacy.sampling import Cohort
 

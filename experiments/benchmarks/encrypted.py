@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from privacy import Cohort, Release, Survivors, SystemSource, Task
-from privacy.aggregation.encryption_plan import EncryptionPlan
+from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.messages import KEY_HOLDER, Transcript
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.crypto.he_parameters import Scheme

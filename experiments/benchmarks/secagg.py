@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from privacy import Cohort, RoundAborted, Survivors
-from privacy.aggregation.mask_plan import MaskPlan
 from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms
+from privacy.aggregation.masked.mask_plan import MaskPlan
 from privacy.aggregation.simulated.masked_round import MaskedRound
 from privacy.crypto import Directory, Identity, MaskStream
 from privfedmm.audit.first_round import first_round

@@ -24,7 +24,7 @@ from experiments.deployment.party_files import (
     version,
     write_identities,
 )
-from privacy.aggregation.messages import ProtocolError
+from privacy.errors import ProtocolError
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve, to_toml
 from privfedmm.data import Catalogue, Shard

@@ -17,8 +17,8 @@ from experiments.deployment.party_files import (
     read_identities,
     write_identities,
 )
-from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.keys import KEY_BYTES, Identity, verify_signature
+from privacy.errors import ProtocolError
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import to_toml

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from privacy.aggregation.protocol import Task
+from privacy.aggregator import Task
 
 
 def holder_noise(task: Task | None, dims: int) -> np.ndarray:

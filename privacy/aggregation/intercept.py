@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
+from privacy.aggregator import Aggregator, Session, Sums, Task
 from privacy.uploads import Uploads
 
 Tap = Callable[[np.ndarray, Uploads], Uploads]

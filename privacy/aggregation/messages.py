@@ -9,26 +9,11 @@ from typing import Any
 
 import msgpack
 
+from privacy.errors import ProtocolError
+
 SERVER, KEY_HOLDER = -1, -2
 HEADER_BYTES = 32
 Body = Mapping[str, Any]
-
-
-class ProtocolError(ValueError):
-    """A message that its receiver refuses; nothing of it was used."""
-
-
-class RoundAborted(RuntimeError):
-    """A round that cannot be finished; nothing of its sum was released."""
-
-
-class RoundNotBegun(RoundAborted):
-    """An attempt that ended before any client was asked for anything: there is nothing to charge,
-    and what an earlier attempt left open stays as it is."""
-
-
-class CapacityError(ValueError):
-    """A sum that could leave its range: refused at set-up, never wrapped."""
 
 
 @dataclass(frozen=True)

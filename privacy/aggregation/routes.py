@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from privacy.aggregation.protocol import Sums, Task
+from privacy.aggregator import Sums, Task
 
 
 def by_route(task: Task) -> list[tuple[bool, Task]]:

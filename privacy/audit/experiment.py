@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from privacy.aggregation.intercept import Tap, TappedAggregator
-from privacy.aggregation.protocol import BEFORE_UPLOAD, Task
+from privacy.aggregator import BEFORE_UPLOAD, Task
 from privacy.audit.canaries import (
     Layout,
     canary_scores,

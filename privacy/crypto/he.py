@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.he_parameters import CKKS_SCALE_BITS, HEParameters
+from privacy.errors import ProtocolError
 from privacy.extras import need
 
 _CELL_STEP = 1024

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from privacy.aggregation.messages import CapacityError
+from privacy.errors import CapacityError
 
 Scheme = Literal["ckks", "bfv"]
 CKKS_SCALE_BITS = 40

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privacy.aggregation.messages import ProtocolError
+from privacy.errors import ProtocolError
 
 _DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
 _MOST = 2**32 - 1  # bytes of one field; the format holds no more

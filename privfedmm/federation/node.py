@@ -10,9 +10,9 @@ from typing import Any, Protocol, assert_never
 import numpy as np
 
 from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, Uploads
-from privacy.aggregation import Task
 from privacy.aggregation.deployed import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
 from privacy.aggregation.messages import Message
+from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
 from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode, fields_of

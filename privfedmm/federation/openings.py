@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from privacy import ProtocolError, RoundAborted
-from privacy.aggregation import Sums, Task
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide
 from privacy.aggregation.messages import Message
 from privacy.aggregation.routes import merged
+from privacy.aggregator import Sums, Task
 from privacy.crypto.keys import Directory
 from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
-from privacy.aggregation import Sums, Task
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, PlainSide
 from privacy.aggregation.messages import Message
+from privacy.aggregator import Sums, Task
 from privacy.crypto.keys import Directory
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from privacy import Cohort, PrivacyStack
-from privacy.aggregation import Sums
+from privacy.aggregator import Sums
 from privfedmm.federation.feature_pin import FeaturePin
 from privfedmm.federation.types import Algorithm, Costs
 

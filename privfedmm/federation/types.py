@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from privacy import Cohort, OnDevice, PrivacyStack, Release, Totals, Uploads
-from privacy.aggregation import Sums
+from privacy.aggregator import Sums
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from privacy import (
     UploadError,
     Uploads,
 )
-from privacy.aggregation import Sums
+from privacy.aggregator import Sums
 
 CLIENTS, DIMS = 12, 5
 RELEASES = (Release("a", (DIMS,)), Release("b", (3, 2), statistic=True))

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from privacy import Ledger, PrivacyStack, Uploads
-from privacy.aggregation import Sums
+from privacy.aggregator import Sums
 from privfedmm.assemble import algorithm_of
 from privfedmm.config import RunConfig, resolve
 from privfedmm.federation import (

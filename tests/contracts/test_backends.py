@@ -15,7 +15,7 @@ import torch
 from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import Party, kinds_of
 from privacy import Cohort, PrivacyStack
-from privacy.aggregation import Sums
+from privacy.aggregator import Sums
 from privfedmm.config import RunConfig
 from privfedmm.federation import Algorithm, Backend, Costs, Simulator
 from privfedmm.federation.server import FederationServer

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from privacy import ProtocolError
-from privacy.aggregation import Sums
+from privacy.aggregator import Sums
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.mailbox import RoundLog
 from privfedmm.federation.openings import Opening, Saved

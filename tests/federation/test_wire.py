@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.aggregation.messages import Message, ProtocolError
+from privacy.aggregation.messages import Message
+from privacy.errors import ProtocolError
 from privfedmm.federation.codec import decode, encode, fields_of
 
 

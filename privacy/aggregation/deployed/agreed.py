@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.encrypted.terms import Terms
-from privacy.aggregation.encryption_plan import EncryptionPlan
-from privacy.aggregation.mask_plan import MaskPlan
+from privacy.aggregation.masked.mask_plan import MaskPlan
 from privacy.aggregation.masked.terms import Floor, RoundTerms
-from privacy.aggregation.messages import ProtocolError
-from privacy.aggregation.protocol import Task
 from privacy.aggregation.routes import by_route
+from privacy.aggregator import Task
 from privacy.crypto.he import PublicContext
 from privacy.crypto.he_parameters import HEParameters, Scheme
+from privacy.errors import ProtocolError
 
 Way = Literal["plain", "masked", "encrypted"]
 # The ways of summing whose protocol parties in processes of their own speak, by name: whatever else

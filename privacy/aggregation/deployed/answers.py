@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from privacy.aggregation.messages import Message, ProtocolError
+from privacy.aggregation.messages import Message
+from privacy.errors import ProtocolError
 
 
 @dataclass

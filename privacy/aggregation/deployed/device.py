@@ -12,12 +12,13 @@ from privacy.aggregation.deployed.answers import Given
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
 from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.replay_guard import Attendance
-from privacy.aggregation.messages import KEY_HOLDER, Message, ProtocolError
-from privacy.aggregation.protocol import Session, Sums, Task, flattened
+from privacy.aggregation.messages import KEY_HOLDER, Message
 from privacy.aggregation.ring import to_ring
+from privacy.aggregator import Session, Sums, Task, flattened
 from privacy.crypto.he import PublicContext
 from privacy.crypto.keys import Directory, Identity
 from privacy.crypto.prg import MaskStream
+from privacy.errors import ProtocolError
 from privacy.uploads import Uploads
 
 Number = tuple[int, int]  # round and attempt

@@ -10,7 +10,7 @@ from privacy.aggregation.deployed.agreed import Agreed
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Save
 from privacy.aggregation.holder_noise import holder_noise
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
-from privacy.aggregation.protocol import Task
+from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
 
 

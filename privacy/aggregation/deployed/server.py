@@ -13,11 +13,12 @@ from privacy.aggregation.encrypted.server import EncryptedServer
 from privacy.aggregation.encrypted.terms import TERMS
 from privacy.aggregation.holder_noise import noised
 from privacy.aggregation.masked.server import Await, MaskedServer
-from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError
-from privacy.aggregation.plain import RunningSums
-from privacy.aggregation.protocol import Sums, Task, split
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
 from privacy.aggregation.ring import from_ring
+from privacy.aggregator import Sums, Task, split
 from privacy.crypto.keys import Directory
+from privacy.errors import ProtocolError
+from privacy.plain import RunningSums
 from privacy.uploads import UploadError, Uploads
 
 

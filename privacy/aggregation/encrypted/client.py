@@ -15,16 +15,10 @@ from privacy.aggregation.encrypted.terms import (
     parameters_from,
     upload_statement,
 )
-from privacy.aggregation.messages import (
-    KEY_HOLDER,
-    SERVER,
-    Message,
-    ProtocolError,
-    pack,
-    unpack,
-)
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, pack, unpack
 from privacy.crypto.he import PublicContext, read_public
 from privacy.crypto.keys import Directory, Identity
+from privacy.errors import ProtocolError
 
 
 def accept_context(message: Message, run: str, directory: Directory) -> PublicContext:

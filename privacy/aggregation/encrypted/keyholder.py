@@ -26,18 +26,11 @@ from privacy.aggregation.encrypted.terms import (
     result_statement,
     upload_statement,
 )
-from privacy.aggregation.messages import (
-    KEY_HOLDER,
-    SERVER,
-    Message,
-    ProtocolError,
-    RoundAborted,
-    pack,
-    unpack,
-)
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, pack, unpack
 from privacy.crypto.he import PublicContext, SecretContext, read_public
 from privacy.crypto.he_parameters import HEParameters
 from privacy.crypto.keys import Directory, Identity
+from privacy.errors import ProtocolError, RoundAborted
 
 Noise = Callable[[int, int, int], np.ndarray]
 """Integer noise for a total: (dims, round, attempt) -> int64 [dims]."""

@@ -17,17 +17,10 @@ from privacy.aggregation.encrypted.terms import (
     result_statement,
     upload_statement,
 )
-from privacy.aggregation.messages import (
-    KEY_HOLDER,
-    SERVER,
-    Message,
-    ProtocolError,
-    RoundAborted,
-    pack,
-    unpack,
-)
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, pack, unpack
 from privacy.crypto.he import Ciphertexts, PublicContext
 from privacy.crypto.keys import Directory
+from privacy.errors import ProtocolError, RoundAborted
 
 
 @dataclass(frozen=True)

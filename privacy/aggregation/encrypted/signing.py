@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from privacy.aggregation.messages import Body, ProtocolError, pack
+from privacy.aggregation.messages import Body, pack
 from privacy.crypto.keys import Directory, Identity, verify_signature
+from privacy.errors import ProtocolError
 
 
 def sign(identity: Identity, statement: Body) -> bytes:

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from privacy.aggregation.messages import CapacityError, ProtocolError, pack, unpack
+from privacy.aggregation.messages import pack, unpack
 from privacy.crypto.he_parameters import HEParameters
+from privacy.errors import CapacityError, ProtocolError
 
 CONTEXT, TERMS, UPLOAD, TOTAL, RESULT = (
     "he-context", "he-terms", "he-upload", "he-total", "he-result")

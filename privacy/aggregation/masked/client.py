@@ -11,7 +11,7 @@ import numpy as np
 from privacy.aggregation.masked import wire
 from privacy.aggregation.masked.state import ClientState
 from privacy.aggregation.masked.terms import Floor, RoundTerms
-from privacy.aggregation.messages import SERVER, Message, ProtocolError, pack, unpack
+from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.crypto.aead import NONCE_BYTES, SealError, open_sealed, seal
 from privacy.crypto.keys import (
     Derive,
@@ -24,6 +24,7 @@ from privacy.crypto.keys import (
 )
 from privacy.crypto.prg import SEED_BYTES, MaskStream
 from privacy.crypto.shamir import SHARE_BYTES, split
+from privacy.errors import ProtocolError
 
 
 class Stage(IntEnum):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from privacy.aggregation.masked.terms import RoundTerms
-from privacy.aggregation.messages import ProtocolError, pack, unpack
+from privacy.aggregation.messages import pack, unpack
+from privacy.errors import ProtocolError
 
 
 @dataclass(frozen=True)

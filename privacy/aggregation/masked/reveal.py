@@ -8,10 +8,10 @@ import numpy as np
 
 from privacy.aggregation.masked import wire
 from privacy.aggregation.masked.terms import RoundTerms
-from privacy.aggregation.messages import RoundAborted
 from privacy.crypto.keys import KeyPair, derive_pair_key
 from privacy.crypto.prg import SEED_BYTES, MaskStream
 from privacy.crypto.shamir import SHARE_BYTES, combine
+from privacy.errors import RoundAborted
 
 
 class Revealed:

@@ -12,10 +12,11 @@ from privacy.aggregation.masked.graph import sustained
 from privacy.aggregation.masked.reveal import Revealed, open_sum
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.masked.terms import RoundTerms
-from privacy.aggregation.messages import SERVER, Message, ProtocolError, RoundAborted, pack, unpack
+from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.crypto.keys import SIGNATURE_BYTES, Directory, Verify, verify_signature
 from privacy.crypto.prg import MaskStream
 from privacy.crypto.shamir import SHARE_BYTES
+from privacy.errors import ProtocolError, RoundAborted
 
 
 class Await(IntEnum):

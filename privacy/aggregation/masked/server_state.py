@@ -9,7 +9,8 @@ import numpy as np
 
 from privacy.aggregation.masked import wire
 from privacy.aggregation.masked.terms import RoundTerms
-from privacy.aggregation.messages import ProtocolError, pack, unpack
+from privacy.aggregation.messages import pack, unpack
+from privacy.errors import ProtocolError
 
 _FIELDS = {
     "terms": bytes, "awaits": int, "expected": bytes, "shared": bytes, "survivors": bytes,

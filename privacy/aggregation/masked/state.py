@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from privacy.aggregation.messages import ProtocolError, pack, unpack
+from privacy.aggregation.messages import pack, unpack
 from privacy.crypto.keys import KEY_BYTES, KeyPair
 from privacy.crypto.prg import SEED_BYTES
 from privacy.crypto.shamir import SHARE_BYTES
+from privacy.errors import ProtocolError
 
 _FIELDS = {
     "stage": int, "seed": bytes, "channel": bytes, "mask": bytes, "opening": dict,

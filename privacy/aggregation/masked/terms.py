@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from privacy.aggregation.masked.graph import Graph
-from privacy.aggregation.messages import ProtocolError, pack, unpack
+from privacy.aggregation.messages import pack, unpack
+from privacy.errors import ProtocolError
 
 # The keys of the packed terms. `plan_hash` goes by its first name, which is in every setup digest.
 _FIELDS = {

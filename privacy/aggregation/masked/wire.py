@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from privacy.aggregation.masked.terms import RoundTerms
-from privacy.aggregation.messages import ProtocolError
 from privacy.crypto.aead import NONCE_BYTES, TAG_BYTES
 from privacy.crypto.shamir import SHARE_BYTES
+from privacy.errors import ProtocolError
 
 # Client to server, in order of the stages; and what the server answers to each.
 ADVERT, SHARES, MASKED, SIGNATURE, UNMASK = "advert", "shares", "masked", "signature", "unmask"

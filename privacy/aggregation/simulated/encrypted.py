@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.aggregation.encryption_plan import EncryptionPlan
+from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.messages import HEADER_BYTES, KEY_HOLDER, Transcript
-from privacy.aggregation.protocol import Session, Sums, Task, flattened, split
 from privacy.aggregation.simulated.encrypted_round import EncryptedRound, EncryptedRun
+from privacy.aggregator import Session, Sums, Task, flattened, split
 from privacy.crypto.he_parameters import Scheme
 from privacy.crypto.keys import Identity
 from privacy.uploads import UploadError, Uploads

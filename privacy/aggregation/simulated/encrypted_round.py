@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
+from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Noise, Save
 from privacy.aggregation.encrypted.server import EncryptedServer
 from privacy.aggregation.encrypted.terms import TERMS, Terms
-from privacy.aggregation.encryption_plan import EncryptionPlan
-from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, ProtocolError, Transcript
-from privacy.aggregation.protocol import Task
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, Transcript
+from privacy.aggregator import Task
 from privacy.crypto.he_parameters import HEParameters
 from privacy.crypto.keys import Directory, Identity
+from privacy.errors import ProtocolError
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.aggregation.mask_plan import MaskPlan
+from privacy.aggregation.masked.mask_plan import MaskPlan
 from privacy.aggregation.messages import Transcript
-from privacy.aggregation.protocol import Session, Sums, Task, flattened, split
 from privacy.aggregation.ring import from_ring, to_ring
 from privacy.aggregation.simulated.masked_round import MaskedRound
+from privacy.aggregator import Session, Sums, Task, flattened, split
 from privacy.crypto.keys import Directory, Identity
 from privacy.crypto.prg import MaskStream
 from privacy.uploads import UploadError, Uploads

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.aggregation.protocol import Aggregator, Session, Sums, Task
 from privacy.aggregation.routes import by_route, merged
+from privacy.aggregator import Aggregator, Session, Sums, Task
 from privacy.uploads import Uploads
 
 

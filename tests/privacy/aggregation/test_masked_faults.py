@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from privacy.aggregation.masked import Attendance, Floor, MaskedClient, RoundTerms, wire
-from privacy.aggregation.messages import SERVER, Message, ProtocolError, RoundAborted, pack, unpack
+from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.crypto import KeyPair
+from privacy.errors import ProtocolError, RoundAborted
 
 ME = 10
 Fault = Callable[..., Message]

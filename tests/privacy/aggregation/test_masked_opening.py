@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from privacy.aggregation.masked import Await, MaskedServer
 from privacy.aggregation.masked.server_state import ServerState
-from privacy.aggregation.messages import Message, ProtocolError, unpack
+from privacy.aggregation.messages import Message, unpack
 from privacy.crypto import Directory
+from privacy.errors import ProtocolError
 from tests.privacy.aggregation.conftest import Table
 
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.aggregation.masked import MaskedClient, RoundTerms
-from privacy.aggregation.messages import ProtocolError, RoundAborted, Transcript, pack
+from privacy.aggregation.messages import Transcript, pack
 from privacy.aggregation.simulated.masked_round import STAGES, MaskedRound
 from privacy.crypto import Directory, Identity
+from privacy.errors import ProtocolError, RoundAborted
 
 IDENTITIES = {number: Identity.generate(number) for number in range(64)}
 DIRECTORY = Directory.of(IDENTITIES.values())

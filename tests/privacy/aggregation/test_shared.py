@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from privacy import Cohort, ProtocolError, Release, Task
-from privacy.aggregation import Sums
 from privacy.aggregation.deployed import WAYS, Agreed, way_of
-from privacy.aggregation.encryption_plan import EncryptionPlan
+from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
-from privacy.aggregation.mask_plan import MaskPlan
+from privacy.aggregation.masked.mask_plan import MaskPlan
 from privacy.aggregation.messages import KEY_HOLDER, Transcript
 from privacy.aggregation.ring import from_ring, to_ring
 from privacy.aggregation.routes import by_route, merged
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
+from privacy.aggregator import Sums
 from privacy.crypto.keys import Identity
 
 UPDATE, TABLE = Release("update", (4,)), Release("table", (2, 3), statistic=True)

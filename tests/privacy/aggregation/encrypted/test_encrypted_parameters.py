@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tenseal import sealapi
 
-from privacy.aggregation.messages import CapacityError, ProtocolError
 from privacy.crypto.he import SecretContext, from_slots, read_public, to_slots
 from privacy.crypto.he_parameters import HEParameters, Scheme, _is_prime, _likely, plan
+from privacy.errors import CapacityError, ProtocolError
 
 SCHEMES: tuple[Scheme, ...] = ("bfv", "ckks")
 

@@ -10,19 +10,13 @@ import pytest
 
 from privacy import Cohort, Release, Task
 from privacy.aggregation.encrypted import KeyHolder, Terms, accept_context
+from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.encrypted.keyholder import Noise
-from privacy.aggregation.encryption_plan import EncryptionPlan
-from privacy.aggregation.messages import (
-    KEY_HOLDER,
-    SERVER,
-    ProtocolError,
-    RoundAborted,
-    Transcript,
-    unpack,
-)
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Transcript, unpack
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.crypto.he_parameters import Scheme
 from privacy.crypto.keys import Identity
+from privacy.errors import ProtocolError, RoundAborted
 
 SCHEMES: tuple[Scheme, ...] = ("bfv", "ckks")
 UPLOAD = {"terms": bytes, "ciphertexts": bytes, "signature": bytes}

@@ -13,14 +13,9 @@ import pytest
 
 from privacy.aggregation.encrypted import KeyHolder
 from privacy.aggregation.encrypted.terms import TERMS
-from privacy.aggregation.messages import (
-    KEY_HOLDER,
-    SERVER,
-    Message,
-    ProtocolError,
-    RoundAborted,
-)
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
 from privacy.crypto.he_parameters import plan
+from privacy.errors import ProtocolError, RoundAborted
 
 DIMS, MOST, CLIENTS = 30, 1000, 4
 

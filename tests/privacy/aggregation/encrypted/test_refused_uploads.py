@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from privacy.aggregation.encrypted import EncryptedClient, EncryptedServer, Terms
-from privacy.aggregation.messages import CapacityError, Message, ProtocolError, RoundAborted, pack
+from privacy.aggregation.messages import Message, pack
 from privacy.crypto.he_parameters import plan
+from privacy.errors import CapacityError, ProtocolError, RoundAborted
 
 DIMS, MOST, CLIENTS = 30, 1000, 4
 

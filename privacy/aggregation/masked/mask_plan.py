@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from privacy.aggregation.masked.graph import choose_degree
 from privacy.aggregation.masked.terms import Floor, RoundTerms
-from privacy.aggregation.protocol import Task, dims
+from privacy.aggregator import Task, dims
 
 # The sum over one client alone is its vector.
 _FEWEST = 2

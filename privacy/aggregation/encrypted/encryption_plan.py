@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from privacy.aggregation.encrypted.terms import LEAST_CONTRIBUTORS, Terms
-from privacy.aggregation.protocol import Task, dims
+from privacy.aggregator import Task, dims
 from privacy.crypto.he import PublicContext
 from privacy.crypto.he_parameters import HEParameters, Scheme, plan
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from privacy.aggregation.messages import RoundAborted
-from privacy.aggregation.protocol import Session, Sums, Task, dims
+from privacy.aggregator import Session, Sums, Task, dims
+from privacy.errors import RoundAborted
 from privacy.uploads import Collected, UploadError, Uploads
 
 
