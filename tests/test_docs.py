@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.cli.lists import KINDS, registry_of
 from privfedmm.base import errors
 from tests import reference
 
@@ -85,3 +88,36 @@ def test_every_page_is_in_the_site() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
     assert not [page for page in pages if page not in navigation]
+
+
+API = re.findall(r"^::: (\S+)$", "\n".join(
+    page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").glob("*.md")), re.M)
+
+
+@pytest.mark.parametrize("module", API)
+def test_what_the_api_reference_names_is_there(module: str) -> None:
+    assert importlib.import_module(module).__doc__
+
+
+def test_every_registry_is_in_the_api_reference() -> None:
+    for kind in KINDS:
+        entries = type(next(iter(registry_of(kind))))
+        assert any(entries.__module__ == m or entries.__module__.startswith(f"{m}.")
+                   for m in API if m != "privfedmm"), f"{kind}: {entries.__module__}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_paths_of_files_lead_somewhere(page: Path) -> None:
+    """`privfedmm/base/registry.py` in a text is a file of this repository."""
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:privfedmm|privacy|experiments|tests|examples)/[\w/.]+)`", text):
+        assert (ROOT / name).exists(), f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda p: p.name)
+def test_dotted_names_are_there(page: Path) -> None:
+    """`privfedmm.testing.backends.BackendContract` in a text can be imported."""
+    text = page.read_text(encoding="utf-8")
+    groups = {f"privfedmm.{kind}" for kind in KINDS}  # of entry points; no modules
+    for name in set(re.findall(r"`((?:privfedmm|privacy)(?:\.\w+)+)`", text)) - groups:
+        assert pkgutil.resolve_name(name) is not None, f"{page.name}: {name}"
