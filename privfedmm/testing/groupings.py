@@ -38,9 +38,8 @@ class GroupingContract:
     def signals(self) -> Tensor:
         """Unit signals of 60 clients [60, 6], in three clouds."""
         g = torch.Generator().manual_seed(2)
-        centres = torch.randn(GROUPS, DIM, generator=g)
-        rows = centres[torch.arange(CLIENTS) % GROUPS] + 0.1 * torch.randn(
-            CLIENTS, DIM, generator=g)
+        centres = _normal(GROUPS, DIM, g)
+        rows = centres[torch.arange(CLIENTS) % GROUPS] + 0.1 * _normal(CLIENTS, DIM, g)
         return rows / rows.norm(dim=1, keepdim=True)
 
     def by_clients(self, signals: Tensor | None = None) -> ClientPicked:
@@ -95,9 +94,8 @@ class GroupingContract:
         g = torch.Generator().manual_seed(4)
         cases = [
             (counts, sums), (torch.zeros(GROUPS), torch.zeros(GROUPS, DIM)),
-            (counts + 3 * torch.randn(GROUPS, generator=g),
-             sums + 3 * torch.randn(GROUPS, DIM, generator=g)),
-            (torch.full((GROUPS,), -5.0), torch.randn(GROUPS, DIM, generator=g)),
+            (counts + 3 * _normal(1, GROUPS, g)[0], sums + 3 * _normal(GROUPS, DIM, g)),
+            (torch.full((GROUPS,), -5.0), _normal(GROUPS, DIM, g)),
         ]
         for counted, summed in cases:
             start = grouping.start()
@@ -111,7 +109,7 @@ class GroupingContract:
         """It would tell of the few members. It may follow the others, which the mean moves."""
         grouping = self.by_clients()
         counts = torch.tensor([40.0, 17.0, LEAST - 1])
-        sums = torch.randn(GROUPS, DIM, generator=torch.Generator().manual_seed(9))
+        sums = _normal(GROUPS, DIM, torch.Generator().manual_seed(9))
         turned = torch.cat([sums[:2], -sums[2:]])
         one, two = (grouping.move(grouping.start(), counts, x, LEAST) for x in (sums, turned))
         moved = (one.centres - two.centres).norm(dim=1)
@@ -125,6 +123,10 @@ class GroupingContract:
         assert labels.min() >= 0 and labels.max() < GROUPS
         np.testing.assert_array_equal(labels, grouping.labels(vectors, None))
         np.testing.assert_array_equal(labels, grouping.labels(vectors, labels))
+
+
+def _normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    return torch.empty(rows, columns).normal_(generator=generator)
 
 
 def _digest(centroids: Centroids) -> str:

@@ -16,14 +16,16 @@ import pytest
 
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve, to_toml
+from tests.commands import cli
 
 QUICK = ["--rounds", "4", "--set", "baselines=['popularity']"]
 
 
-def cli(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def apart(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """In a process of its own: what a script that calls it reads."""
     return subprocess.run(
         [sys.executable, "-m", "experiments", *arguments],
-        capture_output=True, text=True, check=False, cwd=cwd, timeout=600,
+        capture_output=True, text=True, check=False, timeout=600,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
 
@@ -90,7 +92,7 @@ def test_the_same_seed_gives_the_same_record_and_another_does_not(
     finished: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     _, record = finished
-    again = cli("run", *QUICK, "--out", str(tmp_path / "again"), "--json")
+    again = apart("run", *QUICK, "--out", str(tmp_path / "again"), "--json")
     other = cli("run", *QUICK, "--seed", "1", "--out", str(tmp_path / "other"), "--json")
     assert comparable(json.loads(again.stdout)) == comparable(record)
     assert json.loads(other.stdout)["metrics"] != record["metrics"]
@@ -121,7 +123,7 @@ def test_kill_and_resume_give_the_record_of_an_uninterrupted_run(tmp_path: Path)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (out / "record.json").exists()
-    done = cli("run", "--resume", str(out), "--json")
+    done = apart("run", "--resume", str(out), "--json")
     assert done.returncode == 0, done.stderr
     assert comparable(json.loads(done.stdout)) == comparable(json.loads(whole.stdout))
     for name in ("ledger.json", "config.toml"):
@@ -281,7 +283,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
 
 
 def test_bench_round_prints_json_only() -> None:
-    done = cli("bench", "round", "--json", "--epochs", "2")
+    done = apart("bench", "round", "--json", "--epochs", "2")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert {"ratio", "train_cpu_seconds", "evaluate_seconds", "peak_memory_bytes"} <= result.keys()
