@@ -9,6 +9,20 @@ from privfedmm.config.sections import RunConfig
 from privfedmm.mechanisms.aggregators import AGGREGATORS, SumTerms
 
 
+def check_cohort(config: RunConfig) -> None:
+    """Raise UserError where a cohort is drawn for a way of summing that needs everyone.
+
+    Asked before anything is calibrated, which takes long for drawn cohorts.
+    """
+    if config.dp is None or config.dp.sampling == "everyone":
+        return
+    ways = {"aggregation": config.aggregation, "group_statistics": config.statistics_way}
+    for field, way in ways.items():
+        if AGGREGATORS.get(way).fixed_cohort:
+            raise UserError(f"{field}: the key holder fixes the fewest contributors for the "
+                            "whole run, so everyone must take part; set dp.sampling to everyone")
+
+
 def aggregator(
     config: RunConfig, population: int, survivors: Survivors, transcript: Transcript | None = None
 ) -> Aggregator:
@@ -22,16 +36,13 @@ def aggregator(
         dropout=secure.dropout, colluding=secure.colluding, failure_bits=secure.failure_bits,
         scheme=secure.scheme, transcript=transcript)
 
-    def one(field: str, way: str) -> Aggregator:
+    def one(way: str) -> Aggregator:
         entry = AGGREGATORS.get(way)
-        if entry.fixed_cohort and config.dp and config.dp.sampling != "everyone":
-            raise UserError(f"{field}: the key holder fixes the fewest contributors for the "
-                            "whole run, so everyone must take part; set dp.sampling to everyone")
         if entry.hides_clients and secure.mode == "ring":
             return RingAggregator()
         return entry.build(terms)
 
-    updates = one("aggregation", config.aggregation)
+    updates = one(config.aggregation)
     if config.statistics_way == config.aggregation:
         return updates
-    return RoutedAggregator(updates, one("group_statistics", config.statistics_way))
+    return RoutedAggregator(updates, one(config.statistics_way))

@@ -26,6 +26,7 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Public
 from privfedmm.methods.registry import METHODS
+from privfedmm.privacy_plan.aggregators import check_cohort
 from privfedmm.privacy_plan.clipping import clip_rule
 
 PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a table's width
@@ -96,6 +97,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     if interaction and dp.trust != "local":
         raise UserError("dp.trust: unit interaction puts the noise into each device's training, so "
                         "nobody is trusted; leave --trust out")
+    check_cohort(config)
     sampling = _sampling(dp, population)
     if interaction and not isinstance(sampling, Everyone):
         raise UserError("dp.sampling: noise on the device is priced at full participation only; "
