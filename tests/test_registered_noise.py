@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from privfedmm_example.laplace import LAPLACE
 
 import privfedmm as pf
 from privfedmm.mechanisms.noises import NOISES
-from tests.privacy.laplace import LAPLACE
 
 
 @pytest.fixture

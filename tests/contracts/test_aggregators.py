@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from privfedmm_example.two_servers import TWO_SERVERS, Shares
+from scipy import stats
 
 import privfedmm as pf
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator
@@ -85,6 +87,22 @@ class TestRoutedInTheClearAndMasked(AggregatorContract):
 
     def made(self) -> Aggregator:
         return RoutedAggregator(PlainAggregator(), AGGREGATORS.get("masked").build(TERMS))
+
+
+class TestTwoServers(AggregatorContract):
+    def made(self) -> Aggregator:
+        return TWO_SERVERS.build(TERMS)
+
+    def test_what_each_server_holds_of_a_client_is_uniform(self) -> None:
+        """Of 200 uploads of the same vector; false alarms: two in a million."""
+        held = []
+        for _ in range(200):
+            session = self.made().open(self.task(min_survivors=1, clients=1))
+            session.submit(np.arange(1), self.uploads(np.arange(1)))
+            assert isinstance(session, Shares)
+            held.append(session.servers)
+        for server in np.stack(held, axis=1):
+            assert stats.kstest(server.ravel() / 2**32, "uniform").pvalue > 1e-6
 
 
 class TestCounted(AggregatorContract):

@@ -3,20 +3,17 @@ users' backbones."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
+from privfedmm_example.fcf import FCF
 from torch import Tensor
 
 import privfedmm as pf
 from privfedmm.backbones import BACKBONES, BackboneEntry, Gradients, Network, PlainBackbone
 from privfedmm.testing.backbones import BackboneContract
 from tests.commands import cli
-
-PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 
 
 class Distance(PlainBackbone):
@@ -48,15 +45,7 @@ class TestRegistered(BackboneContract):
 class TestFcf(BackboneContract):
     """The example package's, as its own tests would have it."""
 
-    @pytest.fixture(autouse=True)
-    def example(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.syspath_prepend(PLUGIN)
-        from privfedmm_example.fcf import FCF
-
-        self.entry = FCF
-        yield
-        for name in [n for n in sys.modules if n.startswith("privfedmm_example")]:
-            del sys.modules[name]
+    entry = FCF
 
 
 class TestDistance(BackboneContract):

@@ -1,31 +1,15 @@
-"""Every fusion module there is, and one of the tests' own, under the contract for users' own."""
+"""Every fusion module there is, and the example package's, under the contract for users' own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
-import torch
-from torch import Tensor, nn
+from privfedmm_example.low_rank_bilinear import LOW_RANK_BILINEAR
 
 import privfedmm as pf
-from privfedmm.fusions import FUSIONS, FusionEntry
+from privfedmm.fusions import FUSIONS
 from privfedmm.testing.fusions import FusionContract
-
-
-class Product(nn.Module):
-    """The product of the inputs, after one learnt scale each."""
-
-    def __init__(self, names: list[str], dim: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(len(names), dim))
-
-    def forward(self, inputs: dict[str, Tensor]) -> Tensor:
-        rows = [x * scale for x, scale in zip(inputs.values(), self.scale, strict=True)]
-        return torch.stack(rows).prod(0)
-
-
-PRODUCT = FusionEntry(name="product", summary="the product of the inputs", build=Product)
 
 
 class TestSum(FusionContract):
@@ -48,15 +32,15 @@ class TestAttention(FusionContract):
     entry = FUSIONS.get("attention")
 
 
-class TestProduct(FusionContract):
-    entry = PRODUCT
+class TestLowRankBilinear(FusionContract):
+    entry = LOW_RANK_BILINEAR
 
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    FUSIONS.register(PRODUCT)
+    FUSIONS.register(LOW_RANK_BILINEAR)
     yield
-    FUSIONS.forget("product")
+    FUSIONS.forget("low_rank_bilinear")
 
 
 @pytest.mark.usefixtures("registered")
@@ -64,8 +48,8 @@ def registered() -> Iterator[None]:
 def test_a_foreign_one_teaches_groups(aggregation: str) -> None:
     run = pf.train("planted:60", method="gfmfr", rounds=3, baselines=[], aggregation=aggregation,
                    settings={"algorithm.groups.start_round": 0,
-                             "algorithm.fusion.module": "product"})
-    assert run.record["parts"]["fusion"] == "product"
+                             "algorithm.fusion.module": "low_rank_bilinear"})
+    assert run.record["parts"]["fusion"] == "low_rank_bilinear"
     assert run.metrics["ndcg@50"].notna().all()
 
 

@@ -1,4 +1,4 @@
-"""Every grouping there is, and two of the tests' own, under the contract for users' own."""
+"""Every grouping there is, the example package's and one of the tests' own, under the contract."""
 
 from __future__ import annotations
 
@@ -6,29 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
+from privfedmm_example.cross_polytope import CROSS_POLYTOPE
 
 import privfedmm as pf
 from privfedmm.groupings import GROUPINGS, GroupingEntry, GroupingTerms
-from privfedmm.groupings.centroids import Centroids
 from privfedmm.testing.groupings import GroupingContract
-
-
-class Fixed:
-    """Public directions that never move: a client takes the one its signal points along most."""
-
-    def __init__(self, terms: GroupingTerms) -> None:
-        self._groups, self._dim = terms.settings.groups, terms.dim
-
-    def start(self) -> Centroids:
-        return Centroids(torch.eye(self._groups, self._dim), torch.zeros(self._dim))
-
-    def pick(self, signals: Tensor, centroids: Centroids) -> Tensor:
-        return (signals @ centroids.centres.T).abs().argmax(1)
-
-    def move(self, centroids: Centroids, counts: Tensor, sums: Tensor, least: float) -> Centroids:
-        return centroids
 
 
 class ByFirst:
@@ -42,8 +24,6 @@ class ByFirst:
         return np.asarray(rank * self._groups // len(vectors))
 
 
-FIXED = GroupingEntry(name="fixed", summary="directions that never move", picked_by="client",
-                      build=Fixed)
 BY_FIRST = GroupingEntry(name="by_first", summary="by one parameter", picked_by="server",
                          build=ByFirst)
 
@@ -60,8 +40,8 @@ class TestReference(GroupingContract):
     entry = GROUPINGS.get("reference")
 
 
-class TestFixed(GroupingContract):
-    entry = FIXED
+class TestCrossPolytope(GroupingContract):
+    entry = CROSS_POLYTOPE
 
 
 class TestByFirst(GroupingContract):
@@ -75,10 +55,10 @@ def test_every_built_in_one_is_under_the_contract() -> None:
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    GROUPINGS.register(FIXED)
+    GROUPINGS.register(CROSS_POLYTOPE)
     GROUPINGS.register(BY_FIRST)
     yield
-    GROUPINGS.forget("fixed")
+    GROUPINGS.forget("cross_polytope")
     GROUPINGS.forget("by_first")
 
 
@@ -87,10 +67,10 @@ def registered() -> Iterator[None]:
     {}, {"aggregation": "masked"}, {"dp_epsilon": 8.0, "noise": "simulation"}],
     ids=["plain", "masked", "private"])
 def test_a_foreign_one_groups_users_of_gfmfr(flags: dict[str, object]) -> None:
-    settings = {"algorithm.groups.start_round": 0, "algorithm.groups.grouping": "fixed"}
+    settings = {"algorithm.groups.start_round": 0, "algorithm.groups.grouping": "cross_polytope"}
     run = pf.train("planted:60", method="gfmfr", rounds=2, baselines=[], settings=settings,
                    **flags)  # type: ignore[arg-type]
-    assert run.record["parts"]["grouping"] == run.record["groups"]["grouping"] == "fixed"
+    assert run.record["parts"]["grouping"] == run.record["groups"]["grouping"] == "cross_polytope"
     assert sum(run.record["groups"]["sizes"]) == 60
     assert run.metrics["ndcg@50"].notna().all()
     assert "group_count" in str(run.record["privacy"]["releases"])

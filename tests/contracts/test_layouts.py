@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from privfedmm_example.sqlite_layout import SQLITE
 
 from privfedmm.baselines import baseline_metrics
 from privfedmm.data import (
@@ -32,6 +33,7 @@ from privfedmm.testing.layouts import (
     write_ours,
     write_recbole,
 )
+from tests.sqlite_folder import write_sqlite
 
 
 class TestOurs(LayoutContract):
@@ -92,6 +94,13 @@ EVENTS = Layout(
 def write_events(folder: Path, rows: Sequence[Interaction]) -> None:
     lines = [json.dumps({"who": u, "what": i, "when": str(t)}) for u, i, t in rows]
     (folder / _FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+class TestSqlite(LayoutContract):
+    layout = SQLITE
+
+    def write(self, folder: Path, rows: Sequence[Interaction]) -> None:
+        write_sqlite(folder, rows)
 
 
 class TestEvents(LayoutContract):

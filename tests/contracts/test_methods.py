@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from privfedmm_example.fedavg_embeddings import FEDAVG_EMBEDDINGS
 
 from privfedmm.methods import METHODS
 from privfedmm.testing.methods import MethodContract
-
-PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 
 
 class TestGfmfr(MethodContract):
@@ -62,15 +59,9 @@ class TestPopularityProfile(MethodContract):
 @pytest.fixture(scope="module", autouse=True)
 def example() -> Iterator[None]:
     """The method of the example package, registered by a call."""
-    sys.path.insert(0, str(PLUGIN))
-    from privfedmm_example.fedavg_embeddings import FEDAVG_EMBEDDINGS
-
     METHODS.register(FEDAVG_EMBEDDINGS)
     yield
     METHODS.forget(FEDAVG_EMBEDDINGS.name)
-    sys.path.remove(str(PLUGIN))
-    for name in [n for n in sys.modules if n.startswith("privfedmm_example")]:
-        del sys.modules[name]
 
 
 class TestFedavgEmbeddings(MethodContract):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from privfedmm_example.laplace import LAPLACE
+
 from privacy import noise_entry
 from privacy.noise import Where
 from privfedmm.testing.noises import CLIENTS, NoiseContract
-from tests.privacy.laplace import LAPLACE
 
 
 class TestCentralGaussian(NoiseContract):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from dp_accounting import pld
+from privfedmm_example.laplace import LAPLACE, CentralLaplace
 from scipy import stats
 from torch import Tensor
 
@@ -47,7 +48,6 @@ from privacy import (
 from privacy.accounting import Accountant, planned
 from privacy.audit.sabotage import sabotage
 from privacy.noise import Noise
-from tests.privacy.laplace import LAPLACE, CentralLaplace
 
 CLIENTS, DIMS, DELTA = 12, 4, 1e-5
 WEIGHTS = {"a": 1.0, "b": 0.5}

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import privfedmm_example.laplace  # noqa: F401  (registers Laplace noise)
 import pytest
 import torch
 from torch import Tensor
 
-import tests.privacy.laplace  # noqa: F401  (registers Laplace noise)
 from privacy import (
     Budget,
     BudgetError,

@@ -1,4 +1,4 @@
-"""Laplace noise on a sum, with an event of its own: registered here, known to no other file.
+"""Laplace noise on a sum, with an event of its own that says what it costs.
 
 A vector of d values with L2 norm at most C has L1 norm at most sqrt(d) C, so Laplace noise of scale
 b is (sqrt(d) C / b)-DP (Dwork and Roth 2014, theorem 3.6). With z = sqrt(2) b / C, its standard
