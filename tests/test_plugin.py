@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from privfedmm.backbones import BACKBONES
+from experiments.cli.lists import registry_of
 from privfedmm.base.registry import Registry
-from privfedmm.methods import METHODS
+from privfedmm.testing.layouts import sample
 from tests.commands import BARE, cli
+from tests.sqlite_folder import write_sqlite
 
 PLUGIN = Path(__file__).parents[1] / "examples" / "plugin"
 METHOD = "fedavg_embeddings"
+NAMES = {"methods": METHOD, "backbones": "fcf", "groupings": "cross_polytope",
+         "fusions": "low_rank_bilinear", "noises": "laplace", "aggregators": "two_servers",
+         "layouts": "SQLite"}
 DATA = ("--dataset", "planted:60", "--rounds", "2", *BARE)
 
 
@@ -31,14 +35,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if done.returncode:
         pytest.fail(f"the example package does not install: {done.stderr[-500:]}")
     sys.path.insert(0, str(folder))
-    _look_again(METHODS)
-    _look_again(BACKBONES)
+    for kind in NAMES:
+        _look_again(registry_of(kind))
     yield folder
     sys.path.remove(str(folder))
-    for name in [n for n in sys.modules if n.startswith("privfedmm_example")]:
-        del sys.modules[name]
-    _forget(METHODS, METHOD)
-    _forget(BACKBONES, "fcf")
+    for kind, name in NAMES.items():
+        _forget(registry_of(kind), name)
 
 
 def _look_again(registry: Registry) -> None:  # type: ignore[type-arg]
@@ -95,7 +97,8 @@ def test_run_audit_recommend_and_report(flags: tuple[str, ...], tmp_path: Path) 
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("flags", [
-    (), ("--dp-epsilon", "8", "--noise", "simulation"), ("--aggregation", "masked"),
+    (), pytest.param(("--dp-epsilon", "8", "--noise", "simulation"), marks=pytest.mark.slow),
+    pytest.param(("--aggregation", "masked"), marks=pytest.mark.slow),
 ], ids=["plain", "private", "masked"])
 def test_its_backbone_under_gfmfr(flags: tuple[str, ...], tmp_path: Path) -> None:
     out = str(tmp_path / "run")
@@ -108,6 +111,92 @@ def test_its_backbone_under_gfmfr(flags: tuple[str, ...], tmp_path: Path) -> Non
     shown = json.loads(ok("recommend", out, "--user", "u3", "--top", "3", "--explain", "--json"))
     assert len(shown["items"]) == 3
     assert "fcf" in ok("report", str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("kind", NAMES)
+def test_each_part_is_listed_with_its_package(kind: str) -> None:
+    (row,) = json.loads(ok(kind, NAMES[kind], "--json"))
+    assert row["from"] == "privfedmm-example" and row["reference"]
+
+
+GROUPED = ("--set", "algorithm.groups.grouping=private", "--set",
+           "algorithm.groups.start_round=0", "--set", "algorithm.distillation.weight=0.03")
+PRIVATE = ("--dp-epsilon", "8", "--noise", "simulation", "--set", "dp.subspace_rank=0")
+MASKED = ("--aggregation", "masked")
+# A part, the flags that name it, where its record names it, and the protections it runs under.
+PARTS = {
+    "grouping": ((*GROUPED, "--set", "algorithm.groups.grouping=cross_polytope"),
+                 "cross_polytope", ((), MASKED, PRIVATE)),
+    "fusion": ((*GROUPED, "--set", "algorithm.fusion.module=low_rank_bilinear"),
+               "low_rank_bilinear", ((), MASKED, PRIVATE)),
+    "noise": (("--method", "backbone", "--set", "dp.mechanism=laplace"),
+              "CentralLaplace", (PRIVATE, (*PRIVATE, *MASKED))),
+    "aggregator": (("--aggregation", "two_servers"), "two_servers",
+                   ((), PRIVATE, (*PRIVATE, "--trust", "distributed"))),
+}
+RUNS = [pytest.param(part, under, id=f"{part}-{at}", marks=[pytest.mark.slow] * bool(at))
+        for part, (_, _, protections) in PARTS.items() for at, under in enumerate(protections)]
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(("part", "under"), RUNS)
+def test_a_part_from_run_to_report(part: str, under: tuple[str, ...], tmp_path: Path) -> None:
+    flags, name, _ = PARTS[part]
+    method = () if "--method" in flags else ("--method", "gfmfr")
+    out = str(tmp_path / "run")
+    record = json.loads(ok("run", *DATA, *method, *under, *flags, "--out", out, "--json"))
+    assert name in json.dumps(record)
+    audit = json.loads(ok("audit", out, "--quick", "--audit-seed", "1", "--json",
+                          "--parts", "budget,attacks"))
+    assert audit["passed"] and any(m.get("cells") for m in audit["attacks"].values())
+    if name in audit["attacks"]:  # a way of summing of their own is a mode of its own
+        cells = {c["attack"]: c["auc"][0] for c in audit["attacks"][name]["cells"]}
+        assert max(cells[n] for n in ("changed rows", "signed rows", "group")) < 0.6
+    shown = json.loads(ok("recommend", out, "--user", "u3", "--top", "3", "--json"))
+    assert len(shown["items"]) == 3
+    assert record["label"] in ok("report", str(tmp_path))
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_aggregator_is_compared_like_ours(tmp_path: Path) -> None:
+    """What one of its servers receives of a client tells no more than chance."""
+    found = json.loads(ok("compare", "--dataset", "planted:60", "--rounds", "1", "--modes",
+                          "plain,two_servers", "--dropouts", "0.1", "--out", str(tmp_path / "c"),
+                          "--json"))["modes"]["two_servers"]
+    assert found["leak"]["f1"] <= found["leak"]["chance_f1"] + 0.02
+    assert found["leak"]["auc"] == pytest.approx(0.5, abs=0.03)
+    assert found["max_update_difference"] <= found["quantisation_bound"]
+    assert found["dropout"]["0.1"]["finished"]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    write_sqlite(folder, sample())
+    return folder
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("under", [(), MASKED, PRIVATE], ids=["plain", "masked", "private"])
+def test_its_layout_from_run_to_report(
+    under: tuple[str, ...], database: Path, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "runs" / "one")
+    record = json.loads(ok("run", "--dataset", str(database), "--method", "backbone", "--rounds",
+                           "1", "--k-core", "0", *BARE, *under, "--out", out, "--json"))
+    assert record["dataset"]["users"] == 6
+    assert json.loads(ok("audit", out, "--parts", "budget", "--json"))["passed"]
+    shown = json.loads(ok("recommend", out, "--user", "007", "--top", "2", "--json"))
+    assert len(shown["items"]) == 2
+    assert "backbone" in ok("report", str(tmp_path / "runs"))
+    if not under:
+        modes = json.loads(ok(
+            "compare", "--dataset", str(database), "--method", "backbone", "--rounds", "1",
+            "--modes", "plain,masked", "--dropouts", "", "--set", "k_core=0", "--out",
+            str(tmp_path / "c"), "--json"))["modes"]
+        assert modes.keys() == {"plain", "masked"}
 
 
 @pytest.mark.usefixtures("installed")
@@ -128,15 +217,23 @@ def test_compare_reads_its_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_is_deployed(installed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["method", "backbone", "layout", "grouping"])
+def test_it_is_deployed(part: str, installed: Path, database: Path, tmp_path: Path) -> None:
     """In processes of their own, which find the package where Python does."""
+    flags = {
+        "method": ("--dataset", "planted:24", "--method", METHOD),
+        "backbone": ("--dataset", "planted:24", "--method", "gfmfr", "--set",
+                     "algorithm.model.backbone=fcf"),
+        "layout": ("--dataset", str(database), "--method", "backbone", "--set", "k_core=0"),
+        "grouping": ("--dataset", "planted:24", "--method", "gfmfr", *PARTS["grouping"][0]),
+    }[part]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
-        [sys.executable, "-m", "experiments", "deploy", "local", "--nodes", "2", "--dataset",
-         "planted:24", "--rounds", "1", "--method", METHOD, "--aggregation", "masked", *BARE,
-         "--out", str(tmp_path / "run"), "--json"],
+        [sys.executable, "-m", "experiments", "deploy", "local", "--nodes", "2", "--rounds", "1",
+         *flags, "--aggregation", "masked", *BARE, "--out", str(tmp_path / "run"), "--json"],
         capture_output=True, text=True, check=False, env=environment,
         cwd=Path(__file__).parents[1])
     assert done.returncode == 0, done.stderr[-2000:]
     record = json.loads(done.stdout)
-    assert record["method"] == METHOD and record["federation"]["nodes"] == 2
+    assert record["federation"]["nodes"] == 2
+    assert NAMES.get(f"{part}s", "") in json.dumps(record) or part == "layout"

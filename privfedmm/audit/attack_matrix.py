@@ -33,19 +33,14 @@ from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import FeaturesChangedError, Simulator, run_round
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.runs.session import Session
 
 WITHOUT_CLAIM = 2.0  # epsilon of the private modes of a run that has none
 PRIVATE = ("central", "distributed", "local")
-_WAYS: dict[str, dict[str, str]] = {
-    "plain": {"aggregation": "plain", "group_statistics": "plain"},
-    "masked": {"aggregation": "masked", "group_statistics": "masked"},
-    "encrypted": {"aggregation": "masked", "group_statistics": "encrypted"},
-    "central": {"aggregation": "plain", "group_statistics": "plain"},
-    "distributed": {"aggregation": "masked", "group_statistics": "masked"},
-    "local": {"aggregation": "plain", "group_statistics": "plain"},
-}
-MODES = tuple(_WAYS)
+# By where the noise is: the way of summing under it.
+_UNDER_NOISE = {"central": "plain", "distributed": "masked", "local": "plain"}
+MODES = ("plain", "masked", "encrypted", *PRIVATE)
 QUICK_MODES = ("plain", "masked", "central")
 TOUCHED, SIGNED, GEOMETRY = "changed rows", "signed rows", "parameter geometry"
 SUM, DIFFERENCE, PRESENCE = "rows of the sum", "differencing: rows", "differencing: presence"
@@ -73,9 +68,11 @@ def mode_config(config: RunConfig, mode: str) -> RunConfig:
 
     Raises UserError for a mode that is not there.
     """
-    if mode not in _WAYS:
-        raise UserError(f"audit: there is no mode {mode!r}; known are {', '.join(MODES)}")
-    values: dict[str, Any] = config.model_dump() | _WAYS[mode]
+    way = _UNDER_NOISE.get(mode, mode)
+    if way not in AGGREGATORS:
+        known = (*AGGREGATORS.names(), *PRIVATE)
+        raise UserError(f"audit: there is no mode {mode!r}; known are {', '.join(known)}")
+    values: dict[str, Any] = config.model_dump() | AGGREGATORS.get(way).alone()
     values["secure"] |= {"simulated_dropout": 0.0, "mode": "full"}
     dp = values["dp"] or {"epsilon": WITHOUT_CLAIM, "clip_norm": 1.0, "subspace_rank": 64}
     if dp["epsilon"] == float("inf"):
@@ -140,10 +137,10 @@ def _cells(
         return _row(view, measure(mode, name, attack, source, claim, chance), claim)
 
     out = []
-    if played.table is not None and seen.tables is not None:
-        truth = liked(played.data, np.arange(len(seen.tables)))
+    if played.table is not None:
+        truth = liked(played.data, np.arange(min(scale.watched, played.users)))
         # Under central noise the server is trusted with uploads; the claim is about the sums.
-        if mode != "central":
+        if mode != "central" and seen.tables is not None:
             for name, attack in ((TOUCHED, touched_rows), (SIGNED, signed_rows),
                                  (GEOMETRY, row_geometry)):
                 out.append(cell(name, "upload", attack(seen.tables, truth), stays))

@@ -22,10 +22,11 @@ from privacy import (
 )
 from privfedmm.assemble import assemble, plan_of
 from privfedmm.audit.empirical import ring
-from privfedmm.audit.first_round import Observed, Watcher, table_of
+from privfedmm.audit.first_round import Observed, Watcher, table_of, way_of
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.privacy_plan.plan import PrivacyPlan
 
 Blocks = list[tuple[np.ndarray, Uploads]]
@@ -90,7 +91,7 @@ def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blo
 
     Raises UserError or RoundAborted where the mode cannot be played.
     """
-    algorithm, transcript = mode.algorithm, Watcher()
+    algorithm, transcript = mode.algorithm, Watcher(mode.config)
     stack = mode.protocol(source, transcript)
     names = tuple(r.name for r in stack.releases)
     plain = Observed(watched, names)
@@ -119,7 +120,7 @@ def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blo
             groups = next((groups_of(blocks, watched, r.name) for r in active
                            if r.role is Role.GROUP_MEMBERSHIP), None)
             slots = look.slots(statistic)
-            if mode.config.statistics_way == "encrypted":
+            if AGGREGATORS.get(mode.config.statistics_way).key_holder:
                 sizes = np.array([transcript.uploaded[i] for i in range(watched)])
     return Seen(tables, slots, sizes, groups), first
 
@@ -134,24 +135,27 @@ class _Look:
     kept: Watcher | Observed
     watched: int
 
-    def rows(self, release: Release) -> np.ndarray:
-        """[w, *shape as it leaves the device]."""
+    def rows(self, release: Release) -> np.ndarray | None:
+        """[w, *shape as it leaves the device]; None where nothing at the server tells them."""
         ids = np.arange(self.watched)
         if isinstance(self.kept, Observed):
             return self.kept.seen(ids, release)
-        shape = self._shape(release)
-        return self.kept.seen(ids, self._offset(release), shape)
+        return self.kept.seen(
+            way_of(self.config, release), ids, self._offset(release), self._shape(release))
 
-    def table(self, release: Release) -> np.ndarray:
+    def table(self, release: Release) -> np.ndarray | None:
         """[w, items, width]; a projected table is brought back to items by the public basis."""
-        rows = torch.from_numpy(np.asarray(self.rows(release), dtype=np.float32))
+        found = self.rows(release)
+        if found is None:
+            return None
+        rows = torch.from_numpy(np.asarray(found, dtype=np.float32))
         return expanded(self.stack.mechanism, release.name, rows).numpy()
 
     def slots(self, releases: Sequence[Release]) -> np.ndarray | None:
-        """[w, K, values], all releases by group side by side; None where they are ciphertexts."""
-        if self.config.statistics_way == "encrypted":
+        """[w, K, values], all releases by group side by side; None where nothing tells them."""
+        parts = [rows for r in releases if (rows := self.rows(r)) is not None]
+        if len(parts) < len(releases):
             return None
-        parts = [self.rows(r) for r in releases]
         return np.concatenate(
             [p.reshape(self.watched, releases[0].shape[0], -1) for p in parts], axis=2)
 
@@ -160,7 +164,7 @@ class _Look:
         return mechanism.shape(release) if mechanism else release.shape
 
     def _offset(self, release: Release) -> int:
-        """Where a release begins in the vector that the masked protocol carries."""
+        """Where a release begins in the vector that its way of summing carries."""
         split = self.config.statistics_way != self.config.aggregation
         before = self.active[: list(self.active).index(release)]
         return sum(math.prod(self._shape(r)) for r in before

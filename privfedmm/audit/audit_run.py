@@ -61,7 +61,7 @@ class Options:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """Modes of the attack matrix."""
+        """Modes of the attack matrix that every run is played in."""
         return QUICK_MODES if self.quick else MODES
 
 
@@ -144,7 +144,7 @@ def audit_subject(
             else _empirical(config, data, record, options, progress.seed, tell))
         progress.keep()
     if "attacks" in options.parts:
-        for mode in options.modes:
+        for mode in _modes(options, config):
             if mode not in progress.values["attacks"]:
                 tell(f"attacks: {mode}")
                 progress.values["attacks"][mode] = {"skipped": reason} if data is None else (
@@ -156,6 +156,12 @@ def audit_subject(
     result["passed"] = not result["faults"]
     result["seconds"] = time.perf_counter() - started
     return result
+
+
+def _modes(options: Options, config: RunConfig) -> tuple[str, ...]:
+    """Those of the options, and the run's own ways of summing where they are somebody else's."""
+    own = dict.fromkeys((config.aggregation, config.statistics_way))
+    return (*options.modes, *(way for way in own if way not in MODES))
 
 
 def _key(folder: Path, options: Options) -> str:

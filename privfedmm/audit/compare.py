@@ -16,15 +16,11 @@ from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import set_threads
 
 RESULT = "compare.json"
-MODES: dict[str, dict[str, str]] = {
-    "plain": {"aggregation": "plain", "group_statistics": "plain"},
-    "masked": {"aggregation": "masked", "group_statistics": "masked"},
-    "encrypted": {"aggregation": "masked", "group_statistics": "encrypted"},
-}
 WATCHED = 100  # clients whose uploads the attack reads
 
 
@@ -34,11 +30,13 @@ def compare(
 ) -> dict[str, Any]:
     """Runs, first rounds, dropouts and leaks of every mode; written to compare.json in `out`.
 
+    modes: names of ways of summing; where one carries a part of the releases alone, masks carry the
+    rest.
     A run that is finished in `out` is not played again. Raises UserError for unknown modes.
     """
     for mode in modes:
-        if mode not in MODES:
-            raise UserError(f"--modes: there is no mode {mode!r}; known are {', '.join(MODES)}")
+        if mode not in AGGREGATORS:
+            raise UserError(f"--modes: {AGGREGATORS.unknown(mode)}")
     if not config.entry.can.federated:
         raise UserError(f"--method: {config.method} sends nothing, there is nothing to compare")
     set_threads(config.threads)
@@ -72,7 +70,7 @@ def compare(
 
 
 def _with(config: RunConfig, mode: str, **secure: float) -> RunConfig:
-    values = config.model_dump() | MODES[mode]
+    values = config.model_dump() | AGGREGATORS.get(mode).alone()
     values["secure"] |= secure
     return RunConfig.model_validate(values)
 
@@ -94,7 +92,7 @@ def _difference(plain: FirstRound, other: FirstRound) -> float:
 def _leak(mode: str, view: FirstRound, data: Dataset) -> dict[str, Any]:
     """How well the server tells a client's interactions from what it received of that client."""
     if view.seen is None:
-        return {"why_not": "no release of this method carries a table of items"}
+        return {"why_not": view.unseen}
     truth = np.zeros((len(view.watched), data.num_items), dtype=bool)
     for row, client in enumerate(view.watched.tolist()):
         start, stop = data.train.indptr[client : client + 2]

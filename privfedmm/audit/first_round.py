@@ -14,11 +14,11 @@ from torch import Tensor
 from privacy import Aggregator, Release, Role, Task, Uploads
 from privacy.aggregation.encrypted.terms import UPLOAD
 from privacy.aggregation.intercept import Tap, TappedAggregator
-from privacy.aggregation.masked.wire import MASKED, vector_of
-from privacy.aggregation.messages import SERVER, Transcript
+from privacy.aggregation.messages import SERVER, Message, Transcript
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import Simulator
+from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.runs.session import Session
 
 TABLES = (Role.ITEM_TABLE, Role.ITEM_COUNTS)  # roles of releases with a row an item
@@ -33,7 +33,8 @@ def table_of(releases: Iterable[Release]) -> Release | None:
 class FirstRound:
     """sums: release -> total before anything is made of it. watched [w]: clients whose uploads the
     server's view is given for. seen [w, items, width]: their item tables as the server received
-    them, the ring read as signed integers where they were masked; None without such a release.
+    them, the ring read as signed integers where they were masked; None where there is nothing to
+    read, for the reason `unseen`.
     rounding_bound: largest error that rounding to the grid can leave in a sum, None off the grid.
     messages: kind -> number and bytes.
     """
@@ -41,6 +42,7 @@ class FirstRound:
     sums: Mapping[str, Tensor]
     watched: np.ndarray
     seen: np.ndarray | None
+    unseen: str
     survivors: int
     seconds: float
     bytes_up: float
@@ -54,7 +56,7 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
 
     Raises RoundAborted where too many vanish.
     """
-    transcript = Watcher()
+    transcript = Watcher(config)
     session = Session.start(config, data, None, transcript)
     found = table_of(session.stack.releases)
     plain = Observed(watched, (found.name,) if found else ())
@@ -81,14 +83,21 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
     seen, ids = None, cohort.ids[:watched]
     if watched and table is not None:
         seen = plain.seen(ids, table) if not hidden else transcript.seen(
-            ids, _offset(config, active, table), table.shape)
+            way_of(config, table), ids, _offset(config, active, table), table.shape)
+    unseen = ("no release of this method carries a table of items" if table is None
+              else "nothing that the server receives holds a client's vector")
     return FirstRound(
-        totals, ids, seen, sums.survivors, seconds, costs.bytes_up_per_client,
+        totals, ids, seen, unseen, sums.survivors, seconds, costs.bytes_up_per_client,
         costs.bytes_down_per_client, bound, transcript.counts())
 
 
+def way_of(config: RunConfig, release: Release) -> str:
+    """The way of summing that carries a release."""
+    return config.statistics_way if release.statistic else config.aggregation
+
+
 def _offset(config: RunConfig, active: list[Release], table: Release) -> int:
-    """Where a table begins in the vector that the masked protocol carries."""
+    """Where a table begins in the vector that its way of summing carries."""
     split = config.statistics_way != config.aggregation
     before = 0
     for release in active:
@@ -100,33 +109,45 @@ def _offset(config: RunConfig, active: list[Release], table: Release) -> int:
 
 
 class Watcher(Transcript):
-    """Keeps the masked vectors of chosen clients, and of all others the sizes alone.
+    """Keeps the vectors of chosen clients that a run's ways of summing let be read, and the sizes
+    of all messages.
 
     uploaded: bytes of the encrypted upload of each client in the last round that had one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: RunConfig) -> None:
         super().__init__(keep_bodies=False)
         self.chosen: frozenset[int] = frozenset()
         self.uploaded: dict[int, int] = {}
-        self._vectors: dict[int, np.ndarray] = {}
+        self._ways = {way: AGGREGATORS.get(way)
+                      for way in (config.aggregation, config.statistics_way)}
+        self._vectors: dict[tuple[str, int], np.ndarray] = {}
         self._counts: dict[str, list[int]] = {}
 
-    def record(self, message: Any) -> None:
+    def record(self, message: Message) -> None:
+        """Note a message on its way."""
         tally = self._counts.setdefault(message.kind, [0, 0])
         tally[0] += 1
         tally[1] += message.nbytes()
-        if message.kind == UPLOAD and message.receiver == SERVER:
+        if message.receiver != SERVER:
+            return
+        if message.kind == UPLOAD:
             self.uploaded[message.sender] = message.nbytes()
-        if (message.kind == MASKED and message.receiver == SERVER
-                and message.sender in self.chosen):
-            self._vectors[message.sender] = vector_of(message.body).view(np.int32)
+        if message.sender in self.chosen:
+            for way, entry in self._ways.items():
+                vector = entry.vector(message)
+                if vector is not None:
+                    self._vectors[way, message.sender] = vector
 
-    def seen(self, ids: np.ndarray, offset: int, shape: tuple[int, ...]) -> np.ndarray:
-        """The part of each vector that stands for a table."""
+    def seen(
+        self, way: str, ids: np.ndarray, offset: int, shape: tuple[int, ...]
+    ) -> np.ndarray | None:
+        """The part of each vector that stands for a table [w, *shape], as a way of summing carried
+        it; None where its messages do not tell."""
+        held = [self._vectors.get((way, i)) for i in ids.tolist()]
         size = math.prod(shape)
-        return np.stack([self._vectors[i][offset : offset + size].reshape(shape)
-                         for i in ids.tolist()])
+        rows = [row[offset : offset + size].reshape(shape) for row in held if row is not None]
+        return np.stack(rows) if rows and len(rows) == len(held) else None
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Kind -> messages and bytes."""

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from privacy import Aggregator, PlainAggregator
-from privacy.aggregation.messages import Transcript
+from privacy.aggregation.messages import Message, Transcript
 from privacy.crypto.he_parameters import Scheme
 from privfedmm.base.registry import Registry
 
@@ -38,8 +40,11 @@ class AggregatorEntry:
     build: makes it from its terms. hides_clients: the server learns sums and no client's own
     upload, so that uploads are integers, and `secure.mode = ring` can stand in. updates,
     statistics: which of the two it may carry. fixed_cohort: everyone must take part in every round.
-    key_holder: another party than the server opens its sums. Whether nodes speak its protocol is
-    not its to say: a deployment carries privacy.aggregation.deployed.WAYS.
+    key_holder: another party than the server opens its sums, of uploads that only their length
+    tells of. vector: reads out of a message to the server, as the transcript is told it, the vector
+    of its sender, integers in the order of the releases; None for every other message. Attacks on
+    uploads need it where clients are hidden. Whether nodes speak its protocol is not its to say: a
+    deployment carries privacy.aggregation.deployed.WAYS.
     """
 
     name: str
@@ -51,6 +56,18 @@ class AggregatorEntry:
     statistics: bool = True
     fixed_cohort: bool = False
     key_holder: bool = False
+    vector: Callable[[Message], np.ndarray | None] = lambda message: None
+
+    def alone(self) -> dict[str, str]:
+        """Config values under which it carries all that it may, and masks the rest."""
+        return {"aggregation": self.name if self.updates else "masked",
+                "group_statistics": self.name if self.statistics else "masked"}
+
+
+def _masked_vector(message: Message) -> np.ndarray | None:
+    from privacy.aggregation.masked.wire import MASKED, vector_of
+
+    return vector_of(message.body).view(np.int32) if message.kind == MASKED else None
 
 
 def _masked(terms: SumTerms) -> Aggregator:
@@ -72,7 +89,7 @@ PLAIN = AggregatorEntry(
 MASKED = AggregatorEntry(
     name="masked", summary="pairwise masks on a sparse graph that cancel in the sum",
     reference="Bonawitz et al., CCS 2017; graph of Bell et al., CCS 2020", build=_masked,
-    hides_clients=True)
+    hides_clients=True, vector=_masked_vector)
 ENCRYPTED = AggregatorEntry(
     name="encrypted", summary="sums under homomorphic encryption, opened by a key holder",
     reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,

@@ -5,15 +5,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from privacy import ProtocolError, RoundAborted, Sums, SystemSource, Task, UploadError, Uploads
+from privacy.aggregation.messages import SERVER, Message, Transcript
 from privacy.aggregation.ring import from_ring, to_ring
 from privacy.aggregator import dims, flattened, split
 from privfedmm.mechanisms.aggregators import AggregatorEntry, SumTerms
+
+SHARE, SECOND = "share", -3  # the kind of message; the second server
 
 
 @dataclass(frozen=True)
 class TwoServers:
     """A client splits its vector into two uniform shares, one for each of the servers."""
 
+    transcript: Transcript | None = None
     name: str = "two_servers"
     server_sees: str = ("one uniformly random share of each upload, and the sum: of no client its "
                         "upload, while the two servers do not put their shares together")
@@ -24,7 +28,7 @@ class TwoServers:
             raise ProtocolError("aggregation: two_servers adds integers on a grid alone")
         if not len(task.cohort.ids):
             raise RoundAborted("nobody takes part in the round; nothing is released")
-        return Shares(task)
+        return Shares(task, self.transcript)
 
 
 @dataclass
@@ -32,6 +36,7 @@ class Shares:
     """One round: what each server has added up so far, modulo 2**32."""
 
     task: Task
+    transcript: Transcript | None
     seen: set[int] = field(default_factory=set)
     source: SystemSource = field(default_factory=SystemSource)
 
@@ -47,9 +52,16 @@ class Shares:
         random = np.frombuffer(
             self.source.raw("share", self.task.cohort.round, 4 * vectors.size), dtype=np.uint32)
         one = random.reshape(vectors.shape)
-        self.servers += np.stack([one.sum(0, dtype=np.uint32),
-                                  (vectors - one).sum(0, dtype=np.uint32)])
+        for server, share in enumerate((one, vectors - one)):
+            self.servers[server] += share.sum(0, dtype=np.uint32)
+            for client, row in zip(ids.tolist(), share, strict=True):
+                self._tell(client, (SERVER, SECOND)[server], row)
         self.seen |= new
+
+    def _tell(self, client: int, server: int, row: np.ndarray) -> None:
+        if self.transcript is not None:
+            number = (self.task.cohort.round, self.task.attempt)
+            self.transcript.record(Message(SHARE, client, server, number, row.tobytes()))
 
     def close(self) -> Sums:
         if len(self.seen) < self.task.min_survivors:
@@ -61,10 +73,14 @@ class Shares:
 
 
 def _build(terms: SumTerms) -> TwoServers:
-    return TwoServers()
+    return TwoServers(terms.transcript)
+
+
+def _vector(message: Message) -> np.ndarray | None:
+    return np.frombuffer(message.body, dtype=np.int32) if message.kind == SHARE else None
 
 
 TWO_SERVERS = AggregatorEntry(
     name="two_servers", summary="additive shares to two servers that do not collude",
     reference="Corrigan-Gibbs and Boneh, Prio, NSDI 2017, section 3", build=_build,
-    hides_clients=True)
+    hides_clients=True, vector=_vector)
