@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from experiments.cli import app
+from privfedmm.base.registry import OURS
 from privfedmm.config import RunConfig
 from privfedmm.config.explain import Setting, settings_of
 from privfedmm.methods.registry import METHODS
@@ -71,10 +72,10 @@ def cli_page() -> str:
 
 
 def settings() -> Iterator[Setting]:
-    """Every setting of a run, then those of methods that have a section of their own."""
+    """Every setting of a run, then those of our methods that have a section of their own."""
     yield from settings_of(RunConfig)
     for entry in METHODS:
-        if entry.section == "settings":
+        if entry.section == "settings" and METHODS.source(entry.name) == OURS:
             yield Setting("settings", "section", "", "", f"Of method {entry.name}.", True)
             yield from settings_of(entry.settings, "settings.")
 

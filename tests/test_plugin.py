@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,10 +29,12 @@ DATA = ("--dataset", "planted:60", "--rounds", "2", *BARE)
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The package in a folder of its own, where its entry points are found."""
-    folder = tmp_path_factory.mktemp("site")
+    folder, copy = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("plugin") / "source"
+    # A build leaves its traces beside the source, where other tests would find the entry points.
+    shutil.copytree(PLUGIN, copy, ignore=shutil.ignore_patterns("build", "*.egg-info"))
     done = subprocess.run(
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder),
-         str(PLUGIN)], capture_output=True, text=True, check=False)
+         str(copy)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.fail(f"the example package does not install: {done.stderr[-500:]}")
     sys.path.insert(0, str(folder))
