@@ -116,7 +116,7 @@ def state(
                   f"no privacy is claimed: uploads carry no noise and {shown}, so every release is "
                   "charged as NonPrivate (epsilon is infinite)")
         if single := [r.name for r in stack.releases if r.kind == "individual"]:
-            reason += f"; the server reads every client's own {' and '.join(single)}"
+            reason += f"; the server reads every client's own {', '.join(single)}"
         zero = 0.0 if nothing else None
         return Statement(
             "user", sampling.adjacency, "central", SERVER_READS_ALL, zero, zero, zero, zero, zero,

@@ -19,7 +19,7 @@ from privfedmm.federation.types import hash_tensors
 from privfedmm.gfmfr.checks import check
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.feature_views import FeatureViews
-from privfedmm.gfmfr.groups import groups_of
+from privfedmm.gfmfr.groups import part_for
 from privfedmm.gfmfr.linked import links_of
 from privfedmm.gfmfr.private_rows import PRIVATE_ROWS
 from privfedmm.gfmfr.scoring import Scoring
@@ -61,7 +61,7 @@ class GFMFR:
             train_rows, trained, s.local.negatives_per_positive
         )
         self.server = Server(s, self.backbone, features, seed)
-        self.groups = groups_of(s, features, train_rows, self.server, seed)
+        self.groups = part_for(s, features, train_rows, self.server, seed)
         self._updates = Updates(
             self._items, self.backbone.width, self.server.network_size,
             bool(s.local.weight_decay_items), self.groups.kind)

@@ -22,8 +22,9 @@ def check(s: AlgorithmSettings) -> None:
         raise ValueError("distillation.weight: distillation needs groups; set groups.grouping, "
                          "or weight 0")
     if clustered != (s.distillation.teacher == "mean_head"):
-        raise ValueError("distillation.teacher: 'mean_head' goes with a groups.grouping that the "
-                         "server picks (reference), 'group_user' with every other")
+        by_server = ", ".join(repr(e.name) for e in GROUPINGS if e.picked_by == "server")
+        raise ValueError("distillation.teacher: 'mean_head' goes with groups.grouping = "
+                         f"{by_server}, 'group_user' with every other")
 
 
 def _with_network() -> str:

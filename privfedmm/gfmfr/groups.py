@@ -16,7 +16,7 @@ _PARTS: dict[PickedBy, type[Ungrouped]] = {
     "nobody": Ungrouped, "client": ByClients, "server": ByServer}
 
 
-def groups_of(
+def part_for(
     settings: AlgorithmSettings, features: FeatureViews, train_rows: Rows, server: Server,
     seed: int,
 ) -> Ungrouped:

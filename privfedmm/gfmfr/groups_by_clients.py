@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,7 +15,8 @@ from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
 from privfedmm.gfmfr.trained import Trained
 from privfedmm.gfmfr.ungrouped import Beginning, Ungrouped
-from privfedmm.groupings import ClientPicked, GroupingEntry, GroupingTerms
+from privfedmm.groupings import GroupingEntry, GroupingTerms
+from privfedmm.groupings.checked import CheckedClients
 
 COUNT, SIGNAL, TABLE, USER = "group_count", "group_signal", "group_item_update", "group_user"
 
@@ -35,8 +34,8 @@ class ByClients(Ungrouped):
         self.signal_dim = settings.model.dim
         if self._public is not None:
             self.signal_dim = int(self._public.shape[1])
-        self._grouping = cast(ClientPicked, entry.build(GroupingTerms(
-            settings=s, signals=self._public, dim=self.signal_dim, seed=seed)))
+        self._grouping = CheckedClients(entry, GroupingTerms(
+            settings=s, signals=self._public, dim=self.signal_dim, seed=seed))
         # Public orthonormal columns [items, r] of the groups' item updates; None: whole tables.
         self._basis: Tensor | None = None
         if s.adapter and s.adapter_rank and features.joined is not None:
@@ -143,7 +142,3 @@ class ByClients(Ungrouped):
             network = {name: value[None] for name, value in state.network.items()}
             rows.append(self._server.backbone.scores(user[None], table, network)[0])
         return torch.sigmoid(torch.stack(rows))
-
-    def named(self) -> tuple[str, int] | None:
-        """The grouping of the settings."""
-        return self._settings.groups.grouping, self._settings.groups.groups

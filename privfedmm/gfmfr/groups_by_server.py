@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +14,8 @@ from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.gfmfr.state import Clients, Plan, ServerState
 from privfedmm.gfmfr.ungrouped import Ungrouped
-from privfedmm.groupings import GroupingEntry, GroupingTerms, ServerPicked
+from privfedmm.groupings import GroupingEntry, GroupingTerms
+from privfedmm.groupings.checked import CheckedServer
 
 
 class ByServer(Ungrouped):
@@ -29,8 +28,8 @@ class ByServer(Ungrouped):
         server: Server, entry: GroupingEntry, seed: int,
     ) -> None:
         super().__init__(settings, features, train_rows, server, entry, seed)
-        self._grouping = cast(ServerPicked, entry.build(GroupingTerms(
-            settings=settings.groups, signals=None, dim=server.network_size, seed=seed)))
+        self._grouping = CheckedServer(entry, GroupingTerms(
+            settings=settings.groups, signals=None, dim=server.network_size, seed=seed))
 
     def join(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
         """Each client reads its own label in the broadcast, from round 1 on."""
@@ -95,7 +94,3 @@ class ByServer(Ungrouped):
                 return value.reshape(1, -1) + mean[:, start : start + value.numel()]
             start += value.numel()
         raise KeyError(name)
-
-    def named(self) -> tuple[str, int] | None:
-        """The grouping of the settings."""
-        return self._settings.groups.grouping, self._settings.groups.groups

@@ -70,7 +70,8 @@ class Plan:
     labels: np.ndarray | None
 
     def tensors(self) -> list[Tensor]:
-        """Everything that travels."""
+        """The tensors that travel and are hashed; labels, public to all and only there where the
+        server reads every network, are not among them."""
         parts = [self.items, self.adapters, self.preference, *self.network.values()]
         if self.centroids is not None:
             parts += [self.centroids.centres, self.centroids.mean]

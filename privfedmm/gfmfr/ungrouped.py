@@ -28,7 +28,11 @@ class Beginning:
 
 
 class Ungrouped:
-    """One item table for everybody. server: makes the steps that all forms share."""
+    """One item table for everybody.
+
+    server: makes the steps that all forms share. entry: of the grouping in the settings. seed: of
+    the run, for those that draw.
+    """
 
     kind: Kind = "sum"  # how updates of tables and network reach the server
     releases: tuple[Release, ...] = ()
@@ -42,7 +46,6 @@ class Ungrouped:
         self._train = train_rows
         self._server = server
         self._entry = entry
-        self._seed = seed
 
     def beginning(self) -> Beginning:
         """Before round 0."""
@@ -62,4 +65,6 @@ class Ungrouped:
 
     def named(self) -> tuple[str, int] | None:
         """The grouping's name and how many groups there are; None without groups."""
-        return None
+        if self._entry.picked_by == "nobody":
+            return None
+        return self._entry.name, self._settings.groups.groups

@@ -1,4 +1,4 @@
-"""Ways of putting users into groups, by name in a registry; what a client picks by, what moves."""
+"""Ways of putting users into groups, by name in a registry."""
 
 from privfedmm.groupings.base import ClientPicked, Grouping, ServerPicked
 from privfedmm.groupings.entry import GroupingEntry, GroupingTerms

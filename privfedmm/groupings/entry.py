@@ -48,6 +48,12 @@ class GroupingEntry:
     build: Callable[[GroupingTerms], Grouping | None]
     reference: str = ""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where nobody is named who picks."""
+        if self.picked_by not in _WORDS:
+            raise ValueError(f"grouping {self.name!r}: picked_by must be one of "
+                             f"{', '.join(_WORDS)}, not {self.picked_by!r}")
+
     def words(self) -> list[str]:
         """Its capabilities, for a table."""
         return _WORDS[self.picked_by]

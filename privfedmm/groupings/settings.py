@@ -1,4 +1,4 @@
-"""Settings of groups, the same for every grouping."""
+"""Settings of groups; the sentence of each says which groupings it is for."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ class GroupSettings(Settings):
     groups: Annotated[int, Field(ge=1)] = 5
     """How many groups."""
     geometry: Literal["angle", "distance"] = "angle"
-    """How signals are compared with centroids."""
+    """With grouping private only: how signals are compared with centroids."""
     min_size: Annotated[int, Field(ge=1)] = 5
-    """Fewest members of a group that is used, beyond what the noise on a count may bring."""
+    """Where clients pick: fewest members of a group that is used, beyond what the noise on a count
+    may bring."""
     signal: Literal["profile", "user_vector"] = "profile"
-    """What a client picks its group by; without features always user_vector."""
+    """Where clients pick: what by; without features always user_vector."""
     settle_rounds: Annotated[int, Field(ge=1)] = 10
-    """Rounds in which the centroids that clients pick from move."""
+    """Where clients pick: rounds in which the centroids move."""
     start_round: Annotated[int, Field(ge=0)] = 5
     """Group tables and teacher are used from this round on."""
     adapter: NonNegative = 0.5
-    """Step of a group's own item table, relative to the shared one."""
+    """Where clients pick: step of a group's own item table, relative to the shared one."""
     adapter_rank: Annotated[int, Field(ge=0)] = 0
-    """Public components in which groups upload their item updates; 0: whole tables."""
+    """Where clients pick: public components in which groups upload their item updates; 0: whole
+    tables."""
     clustering: Literal["kmeans", "spectral"] = "spectral"
     """With grouping reference only: how the server clusters."""
     pca_variance: Fraction = 0.95

@@ -295,4 +295,5 @@ class GroupStatistics:
         """The groups that clients picked; None without groups."""
         if not self._groups:
             return None
+        # Centroids of the grouping `private` that never move; no setting chooses another.
         return "private", saved["clients"]["group"].numpy(), self._groups

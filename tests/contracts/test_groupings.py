@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from privfedmm_example.cross_polytope import CROSS_POLYTOPE
+import torch
+from privfedmm_example.cross_polytope import CROSS_POLYTOPE, CrossPolytope
 
 import privfedmm as pf
 from privfedmm.groupings import GROUPINGS, GroupingEntry, GroupingTerms
+from privfedmm.groupings.centroids import Centroids
+from privfedmm.groupings.reference import align
 from privfedmm.testing.groupings import GroupingContract
 
 
@@ -21,7 +26,8 @@ class ByFirst:
 
     def labels(self, vectors: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
         rank = vectors[:, 0].argsort(kind="stable").argsort(kind="stable")
-        return np.asarray(rank * self._groups // len(vectors))
+        found = np.asarray(rank * self._groups // len(vectors))
+        return found if previous is None else align(previous, found)
 
 
 BY_FIRST = GroupingEntry(name="by_first", summary="by one parameter", picked_by="server",
@@ -95,3 +101,72 @@ def test_one_that_the_server_picks_runs_in_the_clear_alone() -> None:
 def test_an_unknown_one_is_refused_with_those_there_are() -> None:
     with pytest.raises(pf.UserError, match=r"groups\.grouping: .* there are private, reference"):
         pf.train("planted:60", settings={"algorithm.groups.grouping": "by_age"})
+
+
+class Larger(Centroids):
+    """A class of their own, which no message and no checkpoint would bring back."""
+
+
+def _nan(centroids: Centroids) -> Centroids:
+    return replace(centroids, centres=centroids.centres * torch.nan)
+
+
+WRONG: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "one group for all": ("pick", lambda group: group[:1]),
+    "too large": ("pick", lambda group: group + 5),
+    "negative": ("pick", lambda group: group - 1),
+    "of another kind": ("pick", lambda group: group.int()),
+    "no tensor": ("pick", lambda group: group.tolist()),
+    "not a number": ("start", _nan),
+    "too few": ("start", lambda c: replace(c, centres=c.centres[1:])),
+    "double": ("start", lambda c: replace(c, centres=c.centres.double())),
+    "a class of its own": ("start", lambda c: Larger(c.centres, c.mean)),
+    "a mean of another length": ("move", lambda c: replace(c, mean=c.mean[1:])),
+    "nothing": ("move", lambda c: None),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_answer_of_a_client_picked_one_is_refused(wrong: str) -> None:
+    method, spoilt = WRONG[wrong]
+    right = CrossPolytope
+
+    class Broken(right):  # type: ignore[misc, valid-type]
+        def __getattribute__(self, name: str) -> Any:
+            found = super().__getattribute__(name)
+            return (lambda *given: spoilt(found(*given))) if name == method else found
+
+    GROUPINGS.register(GroupingEntry(
+        name="broken", summary="wrong", picked_by="client", build=Broken))
+    try:
+        with pytest.raises(pf.UserError, match=rf"groups\.grouping: {method} of .*'broken'"):
+            pf.train("planted:60", method="gfmfr", rounds=1, baselines=[],
+                     settings={"algorithm.groups.grouping": "broken"})
+    finally:
+        GROUPINGS.forget("broken")
+
+
+@pytest.mark.parametrize("spoilt", [
+    lambda found: found + 9, lambda found: found - 1, lambda found: found / 2,
+    lambda found: found[1:], lambda found: found.tolist()])
+def test_a_wrong_answer_of_a_server_picked_one_is_refused(
+    spoilt: Callable[[np.ndarray], Any]
+) -> None:
+    class Broken(ByFirst):
+        def labels(self, vectors: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
+            return spoilt(super().labels(vectors, previous))
+
+    GROUPINGS.register(GroupingEntry(
+        name="broken", summary="wrong", picked_by="server", build=Broken))
+    try:
+        with pytest.raises(pf.UserError, match=r"groups\.grouping: labels of .*'broken'"):
+            pf.train("planted:60", mode="reference", rounds=1, baselines=[], settings={
+                "algorithm.groups.grouping": "broken", "algorithm.fusion.epochs": 1})
+    finally:
+        GROUPINGS.forget("broken")
+
+
+def test_an_entry_says_who_picks() -> None:
+    with pytest.raises(ValueError, match="picked_by must be one of nobody, client, server"):
+        GroupingEntry(name="odd", summary="odd", picked_by="clients",  # type: ignore[arg-type]
+                      build=CrossPolytope)

@@ -261,7 +261,7 @@ def test_reference_mode_runs_as_the_reference_does(tmp_path: Path) -> None:
     assert comparable(json.loads(again.stdout)) == comparable(record)
     kinds = {r["name"]: r["kind"] for r in record["privacy"]["releases"]}
     assert kinds["network_update"] == "individual"
-    assert "reads every client's own item_update and network_update" in record["privacy"]["reason"]
+    assert "reads every client's own item_update, network_update" in record["privacy"]["reason"]
 
 
 def test_a_config_survives_its_own_toml(tmp_path: Path) -> None:
