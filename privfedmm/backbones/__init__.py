@@ -10,5 +10,6 @@ __all__ = ["BACKBONES", "Backbone", "BackboneEntry", "Gradients", "Network", "Pl
 
 
 def build(name: str, dim: int) -> Backbone:
-    """The backbone of that name with latent size dim. Raises ValueError for an unknown name."""
+    """Return the backbone of that name with latent size dim. Raises ValueError for an unknown name.
+    """
     return BACKBONES.get(name).build(dim)

@@ -11,7 +11,7 @@ _FLOATS = 4_000_000  # of item rows that are scored side by side
 
 
 class PlainBackbone:
-    """A user vector and item rows of the same length, and nothing that clients share beside them.
+    """Holds a user vector and item rows of the same length; clients share nothing else.
 
     A subclass writes `logits` and `gradients` (privfedmm.backbones.protocol.Backbone), and may
     widen the table or score it faster.
@@ -24,19 +24,19 @@ class PlainBackbone:
         self.width = dim
 
     def initial_network(self, seed: int) -> dict[str, Tensor]:
-        """No network."""
+        """Return an empty mapping: this backbone has no network."""
         return {}
 
     def logits(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
-        """Logits [m, L] of rows [m, L, width] for users [m, d]."""
+        """Return the logits [m, L] of rows [m, L, width] for users [m, d]."""
         raise NotImplementedError
 
     def direction(self, user: Tensor) -> Tensor | None:
-        """None: the derivative of a logit by its row may differ from row to row."""
+        """Return None: the derivative of a logit by its row may differ from row to row."""
         return None
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
-        """Logits [m, items] of one table [items, width], a few users at a time."""
+        """Return the logits [m, items] of one table [items, width], a few users at a time."""
         size = max(1, _FLOATS // max(table.numel(), 1))
         return torch.cat([
             self.logits(part, table[None].expand(len(part), -1, -1), network)

@@ -16,15 +16,16 @@ Twin = Callable[[Tensor, Tensor, Mapping[str, Tensor]], nn.Module]
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneEntry:
-    """A backbone as it is registered.
+    """Describes a backbone as it is registered.
 
-    build: latent size -> backbone. twin: the same client as a torch module, for contract and
-    benchmark: parameters `items.weight` [items, width], `user` [d] and, where there is a network,
-    the others. public_subspace: its item update is a table whose rows may be confined to public
-    directions without loss worth speaking of. per_example: gradients of single examples are
-    written for it (privfedmm.gfmfr.examples). network: it has a small network that clients share.
-    head: names of the network's last layer, weight and bias, which a group's mean head takes.
-    settings: of the section `algorithm`, nested, that go with it where none are given.
+    build: maps a latent size to a backbone. twin: makes the same client as a torch module, for
+    contract and benchmark, with the parameters `items.weight` [items, width], `user` [d] and, where
+    there is a network, the others. public_subspace: whether its item update is a table whose rows
+    may be confined to public directions without loss worth speaking of. per_example: whether
+    gradients of single examples are written for it (privfedmm.gfmfr.examples). network: whether it
+    has a small network that clients share. head: the names of the network's last layer, weight and
+    bias, which a group's mean head takes. settings: nested settings of the section `algorithm` that
+    go with it where none are given.
     """
 
     name: str

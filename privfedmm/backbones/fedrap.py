@@ -21,7 +21,10 @@ W, B, H, H0 = "mlp.0.weight", "mlp.0.bias", "affine_output.weight", "affine_outp
 
 
 class FedRAP:
-    """Item table [items, d]; the first layer's user half is constant within a step."""
+    """Computes the FedRAP-style model on an item table [items, d].
+
+    The half of the first layer that reads the user vector is constant within a step.
+    """
 
     name = "fedrap"
 
@@ -30,7 +33,7 @@ class FedRAP:
         self.width = dim
 
     def initial_network(self, seed: int) -> dict[str, Tensor]:
-        """Uniform in +-1/sqrt(fan in), as torch's linear layers start."""
+        """Draw the network uniformly in +-1/sqrt(fan in), as torch starts its linear layers."""
         d = self.dim
         shapes = {W: ((d, 2 * d), 2 * d), B: ((d,), 2 * d), H: ((1, d), d), H0: ((1,), d)}
         network = {}
@@ -72,7 +75,10 @@ class FedRAP:
         return None  # which hidden units are on differs from row to row
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
-        """As `logits`, a few users at a time: the hidden layer is [m, items, d]."""
+        """Return the logits [m, items] of one table, a few users at a time.
+
+        The hidden layer is [m, items, d].
+        """
         out = torch.empty(user.shape[0], table.shape[0])
         step = max(1, 4_000_000 // (table.shape[0] * self.dim))
         for start in range(0, user.shape[0], step):

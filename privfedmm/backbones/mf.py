@@ -11,7 +11,7 @@ from privfedmm.backbones.twins import MfTwin
 
 
 class MatrixFactorisation:
-    """Item table [items, d + 1]: d factors, and the bias as the last column."""
+    """Factorises with an item table [items, d + 1]: d factors, and the bias as the last column."""
 
     name = "mf"
 

@@ -15,7 +15,11 @@ Network = Mapping[str, Tensor]  # name -> [*shape] (shared) or [m, *shape] (one 
 
 
 class Gradients(NamedTuple):
-    """Of a scalar loss a client: user [m, d], rows [m, L, width], network name -> [m, *shape]."""
+    """Holds the gradients of one scalar loss per client.
+
+    user: the gradient by the user vector [m, d]. rows: by the item rows [m, L, width]. network: by
+    each parameter of the network, name -> [m, *shape].
+    """
 
     user: Tensor
     rows: Tensor
@@ -23,41 +27,45 @@ class Gradients(NamedTuple):
 
 
 class Backbone(Protocol):
-    """A client model: a user vector, rows of an item table, and a small network (maybe empty)."""
+    """Defines a client model: a user vector, rows of an item table, and a network (maybe empty)."""
 
     @property
     def name(self) -> str:
-        """Name in configs and records."""
+        """Return the name of the backbone in configs and records."""
         ...
 
     @property
     def dim(self) -> int:
-        """Length of a user vector."""
+        """Return the length of a user vector."""
         ...
 
     @property
     def width(self) -> int:
-        """Columns of the item table."""
+        """Return the number of columns of the item table."""
         ...
 
     def initial_network(self, seed: int) -> dict[str, Tensor]:
-        """The shared network before the first round; empty where the model has none."""
+        """Return the shared network before the first round; it is empty where the model has none.
+        """
         ...
 
     def logits(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
-        """Logits [m, L] of rows [m, L, width] for users [m, d], one network a client."""
+        """Return the logits [m, L] of rows [m, L, width] for users [m, d], one network a client."""
         ...
 
     def gradients(
         self, user: Tensor, rows: Tensor, network: Network, residual: Tensor
     ) -> Gradients:
-        """Gradients for residual [m, L], the derivative of the loss by each logit."""
+        """Return the gradients for residual [m, L], the derivative of the loss by each logit."""
         ...
 
     def direction(self, user: Tensor) -> Tensor | None:
-        """d logit / d row [m, width] where it is the same for all rows; None where it is not."""
+        """Return d logit / d row [m, width] where it is the same for all rows, else None."""
         ...
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:
-        """Logits [m, items] of one table [items, width] for users [m, d], networks [m, ...]."""
+        """Return the logits [m, items] of one table [items, width].
+
+        Users are [m, d], and networks name -> [m, *shape].
+        """
         ...

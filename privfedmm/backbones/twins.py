@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class MfTwin(nn.Module):
-    """Matrix factorisation with item biases, as a torch module."""
+    """Computes matrix factorisation with item biases as a torch module."""
 
     def __init__(self, items: Tensor, user: Tensor, network: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -17,13 +17,13 @@ class MfTwin(nn.Module):
         self.user = nn.Parameter(user.clone())
 
     def forward(self, item: Tensor) -> Tensor:
-        """Logits [n] of items [n]."""
+        """Return the logits [n] of items [n]."""
         rows = self.items(item)
         return rows[:, :-1] @ self.user + rows[:, -1]
 
 
 class FedRapTwin(nn.Module):
-    """The FedRAP-style client without a private table, as a torch module."""
+    """Computes the FedRAP-style client without a private table as a torch module."""
 
     def __init__(self, items: Tensor, user: Tensor, network: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class FedRapTwin(nn.Module):
         self.load_state_dict(dict(network), strict=False)
 
     def forward(self, item: Tensor) -> Tensor:
-        """Logits [n] of items [n]."""
+        """Return the logits [n] of items [n]."""
         rows = self.items(item)
         joined = torch.cat([self.user.expand(len(item), -1), rows], dim=1)
         return self.affine_output(self.mlp(joined))[:, 0]

@@ -31,7 +31,8 @@ _FLOOR = 1e-3  # added to the covariance of the space, in units of an average co
 
 
 def space(components: Tensor, counts: Tensor) -> Tensor:
-    """Components [items, r] moved and turned to mean 0 and covariance 1 under counts [items]."""
+    """Transform components [items, r] to mean 0 and covariance 1 under the weights counts [items].
+    """
     weight = (counts / counts.sum()).double()[:, None]
     scale = components.double().square().mean(0).sqrt().clamp(min=1e-9)
     centred = components.double() / scale
@@ -42,7 +43,7 @@ def space(components: Tensor, counts: Tensor) -> Tensor:
 
 
 def shrunken(total: Tensor, noise_stddev: float) -> Tensor:
-    """A noisy total [r, r] shrunk towards 0 where rows and columns hold little beyond the noise.
+    """Shrink a noisy total [r, r] towards 0 where rows and columns hold little beyond the noise.
 
     The variance of an entry's signal is modelled as a product of its row's and its column's.
     """
@@ -55,9 +56,10 @@ def shrunken(total: Tensor, noise_stddev: float) -> Tensor:
 
 
 def regressed(total: Tensor, ridge: float) -> Tensor:
-    """A [r, r] of the least squares of x on c from total [2, r, r], the sums of x c' and c c'.
+    """Return the matrix A [r, r] of the least-squares regression of x on c.
 
-    ridge: added to every variance of c, in units of their mean.
+    total [2, r, r]: the sums of x c' and c c'. ridge: what is added to every variance of c, in
+    units of their mean.
     """
     cross, before = total.double()
     # Rounding or noise must not leave a direction with less than no variance.
@@ -68,8 +70,12 @@ def regressed(total: Tensor, ridge: float) -> Tensor:
 
 
 class Associations:
-    """The devices' side, and scores. components [items, r]; age: of each training interaction, how
-    many later ones its user has (None without times); half_life: in items."""
+    """Computes the devices' association matrices, and scores from the released one.
+
+    components [items, r]: the public feature components. age: for each training interaction, how
+    many later ones its user has (None without times). half_life: the half-life of an item's weight,
+    in items.
+    """
 
     def __init__(
         self, components: Tensor, train_rows: Rows, age: np.ndarray | None, half_life: float
@@ -84,22 +90,23 @@ class Associations:
 
     @property
     def rank(self) -> int:
-        """Components of the space."""
+        """Return the number of components of the space."""
         return int(self._components.shape[1])
 
     @property
     def most_clients(self) -> int:
-        """Clients whose matrices may be held side by side."""
+        """Return the number of clients whose matrices may be held side by side."""
         return max(1, _MATRICES // math.prod(self.release(0).shape))
 
     def release(self, round_: int) -> Release:
-        """The matrix as a release of one round."""
+        """Declare the matrix as a release of one round."""
         return Release(ASSOCIATIONS, (self.rank, self.rank), rounds=(round_,),
                        role=Role.ASSOCIATIONS, meaning=(
             "public features of items against those of the items before, at length 1"))
 
     def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
-        """Each client's matrix, of length 1 or 0 for a single item: [m, r, r]."""
+        """Return each client's matrix [m, r, r], of length 1, or 0 for a client with a single item.
+        """
         out = torch.zeros(len(ids), self.rank, self.rank)
         for where, own, before in self._pairs(ids, counts):
             product = torch.bmm(own.transpose(1, 2), before)
@@ -108,7 +115,7 @@ class Associations:
         return out
 
     def scores(self, ids: np.ndarray, counts: Tensor, matrix: Tensor) -> Tensor:
-        """How well each item follows the clients' items, standardised: [m, items]."""
+        """Return how well each item follows the clients' items, standardised: [m, items]."""
         points = self._points(counts)
         if self._towards is None:
             everybody = np.arange(self._train.users)
@@ -173,17 +180,17 @@ class Associations:
 
 
 class Regressed(Associations):
-    """Associations from which the server regresses: two matrices a client, not of length 1."""
+    """Computes associations for the server's regression: two matrices a client, not of length 1."""
 
     def release(self, round_: int) -> Release:
-        """Both matrices as a release of one round."""
+        """Declare both matrices as a release of one round."""
         return Release(ASSOCIATIONS, (2, self.rank, self.rank), rounds=(round_,),
                        role=Role.ASSOCIATIONS, meaning=(
             "public features of items, and of those before, against those before; means over a "
             "user's items"))
 
     def upload(self, ids: np.ndarray, counts: Tensor) -> Tensor:
-        """Each client's means of x c' and c c' over its items: [m, 2, r, r]."""
+        """Return each client's means of x c' and c c' over its items: [m, 2, r, r]."""
         out = torch.empty(len(ids), 2, self.rank, self.rank)
         for where, own, before in self._pairs(ids, counts):
             items = torch.from_numpy(self._train.counts[ids[where.numpy()]]).clamp(min=1)

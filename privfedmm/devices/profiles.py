@@ -20,9 +20,10 @@ def _places(train: Rows, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def own_sum(
     train: Rows, ids: np.ndarray, table: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Sum of table rows [items, w] over each client's positives: [m, w].
+    """Return the sum of table rows [items, w] over each client's positives: [m, w].
 
-    weights [positives of everybody] float32, in the order of train.indices; None: all 1.
+    weights: float32, one for each positive of all users, in the order of train.indices; None weighs
+    all by 1.
     """
     row, place = _places(train, ids)
     rows = table[torch.from_numpy(train.indices[place].astype(np.int64))]
@@ -32,7 +33,7 @@ def own_sum(
 
 
 def own_items(train: Rows, ids: np.ndarray, num_items: int) -> Tensor:
-    """One where a client has the item: [m, items]."""
+    """Return the indicator [m, items], which is one where a client has the item."""
     out = torch.zeros(len(ids), num_items)
     row, place = _places(train, ids)
     out[torch.from_numpy(row), torch.from_numpy(train.indices[place].astype(np.int64))] = 1.0
@@ -42,7 +43,7 @@ def own_items(train: Rows, ids: np.ndarray, num_items: int) -> Tensor:
 def profile(
     train: Rows, ids: np.ndarray, features: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Mean public feature of each client's positives, scaled to norm 1: [m, D]."""
+    """Return the mean public feature of each client's positives, scaled to norm 1: [m, D]."""
     total = own_sum(train, ids, features, weights)
     return total / total.norm(dim=1, keepdim=True).clamp(min=1e-9)
 
@@ -50,11 +51,14 @@ def profile(
 def profile_cosine(
     train: Rows, ids: np.ndarray, unit: Tensor, weights: Tensor | None = None
 ) -> Tensor:
-    """Cosine of every item's unit row with each client's profile, standardised: [m, items]."""
+    """Return the cosine [m, items] of every item's unit row with each client's profile.
+
+    It is standardised over items.
+    """
     return standardised(profile(train, ids, unit, weights) @ unit.T)
 
 
 def standardised(scores: Tensor) -> Tensor:
-    """Each client's scores [m, items] with mean 0 and standard deviation 1 over items."""
+    """Standardise each client's scores [m, items] to mean 0 and standard deviation 1 over items."""
     spread = scores.std(dim=1, keepdim=True).clamp(min=1e-9)
     return (scores - scores.mean(dim=1, keepdim=True)) / spread

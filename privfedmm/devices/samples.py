@@ -23,9 +23,10 @@ BLOCK_SAMPLES = 49_152
 
 @dataclass(frozen=True)
 class Samples:
-    """ids [m] clients; items [m, L] int64; labels and mask [m, L] float32, 0 on padding.
+    """Holds the training samples of a block of m clients, padded to L a client.
 
-    positive [m, L] int64: place of a positive among all training positives, -1 elsewhere.
+    ids [m]: the client numbers. items [m, L]: int64. labels, mask [m, L]: float32, 0 on padding.
+    positive [m, L]: int64, the place of a positive among all training positives, -1 elsewhere.
     """
 
     ids: np.ndarray
@@ -37,15 +38,21 @@ class Samples:
 
 @dataclass(frozen=True)
 class Warm:
-    """The items that training may draw from, where some are cold: items [w] their indices, and
-    rows the positives counted among them alone."""
+    """Holds the items that training may draw from, where some are cold.
+
+    items [w]: the indices of the warm items. rows: the positives, numbered among the warm items
+    alone.
+    """
 
     items: np.ndarray
     rows: Rows
 
 
 def warm_items(train: Rows, cold: np.ndarray | None) -> Warm | None:
-    """The items that are not cold [items] bool; None where none is. `train` holds no cold item."""
+    """Return the items that `cold` [items] does not mark, or None where no item is cold.
+
+    `train` must hold no cold item.
+    """
     if cold is None:
         return None
     place = np.cumsum(~cold) - 1
@@ -54,18 +61,21 @@ def warm_items(train: Rows, cold: np.ndarray | None) -> Warm | None:
 
 
 def sample_counts(train: Rows, num_items: int, per_positive: int) -> np.ndarray:
-    """Samples of each client: positives and as many negatives as asked for and there are [n]."""
+    """Return the number of samples of each client [n]: its positives and its negatives.
+
+    A client has `per_positive` negatives a positive, or fewer where not so many items are left.
+    """
     positives = train.counts
     return positives + np.minimum(per_positive * positives, num_items - positives)
 
 
 def padded_length(count: np.ndarray) -> np.ndarray:
-    """Length that a client of `count` samples is padded to: the next step of about 1/8, from 32 on.
+    """Return the length that a client of `count` samples is padded to.
 
-    It depends on the client alone, and at 32 values no client's share of a block ends inside a
-    vector register, where kernels round otherwise: a client trained by itself and in a block has
-    the same bits, on the processors that were tried, so a shard of users adds up the same integers
-    as the simulator.
+    It is the next step of about 1/8, from 32 on. It depends on the client alone, and at 32 values
+    no client's share of a block ends inside a vector register, where kernels round otherwise: a
+    client trained by itself and in a block has the same bits, on the processors that were tried, so
+    a shard of users adds up the same integers as the simulator.
     """
     step = np.maximum(32, 2 ** np.floor(np.log2(np.maximum(count, 1))).astype(np.int64) // 8)
     return np.asarray(-(-count // step) * step)
@@ -74,7 +84,9 @@ def padded_length(count: np.ndarray) -> np.ndarray:
 def blocks(
     ids: np.ndarray, counts: np.ndarray, most: int = BLOCK_SAMPLES
 ) -> Iterator[np.ndarray]:
-    """Clients of equal padded length, in groups of bounded size (at most `most`); each ascending.
+    """Yield clients of equal padded length in blocks of at most `most`, each in ascending order.
+
+    No block holds more than BLOCK_SAMPLES samples, unless it is of one client.
     """
     lengths = padded_length(counts[ids])
     for length in np.unique(lengths):
@@ -93,9 +105,9 @@ def draw_samples(
     round_: int,
     warm: Warm | None = None,
 ) -> Samples:
-    """The samples of clients ids [m] in a round; shuffled where training goes in batches.
+    """Draw the samples of clients ids [m] in a round, shuffled where training goes in batches.
 
-    warm: negatives come from these items only.
+    warm: the only items that negatives are drawn from; None draws from all.
     """
     if warm is not None:
         num_items = len(warm.items)

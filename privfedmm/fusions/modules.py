@@ -25,7 +25,7 @@ class SumFusion(nn.Module):
 
 
 class MlpFusion(nn.Module):
-    """Two layers on the inputs side by side."""
+    """Applies two linear layers with a ReLU between them to the concatenated inputs."""
 
     def __init__(self, names: list[str], dim: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class MlpFusion(nn.Module):
 
 
 class GateFusion(nn.Module):
-    """One linear map on the sigmoid gates of the inputs."""
+    """Applies one linear map to the concatenated sigmoid gates of the inputs."""
 
     def __init__(self, names: list[str], dim: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class _Router(nn.Module):
 
 
 class MoeFusion(nn.Module):
-    """The three modules above, weighed by a router that reads their outputs."""
+    """Mixes the three modules above, weighted by a router that reads their outputs."""
 
     def __init__(self, names: list[str], dim: int) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class MoeFusion(nn.Module):
 
 
 class AttentionFusion(nn.Module):
-    """Self-attention of one head over rows [..., rows, dim], then a linear map."""
+    """Applies self-attention of one head over rows [..., rows, dim], then a linear map."""
 
     def __init__(self, names: list[str], dim: int) -> None:
         super().__init__()

@@ -12,10 +12,10 @@ from privfedmm.base.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class FusionEntry:
-    """A fusion module as it is registered.
+    """Describes a fusion module as it is registered.
 
-    build: names of the inputs and latent size -> a module from name -> [groups, items, dim] to
-    [groups, items, dim].
+    build: maps the names of the inputs and the latent size to a module from name ->
+    [groups, items, dim] to [groups, items, dim].
     """
 
     name: str

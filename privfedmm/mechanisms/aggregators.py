@@ -16,12 +16,12 @@ from privfedmm.base.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class SumTerms:
-    """What an aggregator is built from, all of it public.
+    """Holds what an aggregator is built from, all of it public.
 
-    population: clients of the run. min_survivors: fewest clients whose sum may be released.
-    dropout, colluding: shares of a cohort that may vanish, or side with the server. failure_bits:
-    -log2 of the stated chance of failure. scheme: of ciphertexts. transcript: told every message;
-    None: nobody is.
+    population: the number of clients of the run. min_survivors: the fewest clients whose sum may be
+    released. dropout, colluding: the shares of a cohort that may vanish, or side with the server.
+    failure_bits: -log2 of the stated chance of failure. scheme: the scheme of ciphertexts.
+    transcript: what is told every message; None tells nobody.
     """
 
     population: int
@@ -35,16 +35,16 @@ class SumTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class AggregatorEntry:
-    """A way of summing as it is registered.
+    """Describes a way of summing as it is registered.
 
-    build: makes it from its terms. hides_clients: the server learns sums and no client's own
-    upload, so that uploads are integers, and `secure.mode = ring` can stand in. updates,
-    statistics: which of the two it may carry. fixed_cohort: everyone must take part in every round.
-    key_holder: another party than the server opens its sums, of uploads that only their length
-    tells of. vector: reads out of a message to the server, as the transcript is told it, the vector
-    of its sender, integers in the order of the releases; None for every other message. Attacks on
-    uploads need it where clients are hidden. Whether nodes speak its protocol is not its to say: a
-    deployment carries privacy.aggregation.deployed.WAYS.
+    build: makes it from its terms. hides_clients: whether the server learns sums and no client's
+    own upload, so that uploads are integers, and `secure.mode = ring` can stand in. updates,
+    statistics: which of the two it may carry. fixed_cohort: whether everyone must take part in
+    every round. key_holder: whether another party than the server opens its sums, of uploads that
+    only their length tells of. vector: reads out of a message to the server, as the transcript is
+    told it, the vector of its sender, integers in the order of the releases; it returns None for
+    every other message. Attacks on uploads need it where clients are hidden. Whether nodes speak
+    its protocol is not its to say: a deployment carries privacy.aggregation.deployed.WAYS.
     """
 
     name: str
@@ -59,7 +59,7 @@ class AggregatorEntry:
     vector: Callable[[Message], np.ndarray | None] = lambda message: None
 
     def alone(self) -> dict[str, str]:
-        """Config values under which it carries all that it may, and masks the rest."""
+        """Return the config values under which it carries all that it may, and masks the rest."""
         return {"aggregation": self.name if self.updates else "masked",
                 "group_statistics": self.name if self.statistics else "masked"}
 
