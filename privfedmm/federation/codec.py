@@ -18,14 +18,20 @@ _MOST = 2**32 - 1  # bytes of one field; the format holds no more
 
 
 def encode(value: object) -> bytes:
-    """None, numbers, strings, bytes, tensors, arrays, and lists, tuples, maps and dataclasses of
-    them. Raises TypeError for anything else."""
+    """Encode a value as bytes.
+
+    The value is made of None, numbers, strings, bytes, tensors, arrays, and lists, tuples, maps and
+    dataclasses of them. Raises TypeError for anything else.
+    """
     packed: bytes = msgpack.packb(_tagged(value), use_bin_type=True)
     return packed
 
 
 def decode(body: bytes, kinds: Sequence[type]) -> Any:
-    """The value of `encode`. kinds: dataclasses that may occur. Raises ProtocolError."""
+    """Return the value that `encode` made the bytes from.
+
+    kinds: the dataclasses that may occur. Raises ProtocolError for bytes that cannot be read.
+    """
     try:
         tree = msgpack.unpackb(
             body, raw=False, strict_map_key=False, max_bin_len=_MOST, max_str_len=_MOST)
@@ -36,7 +42,10 @@ def decode(body: bytes, kinds: Sequence[type]) -> Any:
 
 
 def fields_of(body: bytes, kinds: Sequence[type], wanted: Mapping[str, type]) -> dict[str, Any]:
-    """A map with exactly the fields `wanted`, of their types. Raises ProtocolError."""
+    """Decode a map that has exactly the fields `wanted`, of their types.
+
+    Raises ProtocolError where it has others, or cannot be read.
+    """
     values = decode(body, kinds)
     if not isinstance(values, dict) or values.keys() != wanted.keys():
         raise ProtocolError(f"a message must hold {', '.join(sorted(wanted))} and nothing else")

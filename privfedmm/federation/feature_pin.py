@@ -10,11 +10,11 @@ import numpy as np
 
 
 class FeaturesChangedError(ValueError):
-    """Item features are not those that a client pinned; it trained nothing and sent nothing."""
+    """Reports item features that a client did not pin; it trained nothing and sent nothing."""
 
 
 def features_digest(features: Mapping[str, np.ndarray]) -> bytes:
-    """SHA-256 of modality -> [items, F]: names in order, shapes, types and values."""
+    """Return the SHA-256 of modality -> [items, F]: names in order, shapes, types and values."""
     digest = hashlib.sha256()
     for name in sorted(features):
         matrix = np.ascontiguousarray(features[name])
@@ -25,21 +25,24 @@ def features_digest(features: Mapping[str, np.ndarray]) -> bytes:
 
 @dataclass(frozen=True)
 class FeaturePin:
-    """What a client keeps of the features of its first round, to hold the server to them.
+    """Holds the hash of the features of a client's first round, to hold the server to them.
 
-    A server that swaps features between rounds could read groups and profiles that they steer.
-    The pin does not say that the first features were honest ones.
+    A server that swaps features between rounds could read groups and profiles that they steer. The
+    pin does not say that the first features were honest ones.
     """
 
     digest: bytes
 
     @classmethod
     def of(cls, features: Mapping[str, np.ndarray]) -> FeaturePin:
-        """The pin of features."""
+        """Return the pin of these features, modality -> [items, F]."""
         return cls(features_digest(features))
 
     def check(self, features: Mapping[str, np.ndarray]) -> None:
-        """Raises FeaturesChangedError unless the features are the pinned ones, value for value."""
+        """Check that the features are the pinned ones, value for value.
+
+        Raises FeaturesChangedError where they are not.
+        """
         found = features_digest(features)
         if found != self.digest:
             raise FeaturesChangedError(

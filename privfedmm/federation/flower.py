@@ -32,14 +32,17 @@ def _body(content: RecordDict) -> bytes:
 
 
 class FlowerTransport:
-    """Exchanges over a SuperLink. nodes: how many are waited for; wait: seconds for them to come,
-    and seconds an exchange may take."""
+    """Exchanges messages over a SuperLink.
+
+    nodes: how many nodes are waited for. wait: the seconds that they have to come, and that an
+    exchange may take.
+    """
 
     def __init__(self, grid: Grid, nodes: int, wait: float) -> None:
         self._grid, self._nodes, self._wait = grid, nodes, wait
 
     def nodes(self) -> list[int]:
-        """The connected nodes, once they are all there or the wait is over."""
+        """Return the connected nodes, once they are all there or the wait is over."""
         until = time.monotonic() + self._wait
         found = sorted(self._grid.get_node_ids())
         while len(found) < self._nodes and time.monotonic() < until:
@@ -48,7 +51,7 @@ class FlowerTransport:
         return found
 
     def exchange(self, kind: str, bodies: Mapping[int, bytes]) -> dict[int, bytes]:
-        """Send each node its body; the answers of those that answered in time and well."""
+        """Send each node its body, and return the answers that came in time and without error."""
         sent = [Message(_record(body), node, f"query.{kind}", ttl=self._wait)
                 for node, body in bodies.items()]
         pending = {number for number in self._grid.push_messages(sent) if number}
@@ -65,7 +68,7 @@ class FlowerTransport:
 
 
 def server_app(serve: Serve) -> ServerApp:
-    """A ServerApp that gives `serve` the transport and the settings of the run."""
+    """Return a ServerApp that gives `serve` the transport and the settings of the run."""
     app = ServerApp()
 
     @app.main()
@@ -78,10 +81,10 @@ def server_app(serve: Serve) -> ServerApp:
 
 
 def client_app(answer: Answer, simulated: bool = False) -> ClientApp:
-    """A ClientApp that gives `answer` every kind of message, and the settings of its SuperNode.
+    """Return a ClientApp that gives `answer` every message, and the settings of its SuperNode.
 
-    simulated: those of the run as well, because a node of Flower's simulation has no settings but
-    its number. A real node must not: the server writes them.
+    simulated: whether `answer` gets the settings of the run as well, because a node of Flower's
+    simulation has no settings but its number. A real node must not: the server writes them.
     """
     app = ClientApp()
     for kind in KINDS:
@@ -101,7 +104,7 @@ def _handler(
 
 
 def write_app(folder: Path, module: str, settings: Settings) -> None:
-    """A Flower app whose components are `server` and `client` of an installed module."""
+    """Write a Flower app whose components are `server` and `client` of an installed module."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "privfedmm_app.py").write_text(
         f"from {module} import client, server\n\n__all__ = ['client', 'server']\n",
@@ -124,10 +127,10 @@ def _toml(value: str | int | float | bool) -> str:
 
 
 def secaggplus_ms(dims: int, neighbours: int, threshold: int, repeats: int) -> dict[str, float]:
-    """CPU milliseconds that one client of Flower's own SecAgg+ spends on its primitives.
+    """Return the CPU milliseconds that a client of Flower's own SecAgg+ spends on its primitives.
 
-    For comparison in benchmarks; nothing else here uses them. Raises ImportError where a version
-    of Flower keeps them elsewhere.
+    They are for comparison in benchmarks; nothing else here uses them. Raises ImportError where a
+    version of Flower keeps them elsewhere.
     """
     from flwr.common.secure_aggregation.crypto.shamir import create_shares
     from flwr.common.secure_aggregation.crypto.symmetric_encryption import generate_shared_key

@@ -32,12 +32,12 @@ _FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
 
 @dataclass
 class RoundLog:
-    """What a round cost.
+    """Records what a round cost.
 
-    exchanges: how many messages every node was sent. seconds: wall seconds of waiting for nodes.
-    training, protocol: CPU seconds of the node that took longest. bytes_up, bytes_down: bytes of
-    all nodes' answers and of all requests. nodes: how many nodes answered the upload. stayed_out:
-    the reasons, of nodes, clients and the server, for which something was left out.
+    exchanges: how many messages every node was sent. seconds: the wall seconds of waiting for
+    nodes. training, protocol: the CPU seconds of the node that took longest. bytes_up, bytes_down:
+    the bytes of all nodes' answers and of all requests. nodes: how many nodes answered the upload.
+    stayed_out: the reasons, of nodes, clients and the server, for which something was left out.
     """
 
     round: int
@@ -60,7 +60,7 @@ class RoundLog:
 class Mailbox:
     """Sends the server's requests to nodes, and keeps only answers of the form that they must have.
 
-    log: one entry a round, the last one open. hosted: node -> the numbers of its clients.
+    log: one entry a round, the last one open. hosted: maps each node to the numbers of its clients.
     """
 
     def __init__(self, transport: Transport, kinds: tuple[type, ...]) -> None:
@@ -70,11 +70,14 @@ class Mailbox:
         self._host: dict[int, int] = {}  # client -> node
 
     def nodes(self) -> list[int]:
-        """The connected nodes."""
+        """Return the connected nodes."""
         return self._transport.nodes()
 
     def settle(self, claims: Mapping[int, np.ndarray]) -> None:
-        """Who hosts whom; clients that two nodes claim stay with the first."""
+        """Record which node hosts which clients, from the client numbers that each node claims.
+
+        A node that claims clients of another is left out: they stay with the first.
+        """
         self.hosted, self._host = {}, {}
         for node, ids in claims.items():
             if any(client in self._host for client in ids.tolist()):
@@ -84,7 +87,7 @@ class Mailbox:
             self._host.update(dict.fromkeys(ids.tolist(), node))
 
     def exchange(self, kind: str, bodies: Mapping[int, Mapping[str, Any]]) -> Answers:
-        """Send each node its body; the answers that came in time and in form."""
+        """Send each node its body, and return the answers that came in time and in form."""
         log, out = self.log[-1], {}
         sent = {node: encode(body) for node, body in bodies.items()}
         log.exchanges += 1
@@ -105,7 +108,7 @@ class Mailbox:
         return out
 
     def messages(self, answers: Answers, name: str) -> list[Message]:
-        """The clients' messages under a name, each from the node that hosts its sender."""
+        """Return the clients' messages under a name, each from the node that hosts its sender."""
         out = []
         for node, answer in answers.items():
             for message in answer.get(name, []):
@@ -116,8 +119,10 @@ class Mailbox:
         return out
 
     def by_node(self, messages: Sequence[Message]) -> dict[int, list[Message]]:
-        """Messages by the node that hosts their receiver, for every node. Clients whose node is
-        not there get none: they have dropped out."""
+        """Sort messages by the node that hosts their receiver, with an entry for every node.
+
+        A client whose node is not there gets none: it has dropped out.
+        """
         out: dict[int, list[Message]] = {node: [] for node in self.hosted}
         away = [m.receiver for m in messages if m.receiver not in self._host]
         if away:
@@ -128,7 +133,7 @@ class Mailbox:
         return out
 
     def note(self, sentence: str) -> None:
-        """Why something was left out of the round."""
+        """Record why something was left out of the round."""
         self.log[-1].stayed_out.append(sentence)
 
 
@@ -146,6 +151,6 @@ def _answer(kind: str, body: bytes, kinds: tuple[type, ...]) -> dict[str, Any]:
 
 
 def are_figures(value: Any) -> bool:
-    """Whether a node's figures are those of an experiment."""
+    """Return whether a node's answer holds the figures that it reports in an experiment."""
     return isinstance(value, dict) and value.keys() == set(_FIGURES) and all(
         isinstance(number, int | float) for number in value.values())

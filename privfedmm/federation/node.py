@@ -23,24 +23,24 @@ Ranks = Callable[[Any, Any], Mapping[str, np.ndarray]]
 
 
 class Disk(Protocol):
-    """The node's own storage: one value, whole or as it was before."""
+    """Stores one value for a node on its own disk, whole or as it was before."""
 
     def load(self) -> Any:
-        """What was saved last, None at the start of a run."""
+        """Return the value that was saved last, None at the start of a run."""
         ...
 
     def save(self, value: object) -> None:
-        """Make a value durable, before it returns."""
+        """Make a value durable before returning."""
         ...
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a node knows by itself, from its own folder.
+    """Holds what a node knows by itself, from its own folder.
 
-    version: of the program. settings: digest of the run's settings; both must be the server's.
-    rounds: of the run; there is no further one. kinds: dataclasses that travel. stack: the run's,
-    for the device half of its mechanism.
+    version: the version of the program. settings: the digest of the run's settings; both must be
+    the server's. rounds: the number of rounds of the run; there is no further one. kinds: the
+    dataclasses that travel. stack: the run's stack, for the device half of its mechanism.
     """
 
     version: str
@@ -53,15 +53,16 @@ class Setup:
     kinds: tuple[type, ...]
 
     def task(self, number: tuple[int, int], plan_hash: bytes = b"") -> Task:
-        """A round and an attempt, as this party sees it."""
+        """Return the task of a round and an attempt, as this party sees it."""
         return self.stack.task(self.cohort(number[0]), plan_hash, number[1])
 
     def cohort(self, round_: int) -> Cohort:
-        """The cohort of a round, which nobody draws: everyone takes part."""
+        """Return the cohort of a round, which nobody draws: everyone takes part."""
         return self.stack.draw(self.agreed.clients, round_)
 
     def meet(self, body: bytes) -> dict[str, Any]:
-        """The server's greeting. Raises ProtocolError for another version or other settings."""
+        """Read the server's greeting. Raises ProtocolError for another version or other settings.
+        """
         wanted: dict[str, type] = {
             "version": str, "settings": str, "run": bytes, "next": object}
         values = fields_of(body, self.kinds, wanted)
@@ -75,11 +76,13 @@ class Setup:
 
 
 class Node:
-    """A shard of users, for one message: every answer leaves after its state has been saved, and
-    an object that has refused is of no more use, for it was not saved.
+    """Answers messages for a shard of users.
 
-    ids: the hosted clients [m], ascending. ranks: evaluation on this node's own held-out items;
-    None: this node tells nothing but what the protocol asks (no loss, no ranks).
+    It serves one message: every answer leaves after its state has been saved, and an object that
+    has refused is of no more use, for it was not saved.
+
+    ids: the hosted clients [m], ascending. ranks: evaluates on this node's own held-out items; with
+    None the node tells nothing but what the protocol asks (no loss, no ranks).
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Node:
             self._encrypted.restore(saved["encrypted"])
 
     def handle(self, kind: str, body: bytes) -> bytes:
-        """The answer to a message; a refusal is an answer too, and changes nothing."""
+        """Return the answer to a message; a refusal is an answer too, and changes nothing."""
         steps = {
             transport.PREPARE: self._prepare, transport.SHARE: self._share,
             transport.UPLOAD: self._upload, transport.SIGN: self._sign,
@@ -223,7 +226,7 @@ class Node:
 
 
 class HolderNode:
-    """The key holder as a node: it decrypts one total a round, and hosts no client."""
+    """Answers messages for the key holder: it decrypts one total a round, and hosts no client."""
 
     def __init__(self, setup: Setup, identity: Identity, disk: Disk) -> None:
         self._setup = setup
@@ -232,7 +235,7 @@ class HolderNode:
             setup.agreed, identity, setup.directory, setup.task, saved, disk.save)
 
     def handle(self, kind: str, body: bytes) -> bytes:
-        """The answer to a message; a refusal is an answer too."""
+        """Return the answer to a message; a refusal is an answer too."""
         try:
             if kind == transport.PREPARE:
                 self._setup.meet(body)

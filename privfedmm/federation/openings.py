@@ -22,8 +22,11 @@ _FIELDS = {"told", "parts", "figures", "masked", "total", "log"}
 
 @dataclass(frozen=True)
 class Underway:
-    """The attempt under way. opening: what finishes it, once its uploads are in; None before;
-    empty where that is lost or damaged."""
+    """Records the attempt that is under way.
+
+    opening: what finishes the attempt, once its uploads are in; None before, and empty where it is
+    lost or damaged.
+    """
 
     round: int
     attempt: int
@@ -31,24 +34,24 @@ class Underway:
 
 
 class Journal(Protocol):
-    """What the server is about to do, written before it does it."""
+    """Records what the server is about to do, before the server does it."""
 
     def get(self) -> Underway | None:
-        """The last entry; None at the start."""
+        """Return the last entry, None at the start."""
         ...
 
     def put(self, entry: Underway) -> None:
-        """Make it durable, whole, in place of the last entry."""
+        """Make the entry durable, whole, in place of the last one."""
         ...
 
 
 @dataclass
 class Opening:
-    """Sums whose uploads are in, and how far their opening has come.
+    """Holds sums whose uploads are in, and how far their opening has come.
 
-    number: round and attempt. plan_hash: hash of the plan. parts: sums that are there. figures: of
-    nodes in an experiment. masked, encrypted: sums that are still closed. Saved it holds what the
-    server was sent, and nothing that it may not know.
+    number: the round and the attempt. plan_hash: the hash of the plan. parts: the sums that are
+    there. figures: the figures of nodes in an experiment. masked, encrypted: the sums that are
+    still closed. A saved opening holds what the server was sent, and nothing that it may not know.
     """
 
     number: tuple[int, int]
@@ -60,11 +63,11 @@ class Opening:
 
     @property
     def closed(self) -> bool:
-        """Whether anything is still to be opened."""
+        """Return whether any sum is still to be opened."""
         return self.masked is not None or self.encrypted is not None
 
     def to_bytes(self, log: RoundLog) -> bytes:
-        """For the server's own disk. log: what the round has cost so far."""
+        """Encode the opening for the server's own disk. log: what the round has cost so far."""
         return encode({
             "told": self.plan_hash, "figures": self.figures, "log": asdict(log),
             "parts": [_saved(part) for part in self.parts],
@@ -75,7 +78,10 @@ class Opening:
 
 @dataclass(frozen=True)
 class Saved:
-    """`Opening.to_bytes`, read, its sides not yet set up. total: what the key holder was asked."""
+    """Holds what `Opening.to_bytes` wrote, its sides not yet set up.
+
+    total: the message with the total that the key holder was asked to decrypt.
+    """
 
     plan_hash: bytes
     parts: list[Sums]
@@ -86,7 +92,10 @@ class Saved:
 
     @classmethod
     def read(cls, body: bytes, plan_hash: bytes) -> Saved:
-        """Raises ProtocolError where it cannot be read, or is of another plan."""
+        """Read a saved opening.
+
+        Raises ProtocolError where it cannot be read, or is of another plan.
+        """
         values = decode(body, (Message,))
         if not isinstance(values, dict) or values.keys() != _FIELDS:
             raise ProtocolError("a saved opening has other fields")
@@ -99,8 +108,11 @@ class Saved:
         self, agreed: Agreed, task: Task, directory: Directory, key_holder: bytes,
         published: Message | None,
     ) -> Opening:
-        """Ready to go on. published: the key holder's context, where its total is still closed.
-        Raises ProtocolError for an opening of another round or attempt than the task's."""
+        """Set up an opening that is ready to go on.
+
+        published: the key holder's context, where its total is still closed. Raises ProtocolError
+        for an opening of another round or attempt than the task's.
+        """
         masked, encrypted = agreed.leg(task, "masked"), agreed.leg(task, "encrypted")
         side = other = None
         if self.masked is not None and masked is not None:
@@ -113,8 +125,11 @@ class Saved:
 
 
 class Opener:
-    """Asks for what opens a sum. The journal holds, before each question, what asks it again: the
-    same of the same clients, so that of one round only one sum can ever open."""
+    """Asks for what opens a sum.
+
+    The journal holds, before each question, what asks it again: the same of the same clients, so
+    that of one round only one sum can ever open.
+    """
 
     def __init__(self, post: Mailbox, journal: Journal) -> None:
         self._mailbox, self._journal = post, journal
@@ -122,8 +137,11 @@ class Opener:
     def sign(
         self, opening: Opening, adverts: Sequence[Message], holder: int | None
     ) -> Answers:
-        """Survivors sign, the key holder (node `holder`) decrypts; adverts: of the next round, that
-        travel along. The nodes' answers. Raises RoundAborted."""
+        """Ask survivors to sign and the key holder to decrypt, and return the nodes' answers.
+
+        adverts: the messages of the next round that travel along. holder: the key holder's node.
+        Raises RoundAborted.
+        """
         asks_holder = opening.encrypted is not None
         lists = self._mailbox.by_node(opening.masked.asked() if opening.masked else ())
         keys = self._mailbox.by_node(adverts)
@@ -153,7 +171,8 @@ class Opener:
         return answers
 
     def unmask(self, opening: Opening) -> Sums:
-        """The sums, once those who signed have revealed their shares. Raises RoundAborted."""
+        """Return the sums, once those who signed have revealed their shares. Raises RoundAborted.
+        """
         if opening.masked is not None:
             self._save(opening)
             routed = self._mailbox.by_node(opening.masked.asked())

@@ -19,7 +19,7 @@ from privfedmm.federation.types import Algorithm, Backend, Costs, TrainsOnDevice
 
 @dataclass(frozen=True)
 class RoundReport:
-    """What a round leaves behind besides the state: costs and ledger entries."""
+    """Reports what a round leaves behind besides the state: its costs and its ledger entries."""
 
     costs: Costs
     entries: tuple[Entry, ...]
@@ -34,11 +34,11 @@ def run_round(
     population: int,
     round_: int,
 ) -> tuple[Any, RoundReport]:
-    """Play one round; `clients` is updated in place, the server's new state is returned.
+    """Play one round, and return the server's new state and a report; `clients` changes in place.
 
-    Raises UploadError or RoundAborted for a round that fails, which is charged unless no client
-    was asked for anything yet (RoundNotBegun), BudgetError for one that the budget does not allow,
-    of which nothing is released, and ChainError where the stack charges for other noise than the
+    Raises UploadError or RoundAborted for a round that fails, which is charged unless no client was
+    asked for anything yet (RoundNotBegun), BudgetError for one that the budget does not allow, of
+    which nothing is released, and ChainError where the stack charges for other noise than the
     algorithm's devices add.
     """
     noisy = algorithm if isinstance(algorithm, TrainsOnDevice) else None

@@ -23,7 +23,7 @@ _SAID = 3  # reasons that the sentence of an aborted round gives; the log has al
 
 @dataclass(frozen=True)
 class Greeting:
-    """What the server tells a node first: both must run the same program and settings."""
+    """Holds what the server tells a node first: both must run the same program and settings."""
 
     version: str
     settings: str
@@ -32,7 +32,8 @@ class Greeting:
 class FederationServer:
     """Gathers a round in three exchanges (one without a secure sum), two more at the start.
 
-    rounds: of the run, to prepare the keys of the next one. key_holder: its verify key.
+    rounds: the number of rounds of the run, to prepare the keys of the next one. key_holder: the
+    key holder's verify key.
     """
 
     def __init__(
@@ -48,16 +49,17 @@ class FederationServer:
 
     @property
     def log(self) -> list[RoundLog]:
-        """What each round cost."""
+        """Return what each round cost."""
         return self._mailbox.log
 
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
     ) -> tuple[Sums, Costs]:
-        """One round. `clients` is not used: their state is on the nodes. A round whose uploads were
-        in when the server stopped is opened as it was begun.
+        """Gather one round from the nodes, and return its sums and its costs.
 
-        Raises RoundAborted where too few clients are left, or the key holder does not answer.
+        `clients` is not used: their state is on the nodes. A round whose uploads were in when the
+        server stopped is opened as it was begun. Raises RoundAborted where too few clients are
+        left, or the key holder does not answer.
         """
         self.log.append(RoundLog(cohort.round))
         if stack.mechanism is not None and stack.kept(cohort.round):
@@ -76,8 +78,11 @@ class FederationServer:
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
     def ranks(self, algorithm: Algorithm, state: Any, clients: Any) -> dict[str, np.ndarray]:
-        """Ranks of all clients' held-out items, for an experiment; 0 for a node that is away.
-        Also writes the groups that clients picked into `clients`. Raises RoundNotBegun."""
+        """Return the ranks of all clients' held-out items, for an experiment.
+
+        A client of a node that is away has rank 0. The groups that clients picked are written into
+        `clients`. Raises RoundNotBegun.
+        """
         self.log.append(RoundLog(state.round - 1))
         if not self._mailbox.hosted:
             self._meet(None, False)

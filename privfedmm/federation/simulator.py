@@ -14,7 +14,7 @@ from privfedmm.federation.types import Algorithm, Costs
 class Simulator:
     """Trains blocks one after another and passes each through the gate.
 
-    pin: the features that every client agreed to; None: clients take what they are given.
+    pin: the features that every client agreed to; with None clients take what they are given.
     """
 
     def __init__(self, pin: FeaturePin | None = None) -> None:
@@ -23,9 +23,10 @@ class Simulator:
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
     ) -> tuple[Sums, Costs]:
-        """One round in process. Seconds are CPU seconds of the client side, gate included.
+        """Gather one round in this process, and return its sums and its costs.
 
-        Raises FeaturesChangedError, before a client trains, for features other than the pinned.
+        Seconds are CPU seconds of the client side, gate included. Raises FeaturesChangedError,
+        before a client trains, for features other than the pinned ones.
         """
         if self._pin is not None:
             self._pin.check(algorithm.public_features)

@@ -12,12 +12,13 @@ KINDS = (PREPARE, SHARE, UPLOAD, SIGN, UNMASK, RANKS)
 
 
 class Transport(Protocol):
-    """Requests out, answers back; a node that does not answer in time is left out."""
+    """Carries requests to nodes and answers back; a node that does not answer in time is left out.
+    """
 
     def nodes(self) -> list[int]:
-        """Numbers of the connected nodes."""
+        """Return the numbers of the connected nodes."""
         ...
 
     def exchange(self, kind: str, bodies: Mapping[int, bytes]) -> dict[int, bytes]:
-        """Send each node its body; the answers by node."""
+        """Send each node its body, and return the answers by node."""
         ...

@@ -16,10 +16,14 @@ from privacy.aggregator import Sums
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one round. What begins with `simulation` is no release and exists only where one process
-    plays all clients: the mean training loss; clients whose upload was unusable and counted as
-    zero, or was longer than the clip. bytes_down_per_client: the plan and the protocol's messages.
-    protocol_seconds: CPU by party, in a protocol that counts them."""
+    """Holds the costs of one round.
+
+    What begins with `simulation` is no release and exists only where one process plays all clients:
+    the mean training loss; the number of clients whose upload was unusable and counted as zero, or
+    was longer than the clip. bytes_down_per_client: the bytes of the plan and of the protocol's
+    messages. protocol_seconds: the seconds by party (CPU seconds, but for waiting), in a protocol
+    that counts them.
+    """
 
     client_cpu_seconds: float
     bytes_up_per_client: float
@@ -32,7 +36,7 @@ class Costs:
 
 
 def hash_tensors(round_: int, tensors: Iterable[Tensor]) -> bytes:
-    """SHA-256 of a round's number and tensors, shapes included."""
+    """Return the SHA-256 of a round's number and tensors, shapes included."""
     digest = hashlib.sha256(str(round_).encode())
     for tensor in tensors:
         digest.update(str(tuple(tensor.shape)).encode())
@@ -41,80 +45,91 @@ def hash_tensors(round_: int, tensors: Iterable[Tensor]) -> bytes:
 
 
 class Algorithm(Protocol):
-    """A federated method. Server state, plan and client state are opaque to the backend, but for
-    `round`, which state and plan have: the rounds played so far, and the round that is planned."""
+    """Defines a federated method.
+
+    Server state, plan and client state are opaque to the backend, but for `round`, which state and
+    plan have: the rounds played so far, and the round that is planned.
+    """
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """What leaves a client each round."""
+        """Return the releases, which declare what leaves a client each round."""
         ...
 
     @property
     def joint_weights(self) -> Mapping[str, float]:
-        """Public weight of each release in the joint vector that a mechanism clips."""
+        """Return the public weight of each release in the joint vector that a mechanism clips."""
         ...
 
     @property
     def public_features(self) -> Mapping[str, np.ndarray]:
-        """The item features that clients compute with, as they were given: modality -> [items, F].
-        Empty where they use none."""
+        """Return the item features that clients compute with, as given: modality -> [items, F].
+
+        The mapping is empty where they use none.
+        """
         ...
 
     def initial_state(self) -> Any:
-        """The server's state before the first round."""
+        """Return the server's state before the first round."""
         ...
 
     def initial_clients(self) -> Any:
-        """The state that stays on the clients."""
+        """Return the state that stays on the clients, before the first round."""
         ...
 
     def plan(self, state: Any) -> Any:
-        """What all clients are told in a round; the same for everyone."""
+        """Return what all clients are told in a round; it is the same for everyone."""
         ...
 
     def plan_bytes(self, plan: Any) -> int:
-        """Bytes of a plan on the wire."""
+        """Return the number of bytes of a plan on the wire."""
         ...
 
     def plan_hash(self, plan: Any) -> bytes:
-        """SHA-256 of a plan: two clients that were told the same find the same."""
+        """Return the SHA-256 of a plan: two clients that were told the same find the same."""
         ...
 
     def subspace(self, rank: int) -> Mapping[str, Tensor]:
-        """Public orthonormal columns [rows, <= rank + 1] by release, that its sum may be confined
-        to; empty where there are none. Raises ValueError where the data has no features."""
+        """Return public orthonormal columns [rows, <= rank + 1] by release.
+
+        The release's sum may be confined to them; the mapping is empty where there are none. Raises
+        ValueError where the data has no features.
+        """
         ...
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients grouped into blocks that train side by side."""
+        """Yield the clients in blocks that train side by side."""
         ...
 
     def local(self, plan: Any, ids: np.ndarray, clients: Any) -> tuple[Uploads, Tensor]:
-        """Train clients ids [m] in place; their uploads and training losses [m]."""
+        """Train clients ids [m] in place, and return their uploads and training losses [m]."""
         ...
 
     def step(self, state: Any, totals: Totals) -> Any:
-        """The server's next state: post-processing of the totals."""
+        """Return the server's next state, a post-processing of the totals."""
         ...
 
     def scores(self, state: Any, clients: Any, ids: np.ndarray) -> Tensor:
-        """Scores of every item on the devices of clients ids [m]: [m, items]."""
+        """Return the scores [m, items] of every item on the devices of clients ids [m]."""
         ...
 
     def explain(self, state: Any, clients: Any, ids: np.ndarray) -> Mapping[str, Tensor]:
-        """Named parts that add up to `scores`, each [m, items]; a modality's part where defined."""
+        """Return named parts that add up to `scores`, each [m, items].
+
+        A modality has a part of its own where one is defined.
+        """
         ...
 
     def to_saved(self, state: Any, clients: Any) -> dict[str, Any]:
-        """State, clients and whatever else a later round needs, as tensors and plain values."""
+        """Return state, clients and all that a later round needs, as tensors and plain values."""
         ...
 
     def from_saved(self, saved: dict[str, Any]) -> tuple[Any, Any]:
-        """State and clients of `to_saved`, restored."""
+        """Restore state and clients from what `to_saved` returned."""
         ...
 
     def group_of(self, clients: Any, ids: np.ndarray) -> np.ndarray | None:
-        """The group of each of clients ids, int64 [m]; None where the method has no groups."""
+        """Return the group of each of clients ids, int64 [m], or None where there are no groups."""
         ...
 
     def take_groups(self, clients: Any, ids: np.ndarray, groups: np.ndarray) -> None:
@@ -122,21 +137,24 @@ class Algorithm(Protocol):
         ...
 
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
-        """Kind of grouping, each client's group [n] in a saved model, and how many there are."""
+        """Return the kind of grouping, each client's group [n] in a saved model, and their number.
+
+        It is None where the method has no groups.
+        """
         ...
 
 
 @runtime_checkable
 class TrainsOnDevice(Protocol):
-    """An algorithm whose devices add noise while they train, so that uploads need none."""
+    """Defines an algorithm whose devices add noise while they train, so that uploads need none."""
 
     @property
     def on_device(self) -> OnDevice:
-        """The clip and the noise of every step."""
+        """Return the clip and the noise of every step."""
         ...
 
     def noisy_state(self, clients: Any) -> Mapping[str, Tensor]:
-        """What noisy training leaves on the devices and later uploads depend on, not copied."""
+        """Return what noisy training leaves on the devices for later uploads, not copied."""
         ...
 
 
@@ -146,5 +164,5 @@ class Backend(Protocol):
     def gather(
         self, algorithm: Algorithm, plan: Any, clients: Any, cohort: Cohort, stack: PrivacyStack
     ) -> tuple[Sums, Costs]:
-        """Train the cohort; the sums of its uploads and what the round cost."""
+        """Train the cohort, and return the sums of its uploads and what the round cost."""
         ...
