@@ -13,10 +13,10 @@ from privfedmm.base.streams import normal
 
 @dataclass(frozen=True)
 class Centroids:
-    """What is broadcast: centres [groups, D], and the mean signal [D] to subtract.
+    """Holds the broadcast centres [groups, D], and the mean signal [D] to subtract.
 
-    angular: nearest is by angle after subtracting the mean, and centres have norm 1; otherwise it
-    is by distance, and a centre is its members' mean (Lloyd 1982).
+    angular: with True the nearest centre is found by angle after subtracting the mean, and centres
+    have norm 1; otherwise it is found by distance, and a centre is its members' mean (Lloyd 1982).
     """
 
     centres: Tensor
@@ -27,7 +27,10 @@ class Centroids:
 def initial_centroids(
     signals: Tensor | None, groups: int, dim: int, seed: int, angular: bool = True
 ) -> Centroids:
-    """Centres from public item features [items, D] by k-means, or random directions without."""
+    """Find centres from public item features [items, D] by k-means, or draw random ones.
+
+    Random directions stand in without features, or where fewer rows than groups are distinct.
+    """
     if signals is not None:
         # Items without features are no kind of item; a centre among them would draw users.
         signals = signals[(signals != 0).any(1)]
@@ -51,7 +54,7 @@ def _distinct(signals: Tensor) -> int:
 
 
 def assign(signals: Tensor, centroids: Centroids) -> Tensor:
-    """The group each client picks: the nearest centre; ties to the first."""
+    """Return the group that each client picks: the nearest centre, and the first at a tie."""
     if not centroids.angular:
         # |s - c|^2 without |s|^2, which is the same for every centre.
         square = centroids.centres.square().sum(1)
@@ -62,7 +65,7 @@ def assign(signals: Tensor, centroids: Centroids) -> Tensor:
 def lloyd_step(
     centroids: Centroids, counts: Tensor, sums: Tensor, min_size: float
 ) -> Centroids:
-    """New centres from counts [groups] and sums [groups, D] of uncentred signals.
+    """Return new centres from counts [groups] and sums [groups, D] of uncentred signals.
 
     A group below min_size is given half of the largest one: its centre restarts beside it. With
     noisy counts min_size must lie above what noise alone can bring.

@@ -15,7 +15,7 @@ from privfedmm.groupings.entry import GroupingEntry, GroupingTerms
 
 
 class CheckedClients:
-    """A `ClientPicked` that raises UserError, naming grouping and method, for a wrong answer.
+    """Checks a `ClientPicked`: raises UserError, naming grouping and method, for a wrong answer.
 
     A wrong one would otherwise go unnoticed: a group for one client stands for all of a block, and
     what is not a number spreads.
@@ -26,11 +26,11 @@ class CheckedClients:
         self._inner = cast(ClientPicked, entry.build(terms))
 
     def start(self) -> Centroids:
-        """The grouping's first centroids."""
+        """Return the grouping's first centroids. Raises UserError where they are not sound."""
         return self._centroids("start", self._inner.start())
 
     def pick(self, signals: Tensor, centroids: Centroids) -> Tensor:
-        """The group of each signal [m, D]: int64 [m]."""
+        """Return the group of each signal [m, D]: int64 [m]. Raises UserError for anything else."""
         found: Any = self._inner.pick(signals, centroids)
         groups = self._terms.settings.groups
         right = (isinstance(found, Tensor) and found.dtype == torch.int64
@@ -42,7 +42,7 @@ class CheckedClients:
         return cast(Tensor, found)
 
     def move(self, centroids: Centroids, counts: Tensor, sums: Tensor, least: float) -> Centroids:
-        """The grouping's next centroids."""
+        """Return the grouping's next centroids. Raises UserError where they are not sound."""
         return self._centroids("move", self._inner.move(centroids, counts, sums, least))
 
     def _centroids(self, method: str, found: Any) -> Centroids:
@@ -58,14 +58,17 @@ class CheckedClients:
 
 
 class CheckedServer:
-    """A `ServerPicked` that raises UserError, naming grouping and method, for a wrong answer."""
+    """Checks a `ServerPicked`: raises UserError, naming grouping and method, for a wrong answer."""
 
     def __init__(self, entry: GroupingEntry, terms: GroupingTerms) -> None:
         self._name, self._terms = entry.name, terms
         self._inner = cast(ServerPicked, entry.build(terms))
 
     def labels(self, vectors: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
-        """The group of each client: integers [n] from vectors [n, P]."""
+        """Return the group of each client, integers [n] from vectors [n, P].
+
+        Raises UserError for anything else.
+        """
         found: Any = self._inner.labels(vectors, previous)
         groups = self._terms.settings.groups
         right = (isinstance(found, np.ndarray) and np.issubdtype(found.dtype, np.integer)

@@ -22,10 +22,10 @@ _WORDS: dict[PickedBy, list[str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class GroupingTerms:
-    """What a grouping is built from; all of it is public.
+    """Holds what a grouping is built from; all of it is public.
 
-    signals [items, dim]: item features in the space of the clients' signals, None where signals
-    live in another space. dim: length of a signal. seed: of the run.
+    signals [items, dim]: the item features in the space of the clients' signals, None where signals
+    live in another space. dim: the length of a signal. seed: the seed of the run.
     """
 
     settings: GroupSettings
@@ -36,7 +36,7 @@ class GroupingTerms:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupingEntry:
-    """A grouping as it is registered.
+    """Describes a grouping as it is registered.
 
     picked_by decides what `build` must give: None for "nobody", a `ClientPicked` for "client", a
     `ServerPicked` for "server".
@@ -49,11 +49,11 @@ class GroupingEntry:
     reference: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where nobody is named who picks."""
+        """Check that picked_by names who picks. Raises ValueError where it does not."""
         if self.picked_by not in _WORDS:
             raise ValueError(f"grouping {self.name!r}: picked_by must be one of "
                              f"{', '.join(_WORDS)}, not {self.picked_by!r}")
 
     def words(self) -> list[str]:
-        """Its capabilities, for a table."""
+        """Return its capabilities, for a table."""
         return _WORDS[self.picked_by]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Lloyd:
-    """Each client takes the nearest centroid; a centroid moves to its members' mean (Lloyd 1982).
+    """Has each client take the nearest centroid, and moves it to its members' mean (Lloyd 1982).
 
     The server needs no more than each group's count and sum of signals.
     """
@@ -23,7 +23,8 @@ class Lloyd:
         self._terms = terms
 
     def start(self) -> Centroids:
-        """k-means of public item features, or random directions without any."""
+        """Find centroids by k-means of public item features, or draw random directions without any.
+        """
         from privfedmm.groupings.centroids import initial_centroids
 
         t = self._terms
@@ -31,13 +32,13 @@ class Lloyd:
             t.signals, t.settings.groups, t.dim, t.seed, t.settings.geometry == "angle")
 
     def pick(self, signals: Tensor, centroids: Centroids) -> Tensor:
-        """The nearest centre."""
+        """Return the nearest centre of each signal."""
         from privfedmm.groupings.centroids import assign
 
         return assign(signals, centroids)
 
     def move(self, centroids: Centroids, counts: Tensor, sums: Tensor, least: float) -> Centroids:
-        """One step of Lloyd's algorithm."""
+        """Take one step of Lloyd's algorithm."""
         from privfedmm.groupings.centroids import lloyd_step
 
         return lloyd_step(centroids, counts, sums, least)

@@ -10,19 +10,22 @@ from privfedmm.groupings.settings import GroupSettings
 
 
 class Clusters:
-    """PCA, then k-means or spectral clustering, anew each round; names by largest overlap."""
+    """Clusters by PCA, then k-means or spectral clustering, anew each round.
+
+    Groups are named by largest overlap with the round before.
+    """
 
     def __init__(self, terms: GroupingTerms) -> None:
         self._terms = terms
 
     def labels(self, vectors: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
-        """Labels [n] of all clients' parameter vectors [n, P], named after the previous ones."""
+        """Return the labels [n] of all clients' vectors [n, P], named after the previous ones."""
         found = cluster_parameters(vectors, self._terms.settings, self._terms.seed)
         return found if previous is None else align(previous, found)
 
 
 def cluster_parameters(vectors: np.ndarray, settings: GroupSettings, seed: int) -> np.ndarray:
-    """Labels [n] of all clients' parameter vectors [n, P]."""
+    """Return the labels [n] of all clients' parameter vectors [n, P]."""
     # Imported where it is used: a second of CPU that a node would pay for every message.
     from sklearn.cluster import KMeans, SpectralClustering
     from sklearn.decomposition import PCA

@@ -22,13 +22,13 @@ Clients = TypeVar("Clients")
 
 
 class TensorMethod(Generic[State, Clients]):
-    """An algorithm of the federation, but for what makes it one of its kind.
+    """Implements all of a federated algorithm that does not make it one of its kind.
 
     A subclass names the dataclasses `state_type` (the server's state, which is also what clients
     are told: a field `round: int`, all others tensors) and `clients_type` (what stays on the
     devices: tensors [users, ...]), and writes `releases`, `initial_state`, `initial_clients`,
-    `local`, `step` and `scores` (see privfedmm.federation.types.Algorithm). block: clients that
-    train side by side, at most.
+    `local`, `step` and `scores` (see privfedmm.federation.types.Algorithm). block: the number of
+    clients that train side by side, at most.
     """
 
     state_type: ClassVar[type]
@@ -43,91 +43,95 @@ class TensorMethod(Generic[State, Clients]):
         self.seed = build.seed
 
     def normal(self, purpose: str, count: int, width: int) -> Tensor:
-        """Standard normal numbers [count, width] from a named stream of the run's seed."""
+        """Draw standard normal numbers [count, width] from a named stream of the run's seed."""
         return torch.from_numpy(normal(self.seed, purpose, 0, np.arange(count), width))
 
     def samples(self, ids: np.ndarray, round_: int, negatives: int = 4) -> Samples:
-        """Positives of clients ids [m] and fresh negatives of a round, padded: each item once."""
+        """Draw positives of clients ids [m] and fresh negatives of a round, each item once, padded.
+        """
         how = LocalSettings(negatives_per_positive=negatives)
         return draw_samples(self.train, ids, self.items, how, self.seed, round_)
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """What leaves a client each round."""
+        """Return the releases, which declare what leaves a client each round."""
         raise NotImplementedError
 
     @property
     def joint_weights(self) -> Mapping[str, float]:
-        """Equal weights: a client's update is clipped as it is."""
+        """Return equal weights: a client's update is clipped as it is."""
         return {release.name: 1.0 for release in self.releases}
 
     @property
     def public_features(self) -> Mapping[str, np.ndarray]:
-        """The item features that clients compute with; none unless a subclass says otherwise."""
+        """Return the item features that clients compute with.
+
+        There are none unless a subclass says otherwise.
+        """
         return {}
 
     def initial_state(self) -> State:
-        """The server's state before the first round."""
+        """Return the server's state before the first round."""
         raise NotImplementedError
 
     def initial_clients(self) -> Clients:
-        """The state that stays on the clients."""
+        """Return the state that stays on the clients, before the first round."""
         raise NotImplementedError
 
     def local(self, plan: State, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
-        """Train clients ids [m] in place; their uploads and training losses [m]."""
+        """Train clients ids [m] in place, and return their uploads and training losses [m]."""
         raise NotImplementedError
 
     def step(self, state: State, totals: Totals) -> State:
-        """The server's next state: post-processing of the totals."""
+        """Return the server's next state, a post-processing of the totals."""
         raise NotImplementedError
 
     def scores(self, state: State, clients: Clients, ids: np.ndarray) -> Tensor:
-        """Scores of every item for clients ids [m]: [m, items]."""
+        """Return the scores [m, items] of every item for clients ids [m]."""
         raise NotImplementedError
 
     def plan(self, state: State) -> State:
-        """What all clients are told: the state as it is."""
+        """Return what all clients are told: the state as it is."""
         return state
 
     def plan_bytes(self, plan: State) -> int:
-        """Bytes of a plan, as its tensors travel."""
+        """Return the number of bytes of a plan, as its tensors travel."""
         return sum(part.numel() * part.element_size() for part in _tensors(plan))
 
     def plan_hash(self, plan: State) -> bytes:
-        """SHA-256 of the round's number and all tensors."""
+        """Return the SHA-256 of the round's number and all tensors."""
         return hash_tensors(plan.round, _tensors(plan))  # type: ignore[attr-defined]
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients in order, `block` at a time."""
+        """Yield the clients in order, `block` at a time."""
         for start in range(0, len(ids), self.block):
             yield ids[start : start + self.block]
 
     def explain(self, state: State, clients: Clients, ids: np.ndarray) -> Mapping[str, Tensor]:
-        """One part: the model's own score."""
+        """Return one part, the model's own score."""
         return {"model": self.scores(state, clients, ids)}
 
     def to_saved(self, state: State, clients: Clients) -> dict[str, Any]:
-        """Independent copies of state and clients."""
+        """Return independent copies of state and clients."""
         return {"state": _copied(state), "clients": _copied(clients)}
 
     def from_saved(self, saved: dict[str, Any]) -> tuple[State, Clients]:
-        """State and clients of `to_saved`."""
+        """Restore state and clients from what `to_saved` returned."""
         return self.state_type(**saved["state"]), self.clients_type(**saved["clients"])
 
     def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
-        """No groups unless a subclass says otherwise."""
+        """Return None: there are no groups unless a subclass says otherwise."""
         return None
 
     def take_groups(self, clients: Clients, ids: np.ndarray, groups: np.ndarray) -> None:
-        """Nothing to take: there are no groups."""
+        """Do nothing: there are no groups."""
 
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
-        """No groups unless a subclass says otherwise."""
+        """Return None: there are no groups unless a subclass says otherwise."""
         return None
 
     def subspace(self, rank: int) -> Mapping[str, Tensor]:
-        """Public directions by release; none unless a subclass says otherwise."""
+        """Return public directions by release; there are none unless a subclass says otherwise."""
         return {}
 
 

@@ -14,15 +14,15 @@ from privfedmm.federation.types import Algorithm
 
 @dataclass(frozen=True)
 class Can:
-    """The capabilities of a method; whoever needs one asks here, never for a name.
+    """Declares the capabilities of a method; whoever needs one asks here, never for a name.
 
     federated: something leaves the clients. user_unit: its releases can be clipped and noised so
     that one user's whole data is protected. interaction_unit: its devices can train with noise on
     every example. groups: users may be in groups. cold_items: it scores items that nobody has
     trained. explains: `explain` gives more than one part. adaptive_clip: its uploads have norms of
     their own, to which a clip can adapt. public_subspace: its item update can be projected onto
-    public directions. reference: it has a mode that follows a reference implementation.
-    deployed: its state travels, so that it runs on nodes.
+    public directions. reference: it has a mode that follows a reference implementation. deployed:
+    its state travels, so that it runs on nodes.
     """
 
     federated: bool = True
@@ -37,16 +37,17 @@ class Can:
     deployed: bool = True
 
     def words(self) -> list[str]:
-        """The names of the capabilities that are there, in the order of the fields."""
+        """Return the names of the capabilities that are there, in the order of the fields."""
         return [name for name, there in vars(self).items() if there]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a config asks for before its defaults are known.
+    """Holds what a config asks for before its defaults are known.
 
-    values: the settings that were given, nested. private: there is a `dp` section. secure:
-    something is summed so that its senders stay hidden. reference: mode is `reference`.
+    values: the settings that were given, nested. private: whether there is a `dp` section. secure:
+    whether something is summed so that its senders stay hidden. reference: whether the mode is
+    `reference`.
     """
 
     values: Mapping[str, Any]
@@ -55,7 +56,7 @@ class Asked:
     reference: bool
 
     def given(self, *path: str) -> Any:
-        """The given value at a path, None where it was not given."""
+        """Return the given value at a path, None where it was not given."""
         found: Any = self.values
         for key in path:
             if not isinstance(found, Mapping):
@@ -66,11 +67,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Public:
-    """What is public before the first round, and may settle a method's settings.
+    """Holds what is public before the first round, and may settle a method's settings.
 
-    users, items: how many there are. noise_stddev: absolute standard deviation of the noise on a
-    sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes; 0 without noise.
-    rounds: as the config says.
+    users, items: how many there are. noise_stddev: the absolute standard deviation of the noise on
+    a sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes; 0 without noise.
+    rounds: the number of rounds that the config says.
     """
 
     users: int
@@ -81,12 +82,12 @@ class Public:
 
 @dataclass(frozen=True, kw_only=True)
 class Build:
-    """All that a method may build its algorithm from.
+    """Holds all that a method may build its algorithm from.
 
-    settings: its own, settled. modalities: `all`, `none` or names, of the features that the run
-    may use (privfedmm.base.features.select). noise_stddev: as in `Public`. dp_sgd: the noise of
-    each device's training under unit interaction, else None. subspace_rank: public directions
-    that an item update is confined to, 0 for none.
+    settings: the method's own settings, settled. modalities: `all`, `none` or names, of the
+    features that the run may use (privfedmm.base.features.select). noise_stddev: the same as in
+    `Public`. dp_sgd: the noise of each device's training under unit interaction, else None.
+    subspace_rank: the number of public directions that an item update is confined to, 0 for none.
     """
 
     settings: Any
@@ -125,18 +126,19 @@ def _no_parts(settings: Any) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A federated method, as `privfedmm.methods` registers it.
+    """Describes a federated method, as `privfedmm.methods` registers it.
 
-    summary: one line. reference: paper and equation. settings: model of its own settings, which a
-    config holds in `section` (of methods from elsewhere: `settings`). build: makes the algorithm;
-    raises ValueError for settings that do not fit the data. can: its capabilities.
+    summary: one line about it. reference: the paper and the equation. settings: the model of its
+    own settings, which a config holds in `section` (of methods from elsewhere: `settings`). build:
+    makes the algorithm; raises ValueError for settings that do not fit the data. can: its
+    capabilities.
 
-    defaults: config values under those that were given, by what is asked for (plain, private,
-    secure). settle: settings and rounds by public quantities alone. timed: settings by whether the
-    data has times. device_steps: noisy training steps of a device in a round, under unit
-    interaction. travels: dataclasses of plan, state and clients that messages may hold
-    (`privfedmm.federation.codec`). parts: registered parts it is made of, kind -> name, for
-    records.
+    defaults: returns config values under those that were given, by what is asked for (plain,
+    private, secure). settle: decides settings and rounds by public quantities alone. timed: decides
+    settings by whether the data has times. device_steps: returns the number of noisy training steps
+    of a device in a round, under unit interaction. travels: returns the dataclasses of plan, state
+    and clients that messages may hold (`privfedmm.federation.codec`). parts: returns the registered
+    parts it is made of, kind -> name, for records.
     """
 
     name: str
