@@ -31,10 +31,11 @@ from privfedmm.gfmfr.uploads import Updates
 
 
 class GFMFR:
-    """Group-wise fusion over a backbone; with grouping `none` and no features, the backbone alone.
+    """Runs group-wise fusion over a backbone, or the backbone alone.
 
-    train_age: of each training interaction, how many later ones its user has; None without times.
-    Raises ValueError for settings that do not fit together.
+    The latter needs grouping `none` and no features. train_age: for each training interaction, how
+    many later ones its user has; None without times. Raises ValueError for settings that do not fit
+    together.
     """
 
     def __init__(
@@ -75,31 +76,37 @@ class GFMFR:
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """Updates of tables and network, associations, and what groups add."""
+        """Return the updates of tables and network, the associations, and what groups add."""
         return (*self._updates.releases, *self._links.releases, *self.groups.releases)
 
     @property
     def joint_weights(self) -> dict[str, float]:
-        """Equal weights: a client's update is clipped as it is."""
+        """Return equal weights: a client's update is clipped as it is."""
         return {release.name: 1.0 for release in self.releases}
 
     @property
     def public_features(self) -> Mapping[str, np.ndarray]:
-        """The raw features behind every view, empty for a run without any."""
+        """Return the raw features behind every view, empty for a run without any."""
         return self._features.raw
 
     def subspace(self, rank: int) -> dict[str, Tensor]:
-        """Public orthonormal columns for the item update. Raises ValueError without features."""
+        """Return public orthonormal columns for the item update.
+
+        Raises ValueError without features.
+        """
         return {"item_update": self._features.subspace(rank)}
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients of like sample count, a bounded number of samples and associations a block."""
+        """Yield clients of like sample count in blocks with bounded samples and associations."""
         return samples.blocks(ids, self._counts, self._links.most_clients)
 
     # State ----------------------------------------------------------------------------------
 
     def initial_state(self) -> ServerState:
-        """The server before round 0; item rows start from public features where asked."""
+        """Return the server's state before round 0.
+
+        Item rows start from public features where the settings ask for it.
+        """
         begin = self.groups.beginning()
         items = initial_items(
             self.settings.model, self._features, self.backbone.width, self._seed)
@@ -116,7 +123,8 @@ class GFMFR:
         )
 
     def initial_clients(self) -> Clients:
-        """User vectors from each client's own stream; private rows as the settings say."""
+        """Draw user vectors from each client's own stream, and start private rows as settings say.
+        """
         s, n = self.settings.model, self._train.users
         user = normal(self._seed, "user", 0, np.arange(n), s.dim) * s.user_init_std
         start = torch.from_numpy(user)
@@ -124,7 +132,7 @@ class GFMFR:
             start, start.clone(), torch.zeros(n, dtype=torch.long), self._rows.initial())
 
     def plan(self, state: ServerState) -> Plan:
-        """Everything a client needs this round, the same for all clients."""
+        """Return everything that a client needs this round, the same for all clients."""
         active = state.round >= self.settings.groups.start_round
         return Plan(
             round=state.round,
@@ -137,24 +145,24 @@ class GFMFR:
         )
 
     def plan_bytes(self, plan: Plan) -> int:
-        """Bytes of the broadcast, 4 a value."""
+        """Return the number of bytes of the broadcast, 4 for each value."""
         return sum(4 * part.numel() for part in plan.tensors())
 
     def plan_hash(self, plan: Plan) -> bytes:
-        """SHA-256 of the round's number and the broadcast."""
+        """Return the SHA-256 of the round's number and the broadcast."""
         return hash_tensors(plan.round, plan.tensors())
 
     # On the device --------------------------------------------------------------------------
 
     def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
-        """Train clients ids [m] in place; what they upload, and their training losses [m]."""
+        """Train clients ids [m] in place, and return their uploads and training losses [m]."""
         trained = self.train_block(plan, ids, clients)
         update, parts = self._updates.fill(plan, trained)
         parts |= self.groups.uploads(update, trained)
         return parts | self._links.upload(plan.round, ids), trained.trace.loss
 
     def train_block(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Trained:
-        """Train clients ids [m] in place, and what uploads are made of."""
+        """Train clients ids [m] in place, and return what uploads are made of."""
         s = self.settings
         drawn = samples.draw_samples(
             self._train, ids, self._items, s.local, self._seed, plan.round, self._warm
@@ -195,19 +203,19 @@ class GFMFR:
         )
 
     def scores(self, state: ServerState, clients: Clients, ids: np.ndarray) -> Tensor:
-        """Logits of every item for clients ids [m]: [m, items]."""
+        """Return the logits [m, items] of every item for clients ids [m]."""
         return self._scoring.scores(state, clients, ids)
 
     def explain(
         self, state: ServerState, clients: Clients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """What adds up to `scores`, by name: [m, items] each."""
+        """Return the parts that add up to `scores`, by name: [m, items] each."""
         return self._scoring.explain(state, clients, ids)
 
     # On the server --------------------------------------------------------------------------
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
-        """The next state; post-processing of the totals only."""
+        """Return the next state, a post-processing of the totals only."""
         new = self.groups.step(state, totals)
         new.associations = self._links.learnt(state, totals)
         new.average_tables = average(
@@ -218,19 +226,19 @@ class GFMFR:
     # Checkpoints ----------------------------------------------------------------------------
 
     def to_saved(self, state: ServerState, clients: Clients) -> dict[str, Any]:
-        """Independent copies: training goes on in place."""
+        """Return independent copies of state and clients, because training goes on in place."""
         fusion = self.server.fusion.state_dict() if self.server.fusion is not None else None
         return {"state": state.state_dict(), "clients": clients.copy().state_dict(),
                 "fusion": fusion}
 
     def from_saved(self, saved: dict[str, Any]) -> tuple[ServerState, Clients]:
-        """State and clients; the fusion network is restored in place."""
+        """Restore state and clients; the fusion network is restored in place."""
         if self.server.fusion is not None:
             self.server.fusion.load_state_dict(saved["fusion"])
         return ServerState.from_state_dict(saved["state"]), Clients(**saved["clients"])
 
     def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
-        """The group that each of clients ids picked last [m]."""
+        """Return the group that each of clients ids picked last [m]."""
         return clients.group[torch.from_numpy(ids)].numpy()
 
     def take_groups(self, clients: Clients, ids: np.ndarray, groups: np.ndarray) -> None:
@@ -238,7 +246,7 @@ class GFMFR:
         clients.group[torch.from_numpy(ids)] = torch.from_numpy(groups)
 
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
-        """The grouping of a saved model; None without groups."""
+        """Return the grouping of a saved model, or None without groups."""
         named = self.groups.named()
         if named is None:
             return None

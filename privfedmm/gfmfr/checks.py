@@ -8,7 +8,8 @@ from privfedmm.groupings import GROUPINGS
 
 
 def check(s: AlgorithmSettings) -> None:
-    """Raise ValueError, naming field and fix, for settings that do not fit together."""
+    """Check that settings fit together. Raises ValueError, naming field and fix, where they do not.
+    """
     backbone, grouping = BACKBONES.get(s.model.backbone), GROUPINGS.get(s.groups.grouping)
     clustered = grouping.picked_by == "server"
     if clustered and not backbone.network:

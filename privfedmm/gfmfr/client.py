@@ -23,7 +23,7 @@ _FLOOR = 1e-12
 
 @dataclass(frozen=True)
 class Rates:
-    """Learning rates and weights of one round."""
+    """Holds the learning rates and the weights of one round."""
 
     user: float
     items: float
@@ -33,7 +33,7 @@ class Rates:
 
 
 def rates(settings: LocalSettings, round_: int, num_items: int) -> Rates:
-    """The round's rates: decayed, and with the regularisers that the schedule leaves on."""
+    """Return the round's rates: decayed, and with the regularisers that the schedule leaves on."""
     scale = num_items if settings.lr_items_times_items else 1
     on = settings.regularisers == "constant" or round_ == 0
     return Rates(
@@ -47,7 +47,11 @@ def rates(settings: LocalSettings, round_: int, num_items: int) -> Rates:
 
 @dataclass(frozen=True)
 class Teacher:
-    """What a client distils from: its group's preference q [m, L], the weight, and its balance."""
+    """Holds what a client distils from.
+
+    preference [m, L]: its group's preference q. weight: the weight of the distillation loss.
+    ema_ratio: whether the weight is multiplied by the running ratio of the two losses.
+    """
 
     preference: Tensor
     weight: float
@@ -56,10 +60,11 @@ class Teacher:
 
 @dataclass
 class Local:
-    """The parameters that a block of clients trains; updated in place.
+    """Holds the parameters that a block of clients trains; they are updated in place.
 
-    user [m, d]; shared [m, L, width], the rows of the common table (its group's adapter
-    included); private [m, L, width] or None; network name -> [m, *shape].
+    user [m, d]: the user vectors. shared [m, L, width]: the rows of the common table (its group's
+    adapter included). private [m, L, width] or None: the devices' own rows. network: name ->
+    [m, *shape].
     """
 
     user: Tensor
@@ -70,11 +75,12 @@ class Local:
 
 @dataclass(frozen=True)
 class Trace:
-    """What training tells about itself: mean BCE of the last epoch [m], steps taken [m],
-    the balance of the two losses at the end [m] (0 without distillation).
+    """Records what training tells about itself.
 
-    factors: left [m, steps, L] and right [m, steps, width], whose product left' right is the
-    change of the shared rows; None where that change is no sum of one outer product a step.
+    loss [m]: the mean BCE of the last epoch. steps [m]: the number of steps taken. balance [m]: the
+    balance of the two losses at the end, 0 without distillation. factors: left [m, steps, L] and
+    right [m, steps, width], whose product left' right is the change of the shared rows; None where
+    that change is no sum of one outer product a step.
     """
 
     loss: Tensor
@@ -92,7 +98,7 @@ def train(
     settings: LocalSettings,
     rate: Rates,
 ) -> Trace:
-    """Run the local epochs; labels and mask [m, L]. Changes `local` in place."""
+    """Run the local epochs with labels and mask [m, L]; `local` is changed in place."""
     clients, length = labels.shape
     size = settings.batch_size or length
     steps = torch.zeros(clients)
@@ -201,7 +207,7 @@ def _shrink(value: Tensor, by: float, active: Tensor) -> None:
 
 
 def decay_factor(settings: LocalSettings, rate: Rates, steps: Tensor) -> Tensor:
-    """Factor [m] by which weight decay shrank the rows that a client did not touch."""
+    """Return the factor [m] by which weight decay shrank the rows that a client did not touch."""
     return (1 - rate.items * settings.weight_decay_items) ** steps
 
 
@@ -217,5 +223,5 @@ def _kl(target: Tensor, probability: Tensor) -> Tensor:
 
 
 def as_networks(network: Mapping[str, Tensor], clients: int) -> dict[str, Tensor]:
-    """One copy of the shared network a client: name -> [clients, *shape]."""
+    """Return one copy of the shared network for each client: name -> [clients, *shape]."""
     return {n: v[None].expand(clients, *v.shape).clone() for n, v in network.items()}

@@ -29,7 +29,11 @@ _TWO_32 = 2**32
 
 @dataclass(frozen=True)
 class Examples:
-    """ids [m] clients; items [m, P, 1 + N] int64, the positive first; mask [m, P], 0 on padding."""
+    """Holds the training examples of a block of m clients, padded to P a client.
+
+    ids [m]: the client numbers. items [m, P, 1 + N]: int64, the positive first. mask [m, P]: 0 on
+    padding.
+    """
 
     ids: np.ndarray
     items: Tensor
@@ -39,7 +43,7 @@ class Examples:
 def draw_examples(
     train: Rows, ids: np.ndarray, num_items: int, negatives: int, seed: int, round_: int
 ) -> Examples:
-    """The examples of clients ids [m] in a round.
+    """Draw the examples of clients ids [m] in a round.
 
     Negatives are uniform over all items but the positive, with replacement, whatever else the user
     has: drawn from what the user lacks, they would tell of every other interaction.
@@ -62,7 +66,7 @@ def draw_examples(
 def example_blocks(
     ids: np.ndarray, counts: np.ndarray, per_example: int, per_client: int
 ) -> Iterator[np.ndarray]:
-    """Clients of like example count, so many that a block's tensors stay within BLOCK_FLOATS."""
+    """Yield clients of like example count, so that a block's tensors stay within BLOCK_FLOATS."""
     lengths = np.maximum(padded_length(counts[ids]), 1)
     for length in np.unique(lengths):
         members = ids[lengths == length]
@@ -72,9 +76,9 @@ def example_blocks(
 
 
 class Directions:
-    """How an item gradient is written: over all rows, or in a public subspace of them.
+    """Writes an item gradient over all rows, or in a public subspace of them.
 
-    basis [items, r] orthonormal, or None for the whole table (r = items). An example's gradient of
+    basis: orthonormal [items, r], or None for the whole table (r = items). An example's gradient of
     the table is a (x) e: a, its residuals by item, and e, the user vector with a 1 for the bias.
     """
 
@@ -85,7 +89,10 @@ class Directions:
         self._rows = None if basis is None else basis[items]  # [m, P, L, r]
 
     def squared_norms(self, residual: Tensor) -> Tensor:
-        """Squared norm of a for each example, float64 [m, P]; an item named twice counts as one."""
+        """Return the squared norm of a for each example, float64 [m, P].
+
+        An item that an example names twice counts as one.
+        """
         if self._rows is not None:
             return self._projected(residual).double().square().sum(2)
         same = (self._items[..., :, None] == self._items[..., None, :]).double()
@@ -93,14 +100,17 @@ class Directions:
         return torch.einsum("mpl,mpk,mplk->mp", by, by, same)
 
     def summed(self, residual: Tensor) -> Tensor:
-        """Sum of a over each client's examples [m, r]."""
+        """Return the sum of a over each client's examples [m, r]."""
         if self._rows is not None:
             return torch.einsum("mplr,mpl->mr", self._rows, residual)
         out = torch.zeros(len(residual), self.rank)
         return out.scatter_add_(1, self._flat, residual.flatten(1))
 
     def rows(self, change: Tensor) -> Tensor:
-        """The change [m, r, width] of the rows that the examples name: [m, P, L, width]."""
+        """Return the change [m, P, L, width] of the rows that the examples name.
+
+        change [m, r, width]: the change of the table, by direction.
+        """
         m, p, length = self._items.shape
         if self._rows is not None:
             flat = self._rows.reshape(m, p * length, self.rank)
@@ -115,7 +125,11 @@ class Directions:
 
 @dataclass
 class Trained:
-    """user [m, d] and change [m, r, width] of the item table, updated in place; loss [m]."""
+    """Holds what noisy training changes on the device.
+
+    user [m, d]: the user vectors. change [m, r, width]: the change of the item table. Both are
+    updated in place. loss [m]: the training losses.
+    """
 
     user: Tensor
     change: Tensor
@@ -123,7 +137,10 @@ class Trained:
 
 
 def residuals(backbone: Backbone, user: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivative of each example's log loss by its logits [m, P, L], and the losses [m, P]."""
+    """Return the derivative of each example's log loss by its logits, and the losses.
+
+    The derivatives are [m, P, L], the losses [m, P].
+    """
     m, p, length, width = rows.shape
     logits = backbone.logits(user, rows.reshape(m, p * length, width), {}).reshape(m, p, length)
     label = torch.zeros(length)
@@ -144,7 +161,7 @@ def train_examples(
     rate: Rates,
     round_: int,
 ) -> Trained:
-    """Noisy full-batch steps on user vectors [m, d] and a change of the broadcast table.
+    """Take noisy full-batch steps on user vectors [m, d] and a change of the broadcast table.
 
     Each step releases, to the device's own later steps, the sum of its examples' clipped gradients
     by user vector and table together, with noise on every value of both.
@@ -180,7 +197,7 @@ def train_home(
     backbone: Backbone, user: Tensor, table: Tensor, examples: Examples, settings: LocalSettings,
     rate: Rates,
 ) -> Tensor:
-    """User vectors [m, d] trained without noise on the broadcast table, for scores on the device.
+    """Train user vectors [m, d] without noise on the broadcast table, for scores on the device.
 
     They feed no upload.
     """

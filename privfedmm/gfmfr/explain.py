@@ -12,14 +12,14 @@ from privfedmm.gfmfr.feature_views import FeatureViews
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Rows of norm 1; rows of nothing stay 0."""
+    """Scale rows to norm 1; rows of zeros stay 0."""
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-9)
 
 
 def score_parts(
     scores: Tensor, train: Rows, ids: np.ndarray, views: FeatureViews, weight: float
 ) -> dict[str, Tensor]:
-    """Scores [m, items] as the sum of each modality's profile part and the trained rest."""
+    """Split scores [m, items] into each modality's profile part and the trained rest."""
     if not weight or views.profile is None:
         return {"trained tables": scores}
     parts = {f"{n} profile": weight * p for n, p in profile_parts(train, ids, views).items()}
@@ -27,10 +27,10 @@ def score_parts(
 
 
 def profile_parts(train: Rows, ids: np.ndarray, views: FeatureViews) -> dict[str, Tensor]:
-    """Each modality's share of the standardised profile cosine: name -> [m, items].
+    """Return each modality's share of the standardised profile cosine: name -> [m, items].
 
-    The cosine is linear in the item's features once its length is fixed, so the shares add up to
-    it exactly; each is centred over items and divided by the spread of the whole.
+    The cosine is linear in the item's features once its length is fixed, so the shares add up to it
+    exactly; each is centred over items and divided by the spread of the whole.
     """
     assert views.profile is not None
     length = views.profile.norm(dim=1).clamp(min=1e-9)

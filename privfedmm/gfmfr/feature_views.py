@@ -22,12 +22,13 @@ from privfedmm.gfmfr.settings import AlgorithmSettings
 
 
 class FeatureViews:
-    """Views of features: modality -> [items, F]; empty where a run uses none.
+    """Provides views of features, modality -> [items, F], which are empty where a run uses none.
 
     joined [items, sum F]: all modalities side by side. profile [items, <= rank]: its principal
-    components, in which user profiles are compared. Both None without features.
-    present: modality -> [items] bool, which items have it; no entry: all. cold [items] bool: items
-    that are in no client's training, public like the features; None: there are none.
+    components, in which user profiles are compared. Both are None without features. present:
+    modality -> [items] bool, which items have it; a modality without an entry is there for all.
+    cold [items] bool: the items that are in no client's training, public like the features; None
+    where there are none.
     """
 
     def __init__(
@@ -61,21 +62,21 @@ class FeatureViews:
 
     @property
     def raw(self) -> Mapping[str, np.ndarray]:
-        """The features as they were given, and which items have them."""
+        """Return the features as they were given, and which items have them."""
         return with_masks(self._features, self._present)
 
     def principal(self, rank: int) -> Tensor:
-        """First principal components of all modalities together: [items, <= rank]."""
+        """Return the first principal components of all modalities together: [items, <= rank]."""
         assert self.joined is not None
         return torch.from_numpy(principal(self.joined.numpy(), rank, self._joined_present))
 
     def space(self, rank: int, image_weight: float) -> Tensor:
-        """Leading components with a weight of images of their own [items, <= rank]."""
+        """Return the leading components [items, <= rank] under an image weight of their own."""
         assert self.joined is not None
         return space_of(self._features, rank, image_weight, self._present)
 
     def subspace(self, rank: int) -> Tensor:
-        """A constant and principal components, orthonormal: [items, <= 1 + rank].
+        """Return a constant and principal components, orthonormal: [items, <= 1 + rank].
 
         Raises ValueError without features.
         """
@@ -85,7 +86,8 @@ class FeatureViews:
         return torch.linalg.qr(columns).Q
 
     def fusion_inputs(self) -> dict[str, Tensor]:
-        """What the fusion network reads: raw features, or scaled components of each modality."""
+        """Return what the fusion network reads: raw features, or each modality's scaled components.
+        """
         if not self._rank:
             return {n: torch.from_numpy(x.astype(np.float32)) for n, x in self._features.items()}
         out = {}
@@ -97,11 +99,12 @@ class FeatureViews:
         return out
 
     def fusion_present(self) -> dict[str, Tensor]:
-        """The masks that go with `fusion_inputs`: modality -> [items] bool, where any is missing"""
+        """Return the masks of `fusion_inputs`: modality -> [items] bool, where any item is missing.
+        """
         return {name: torch.from_numpy(mask) for name, mask in self._present.items()}
 
     def modality_scores(self, profile: Tensor) -> dict[str, Tensor]:
-        """How each modality adds to the product of client profiles with every item's profile row.
+        """Split the product of client profiles with every item's profile row by modality.
 
         profile [m, D] -> modality -> [m, items]; their sum is profile @ self.profile.T. With the
         components f = X V of the centred features X, modality m's share of an item is X_m V_m.

@@ -21,7 +21,7 @@ _SHORT = {"text": "txt", "image": "vis"}
 
 
 class FusionMaps(nn.Module):
-    """The linear maps and the module: inputs [groups, items or 1, F] -> [groups, items, dim].
+    """Applies the linear maps and the module: [groups, items or 1, F] -> [groups, items, dim].
 
     masked: the inputs that some items lack. For those items a learnt vector of the input, at first
     0, stands in place of the linear map, so that a row of nothing is not taken for a picture.
@@ -41,7 +41,10 @@ class FusionMaps(nn.Module):
     def forward(
         self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """present: input name -> [items] bool for the masked inputs."""
+        """Return the fused rows [groups, items, dim].
+
+        present: input name -> [items] bool for the masked inputs.
+        """
         mapped = {n: self.get_submodule(f"{n}_affine")(x) for n, x in inputs.items()}
         for name, mask in (present or {}).items():
             absent = self.get_parameter(f"{name}_absent")
@@ -51,10 +54,10 @@ class FusionMaps(nn.Module):
 
 
 class FusionNetwork(nn.Module):
-    """One learnt vector a group beside the public item features.
+    """Fuses one learnt vector for each group with the public item features.
 
-    features: modality -> [items, F]. The features stay outside the parameters. present: modality
-    -> [items] bool for those that some items lack.
+    features: modality -> [items, F]. The features stay outside the parameters. present: modality ->
+    [items] bool for those that some items lack.
     """
 
     def __init__(
@@ -75,16 +78,19 @@ class FusionNetwork(nn.Module):
         self._features = {_SHORT.get(n, n): x[None] for n, x in features.items()}
 
     def forward(self) -> Tensor:
-        """The fused table of every group, [groups, items, dim] ([groups, 1, dim] if no feature)."""
+        """Return the fused table of every group, [groups, items, dim].
+
+        It is [groups, 1, dim] without a feature.
+        """
         inputs = {"id": self.embedding_group.weight[:, None, :], **self._features}
         return self.fusion(inputs, self._present)
 
 
 class Fusion:
-    """The fusion network with its optimiser: trained a few epochs a round, warm from the last.
+    """Trains the fusion network for a few epochs a round, warm from the last round.
 
-    present: as for the network. cold [items] bool: items whose target rows say nothing, for no
-    client has trained them; they are fused, and take no part in the loss.
+    present: the same as for the network. cold [items] bool: the items whose target rows say
+    nothing, for no client has trained them; they are fused, and take no part in the loss.
     """
 
     def __init__(
@@ -110,9 +116,9 @@ class Fusion:
         )
 
     def fit(self, target: Tensor) -> tuple[Tensor, float]:
-        """Full-batch epochs of MSE to target [groups, items, dim]; the fused tables and last loss.
+        """Fit the network by full-batch epochs of MSE to target [groups, items, dim].
 
-        Returns the tables after training, without gradient.
+        Returns the fused tables after training, without gradient, and the last loss.
         """
         loss = torch.zeros(())
         for _ in range(self._epochs):
@@ -127,16 +133,16 @@ class Fusion:
             return self.network().expand_as(target).clone(), float(loss.detach())
 
     def tables(self) -> Tensor:
-        """The fused tables as they are now, [groups, items, dim], without gradient."""
+        """Return the fused tables as they are now, [groups, items, dim], without gradient."""
         with torch.no_grad():
             return self.network()
 
     def state_dict(self) -> dict[str, Any]:
-        """Copies of parameters and optimiser state, for a checkpoint: training goes on in place."""
+        """Return copies of parameters and optimiser state, because training goes on in place."""
         return copy.deepcopy(
             {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()})
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])

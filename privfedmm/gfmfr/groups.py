@@ -20,6 +20,6 @@ def part_for(
     settings: AlgorithmSettings, features: FeatureViews, train_rows: Rows, server: Server,
     seed: int,
 ) -> Ungrouped:
-    """The part that goes with the grouping of the settings."""
+    """Return the part of GFMFR that goes with the grouping of the settings."""
     entry = GROUPINGS.get(settings.groups.grouping)
     return _PARTS[entry.picked_by](settings, features, train_rows, server, entry, seed)

@@ -22,7 +22,7 @@ COUNT, SIGNAL, TABLE, USER = "group_count", "group_signal", "group_item_update",
 
 
 class ByClients(Ungrouped):
-    """A client sends its signal, update and user vector in its group's slot."""
+    """Lets a client send its signal, update and user vector in its group's slot."""
 
     def __init__(
         self, settings: AlgorithmSettings, features: FeatureViews, train_rows: Rows,
@@ -59,7 +59,7 @@ class ByClients(Ungrouped):
             for name, (shape, meaning) in shapes.items())
 
     def beginning(self) -> Beginning:
-        """The grouping's centroids; tables and mean users of 0."""
+        """Return the grouping's centroids, with tables and mean users of 0."""
         s = self._settings
         adapters = None
         if s.groups.adapter:
@@ -71,7 +71,7 @@ class ByClients(Ungrouped):
     # On the device --------------------------------------------------------------------------
 
     def join(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
-        """Each client picks by its profile of public features, or by its user vector."""
+        """Let each client pick by its profile of public features, or by its user vector."""
         if plan.centroids is None:
             return None
         who = torch.from_numpy(ids)
@@ -84,7 +84,8 @@ class ByClients(Ungrouped):
         return signal
 
     def uploads(self, update: Touched, trained: Trained) -> dict[str, Part]:
-        """Count, signal and, where the settings have them, table and user, each in its slot."""
+        """Return count, signal and, where the settings have them, table and user, each in its slot.
+        """
         s, k, group = self._settings, self._settings.groups.groups, trained.group
         assert trained.signal is not None
         parts: dict[str, Part] = {
@@ -103,7 +104,7 @@ class ByClients(Ungrouped):
     # On the server --------------------------------------------------------------------------
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
-        """The step of all, then centroids, groups' tables and the teacher."""
+        """Take the step of all groupings, then update centroids, groups' tables and the teacher."""
         s, sums = self._settings, totals.sums
         new = super().step(state, totals)
         counts = sums[COUNT]

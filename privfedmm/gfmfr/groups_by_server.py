@@ -19,7 +19,7 @@ from privfedmm.groupings.checked import CheckedServer
 
 
 class ByServer(Ungrouped):
-    """Every client's update reaches the server by itself, so no guarantee goes with it."""
+    """Lets every client's update reach the server by itself, so that no guarantee goes with it."""
 
     kind: Kind = "individual"
 
@@ -32,13 +32,13 @@ class ByServer(Ungrouped):
             settings=settings.groups, signals=None, dim=server.network_size, seed=seed))
 
     def join(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
-        """Each client reads its own label in the broadcast, from round 1 on."""
+        """Let each client read its own label in the broadcast, from round 1 on."""
         if plan.labels is not None:
             clients.group[torch.from_numpy(ids)] = torch.from_numpy(plan.labels[ids]).long()
         return None
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
-        """The reference's server step, on every client's own upload."""
+        """Take the reference's server step, on every client's own upload."""
         networks = totals.individual["network_update"].dense(self._train.users)
         base = torch.cat([value.reshape(-1) for value in state.network.values()])
         labels = self._grouping.labels((networks + base).numpy(), state.labels)
@@ -54,7 +54,7 @@ class ByServer(Ungrouped):
         cohort: float,
         groups: int,
     ) -> ServerState:
-        """Group mean tables, fusion and preference for given labels [n]."""
+        """Return the state with group mean tables, fusion and preference for given labels [n]."""
         counts = torch.from_numpy(np.bincount(labels, minlength=groups)).float()
         by_group = totals.individual["item_update"].slot_sums(labels, groups)
         decay = torch.zeros(groups, 1)

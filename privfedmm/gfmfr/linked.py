@@ -16,26 +16,29 @@ from privfedmm.gfmfr.state import ServerState
 
 
 class NoLinks:
-    """A run without associations."""
+    """Stands for a run without associations."""
 
     releases: tuple[Release, ...] = ()
     most_clients = samples.BLOCK_SAMPLES
 
     def upload(self, round_: int, ids: np.ndarray) -> dict[str, Part]:
-        """What clients ids [m] send in a round."""
+        """Return what clients ids [m] send in a round, which is nothing."""
         return {}
 
     def learnt(self, state: ServerState, totals: Totals) -> Tensor | None:
-        """The server's matrix [r, r] after a round."""
+        """Return the server's matrix [r, r] after a round, None where there is none."""
         return state.associations
 
     def scores(self, state: ServerState, ids: np.ndarray) -> Tensor:
-        """What associations add to scores [m, items]; [1, 1] of 0 where there are none."""
+        """Return what associations add to scores [m, items]; [1, 1] of 0 where there are none."""
         return torch.zeros(1, 1)
 
 
 class Links(NoLinks):
-    """Associations over public components of the features (privfedmm/devices/associations.py)."""
+    """Counts associations over public components of the features.
+
+    privfedmm/devices/associations.py describes them.
+    """
 
     def __init__(
         self, s: AssociationSettings, weight: float, features: FeatureViews, train_rows: Rows,
@@ -50,19 +53,19 @@ class Links(NoLinks):
         self.most_clients = self._regressed.most_clients
 
     def upload(self, round_: int, ids: np.ndarray) -> dict[str, Part]:
-        """In the first round each client's pair of matrices."""
+        """Return each client's pair of matrices in the first round, and nothing later."""
         if round_:
             return {}
         return {ASSOCIATIONS: Dense(self._regressed.upload(ids, self._alike))}
 
     def learnt(self, state: ServerState, totals: Totals) -> Tensor | None:
-        """The regression, from the round in which its sums arrive."""
+        """Return the regression, from the round in which its sums arrive."""
         if ASSOCIATIONS not in totals.sums:
             return state.associations
         return regressed(totals.sums[ASSOCIATIONS], self._ridge)
 
     def scores(self, state: ServerState, ids: np.ndarray) -> Tensor:
-        """The weighted, standardised score of what goes with the clients' items."""
+        """Return the weighted, standardised score of what goes with the clients' items."""
         if state.associations is None:
             return torch.zeros(1, 1)
         return self._weight * self._regressed.scores(ids, self._alike, state.associations)
@@ -71,7 +74,7 @@ class Links(NoLinks):
 def links_of(
     s: AssociationSettings, features: FeatureViews, train_rows: Rows, age: np.ndarray | None
 ) -> NoLinks:
-    """Associations where settled settings ask for them and the data has features."""
+    """Return associations where settled settings ask for them and the data has features."""
     if not s.weight or features.joined is None:
         return NoLinks()
     return Links(s, s.weight, features, train_rows, age)

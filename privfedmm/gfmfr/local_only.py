@@ -13,17 +13,17 @@ from privfedmm.gfmfr.state import Clients, Plan, ServerState
 
 
 class LocalOnly(GFMFR):
-    """Clients on the server's first tables; for settings without groups and distillation."""
+    """Trains clients on the server's first tables; for settings without groups and distillation."""
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """None."""
+        """Return an empty tuple: nothing leaves a client."""
         return ()
 
     def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
-        """Train clients ids [m] in place; nothing to upload, and their training losses [m]."""
+        """Train clients ids [m] in place; there is nothing to upload. Return their losses [m]."""
         return {}, self.train_block(plan, ids, clients).trace.loss
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
-        """The server has heard nothing; the round counts."""
+        """Return the state with the round counted: the server has heard nothing."""
         return replace(state, round=state.round + 1)

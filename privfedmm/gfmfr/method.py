@@ -26,7 +26,7 @@ _PAPER = "GFMFR, arXiv 2509.19955"
 
 
 def algorithm_defaults(asked: Asked) -> AlgorithmSettings:
-    """The section `algorithm` for what is asked, before noise changes it."""
+    """Return the section `algorithm` for what is asked, before noise changes it."""
     backbone = str(asked.given("algorithm", "model", "backbone") or "mf")
     if backbone not in BACKBONES:
         return AlgorithmSettings()  # refused, with those there are, when the config is validated
@@ -66,7 +66,7 @@ def _parts(settings: AlgorithmSettings) -> dict[str, str]:
 
 
 def build(b: Build, settings: AlgorithmSettings) -> Algorithm:
-    """The algorithm of these settings. Raises ValueError where they do not fit the data."""
+    """Return the algorithm of these settings. Raises ValueError where they do not fit the data."""
     # Imported where an algorithm is built: a list of methods needs none of it.
     from privfedmm.base.features import select
     from privfedmm.gfmfr.algorithm import GFMFR

@@ -29,11 +29,12 @@ ITEM_UPDATE = "item_update"
 
 
 class PerExample(GFMFR):
-    """Matrix factorisation whose clients clip and noise each step by interaction.
+    """Trains matrix factorisation whose clients clip and noise each step by interaction.
 
-    rank: public directions that the item update is confined to; 0 for the whole table. Clients'
-    `user` is trained with noise and feeds the uploads; `user_average` without, for scores alone.
-    Raises ValueError for settings under which one interaction would touch more than its example.
+    rank: the number of public directions that the item update is confined to; 0 for the whole
+    table. Clients' `user` is trained with noise and feeds the uploads; `user_average` without, for
+    scores alone. Raises ValueError for settings under which one interaction would touch more than
+    its example.
     """
 
     def __init__(
@@ -59,21 +60,21 @@ class PerExample(GFMFR):
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """The item update of a device that trained with noise."""
+        """Return the item update of a device that trained with noise."""
         where = "all rows" if self._basis is None else "public directions"
         return (Release(ITEM_UPDATE, (self._directions, self.backbone.width),
                         meaning=f"noisy change of the shared item table, {where}",
                         role=Role.ITEM_TABLE if self._basis is None else Role.OTHER),)
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients of like example count, a bounded number of floats a block."""
+        """Yield clients of like example count, so that the floats of a block are bounded."""
         width = self.backbone.width
         each = 1 + self.settings.local.negatives_per_positive
         wide = width if self._basis is None else max(self._directions, width)
         return example_blocks(ids, self._train.counts, each * wide, self._directions * width)
 
     def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
-        """Train clients ids [m] in place; their uploads and training losses [m]."""
+        """Train clients ids [m] in place, and return their uploads and training losses [m]."""
         s, who = self.settings.local, torch.from_numpy(ids)
         examples = draw_examples(
             self._train, ids, self._items, s.negatives_per_positive, self._seed, plan.round)
@@ -87,11 +88,11 @@ class PerExample(GFMFR):
         return {ITEM_UPDATE: Dense(trained.change)}, trained.loss
 
     def noisy_state(self, clients: Clients) -> Mapping[str, Tensor]:
-        """The user vectors that feed the next uploads."""
+        """Return the user vectors that feed the next uploads."""
         return {"user": clients.user}
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
-        """The next state; post-processing of the noisy sum."""
+        """Return the next state, a post-processing of the noisy sum."""
         change = totals.sums[ITEM_UPDATE]
         if self._basis is not None:
             change = self._basis @ change
@@ -99,7 +100,10 @@ class PerExample(GFMFR):
 
 
 def check_examples(s: AlgorithmSettings) -> None:
-    """Raise ValueError where one interaction would touch more than its own example."""
+    """Check that no interaction touches more than its own example.
+
+    Raises ValueError, naming field and fix, where one would.
+    """
     local = s.local
     wrong = {
         f"model.backbone: per-example gradients are not written for {s.model.backbone}; take mf, "

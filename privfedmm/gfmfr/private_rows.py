@@ -14,40 +14,43 @@ from privfedmm.devices.samples import Samples
 
 
 class NoRows:
-    """Devices that have the shared rows alone."""
+    """Keeps no rows: devices have the shared rows alone."""
 
     def __init__(self, train_rows: Rows, items: int, width: int, seed: int) -> None:
         self._train, self._items, self._width, self._seed = train_rows, items, width, seed
 
     def initial(self) -> Tensor | None:
-        """The rows of all clients before round 0."""
+        """Return the rows of all clients before round 0, None where there are none."""
         return None
 
     def take(self, held: Tensor | None, ids: np.ndarray, drawn: Samples) -> Tensor | None:
-        """The private rows [m, L, width] of the sampled items; 0 where none is kept."""
+        """Return the private rows [m, L, width] of the sampled items; 0 where none is kept."""
         return None
 
     def keep(self, held: Tensor | None, ids: np.ndarray, drawn: Samples, rows: Tensor | None,
              factor: Tensor) -> None:
-        """Write trained rows [m, L, width] back; factor [m]: what decay leaves of the others."""
+        """Write trained rows [m, L, width] back; factor [m] is what decay leaves of the others."""
 
     def beside(self, held: Tensor | None, who: Tensor, table: Tensor) -> Tensor | None:
-        """Every item's row as clients `who` [m] score it [m, items, width]; None: as in table."""
+        """Return every item's row as clients `who` [m] score it [m, items, width].
+
+        None stands for the rows of the table as they are.
+        """
         return None
 
 
 class PositiveRows(NoRows):
-    """One row for each of a device's positives, from 0: [positives, width].
+    """Keeps one row for each of a device's positives, from 0: [positives, width].
 
     They teach the shared rows and are not scored with: what they belong to is known to the user.
     """
 
     def initial(self) -> Tensor:
-        """Zeros."""
+        """Return rows of 0."""
         return torch.zeros(len(self._train.indices), self._width)
 
     def take(self, held: Tensor | None, ids: np.ndarray, drawn: Samples) -> Tensor:
-        """Rows of sampled positives; negatives have none."""
+        """Return the rows of sampled positives; negatives have rows of 0."""
         assert held is not None
         rows = held[drawn.positive.clamp(min=0)]
         return rows * (drawn.positive >= 0)[:, :, None]
@@ -61,16 +64,16 @@ class PositiveRows(NoRows):
 
 
 class WholeTables(NoRows):
-    """A table of all items on every device, as the reference has it: [n, items, width]."""
+    """Keeps a table of all items on every device, as the reference has it: [n, items, width]."""
 
     def initial(self) -> Tensor:
-        """Standard normal, from each client's own stream."""
+        """Draw standard normal rows from each client's own stream."""
         ids = np.arange(self._train.users)
         drawn = normal(self._seed, "private", 0, ids, self._items * self._width)
         return torch.from_numpy(drawn).reshape(len(ids), self._items, self._width)
 
     def take(self, held: Tensor | None, ids: np.ndarray, drawn: Samples) -> Tensor:
-        """Rows of the sampled items."""
+        """Return the rows of the sampled items."""
         assert held is not None
         return held[torch.from_numpy(ids)[:, None], drawn.items]
 
@@ -85,7 +88,7 @@ class WholeTables(NoRows):
         held[owner[used], drawn.items[used]] = rows[used]
 
     def beside(self, held: Tensor | None, who: Tensor, table: Tensor) -> Tensor:
-        """Shared row plus private row."""
+        """Return each item's shared row plus its private row."""
         assert held is not None
         return table[None] + held[who]
 

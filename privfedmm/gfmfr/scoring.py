@@ -19,7 +19,7 @@ from privfedmm.gfmfr.state import Clients, ServerState
 
 
 class Scoring:
-    """Logits of every item for blocks of clients, from what was broadcast and what they hold."""
+    """Scores every item for blocks of clients, from what was broadcast and what they hold."""
 
     def __init__(
         self, server: Server, features: FeatureViews, train_rows: Rows, profile_weight: float,
@@ -33,7 +33,7 @@ class Scoring:
         self._links = links
 
     def scores(self, state: ServerState, clients: Clients, ids: np.ndarray) -> Tensor:
-        """Logits of every item for clients ids [m]: [m, items]."""
+        """Return the logits [m, items] of every item for clients ids [m]."""
         who, backbone = torch.from_numpy(ids), self._server.backbone
         group = clients.group[who]
         out = torch.empty(len(ids), self._features.num_items)
@@ -71,8 +71,11 @@ class Scoring:
     def explain(
         self, state: ServerState, clients: Clients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """What adds up to `scores`: each modality's part by the device's profile, associations
-        where there are any, and the rest."""
+        """Return the parts that add up to `scores`, by name.
+
+        They are each modality's part by the device's profile, associations where there are any, and
+        the rest.
+        """
         linked = self._links.scores(state, ids)
         parts = score_parts(
             self.scores(state, clients, ids) - linked, self._train, ids, self._features,

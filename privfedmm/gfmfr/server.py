@@ -37,11 +37,11 @@ class Server:
 
     @property
     def width(self) -> int:
-        """Values of an item row."""
+        """Return the number of values of an item row."""
         return self.backbone.width
 
     def summed(self, state: ServerState, totals: Totals) -> ServerState:
-        """The next state from the sums of all clients' updates; groups stay as they are."""
+        """Return the next state from the sums of all clients' updates; groups stay as they are."""
         sums, n = totals.sums, totals.cohort
         update = sums["item_update"] / n
         if "item_decay" in sums:
@@ -60,7 +60,7 @@ class Server:
         return update + self._settings.server.smoothing * self._features.neighbours.mean(update)
 
     def network(self, state: ServerState, mean: Tensor) -> dict[str, Tensor]:
-        """The shared network after a mean update [values]."""
+        """Return the shared network after a mean update [values]."""
         out, start = {}, 0
         for name, value in state.network.items():
             part = mean[start : start + value.numel()].reshape(value.shape)

@@ -119,7 +119,10 @@ class AssociationSettings(Settings):
     """Weight of image columns in the components."""
 
     def settled(self, timed: bool) -> AssociationSettings:
-        """With a number for the weight. All parties of a run must settle it alike."""
+        """Return these settings with a number for the weight.
+
+        All parties of a run must settle it alike.
+        """
         if self.weight is not None:
             return self
         return self.model_copy(update={"weight": 1.5 if timed else 0.0})
@@ -140,7 +143,7 @@ class AlgorithmSettings(Settings):
 
 
 def reference_settings() -> AlgorithmSettings:
-    """The settings of the reference code, none of its faults repaired (docs/concepts.md)."""
+    """Return the settings of the reference code, none of its faults repaired (docs/concepts.md)."""
     return AlgorithmSettings(
         model=ModelSettings(
             backbone="fedrap", dim=64, item_init="random", item_init_std=1.0,
@@ -167,8 +170,10 @@ def reference_settings() -> AlgorithmSettings:
 
 
 def default_settings(backbone: str) -> AlgorithmSettings:
-    """The defaults for a backbone, with the settings that go with it. Raises ValueError for one
-    that is not there."""
+    """Return the defaults for a backbone, with the settings that go with it.
+
+    Raises ValueError for a backbone that is not there.
+    """
     from privfedmm.backbones.registry import BACKBONES
 
     own = BACKBONES.get(backbone).settings
@@ -179,8 +184,11 @@ PRIVATE_ROUNDS = 8
 
 
 def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
-    """What changes under noise: one release a round, so no groups and no teacher; fewer rounds
-    with more local work; no smoothing on top of a subspace."""
+    """Return the sections that change under noise.
+
+    There is one release a round, so no groups and no teacher; there are fewer rounds with more
+    local work, and there is no smoothing on top of a subspace.
+    """
     return {
         "associations": settings.associations.model_copy(update={"weight": 0.0}),
         "groups": settings.groups.model_copy(update={"grouping": "none"}),
@@ -191,7 +199,7 @@ def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
 
 
 def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
-    """The same backbone and training, without groups, features, fusion or distillation."""
+    """Return the same backbone and training, without groups, features, fusion or distillation."""
     return settings.model_copy(
         update={
             "modalities": "none",
@@ -203,6 +211,9 @@ def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
 
 
 def local_only(settings: AlgorithmSettings) -> AlgorithmSettings:
-    """Nothing is sent: groups and distillation have nothing to work from, features stay."""
+    """Return settings under which nothing is sent.
+
+    Groups and distillation have nothing to work from and are off; features stay.
+    """
     plain = backbone_only(settings)
     return plain.model_copy(update={"modalities": settings.modalities})

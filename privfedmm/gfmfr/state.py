@@ -16,11 +16,14 @@ from privfedmm.groupings.centroids import Centroids
 
 @dataclass
 class ServerState:
-    """items [I, width]; network name -> tensor; adapters [K, I, width], a group's own addition to
-    the item table; average_tables [1 or 1 + K, I, width], running averages of items and adapters,
-    from which clients score; group_users [K, d], mean user vectors; preference [K, I], the
-    teacher's probabilities; labels [n], each client's group where the server assigns it;
-    associations [r, r], what goes with what, from round 1 on."""
+    """Holds what the server knows between rounds.
+
+    items [I, width]: the item table. network: name -> tensor. adapters [K, I, width]: each group's
+    own addition to the item table. average_tables [1 or 1 + K, I, width]: the running averages of
+    items and adapters, from which clients score. group_users [K, d]: the mean user vectors.
+    preference [K, I]: the teacher's probabilities. labels [n]: each client's group where the server
+    assigns it. associations [r, r]: the matrix of what goes with what, from round 1 on.
+    """
 
     round: int
     items: Tensor
@@ -34,7 +37,7 @@ class ServerState:
     associations: Tensor | None = None
 
     def state_dict(self) -> dict[str, object]:
-        """All fields as tensors and plain values, for a checkpoint."""
+        """Return all fields as tensors and plain values, for a checkpoint."""
         fields = dict(vars(self))
         if self.labels is not None:
             fields["labels"] = torch.from_numpy(self.labels)
@@ -44,7 +47,7 @@ class ServerState:
 
     @classmethod
     def from_state_dict(cls, fields: dict[str, object]) -> ServerState:
-        """Restore what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         fields = dict(fields)
         centroids = fields["centroids"]
         if centroids is not None:
@@ -56,7 +59,7 @@ class ServerState:
 
 @dataclass(frozen=True)
 class Plan:
-    """The broadcast of one round: the same for every client, all groups' parts included.
+    """Holds the broadcast of one round, the same for every client, all groups' parts included.
 
     labels [n] exist only where the server picks groups; each client reads its own entry.
     """
@@ -70,8 +73,11 @@ class Plan:
     labels: np.ndarray | None
 
     def tensors(self) -> list[Tensor]:
-        """The tensors that travel and are hashed; labels, public to all and only there where the
-        server reads every network, are not among them."""
+        """Return the tensors that travel and are hashed.
+
+        Labels are public to all and only there where the server reads every network; they are not
+        among the tensors.
+        """
         parts = [self.items, self.adapters, self.preference, *self.network.values()]
         if self.centroids is not None:
             parts += [self.centroids.centres, self.centroids.mean]
@@ -80,9 +86,12 @@ class Plan:
 
 @dataclass
 class Clients:
-    """State that never leaves the devices, for all clients: user [n, d] and its running
-    average; group [n] int64, the group of each; private: item rows of their own, in the form
-    that private_rows.py gives them, or None."""
+    """Holds the state that never leaves the devices, for all clients.
+
+    user [n, d]: the user vectors, with their running average. group [n]: int64, the group of each
+    client. private: the item rows of their own, in the form that private_rows.py gives them, or
+    None.
+    """
 
     user: Tensor
     user_average: Tensor
@@ -90,21 +99,21 @@ class Clients:
     private: Tensor | None
 
     def copy(self) -> Clients:
-        """An independent copy."""
+        """Return an independent copy."""
         private = None if self.private is None else self.private.clone()
         return Clients(
             self.user.clone(), self.user_average.clone(), self.group.clone(), private
         )
 
     def state_dict(self) -> dict[str, object]:
-        """All fields, for a checkpoint."""
+        """Return all fields, for a checkpoint."""
         return dict(vars(self))
 
 
 def initial_items(
     settings: ModelSettings, features: FeatureViews, width: int, seed: int
 ) -> Tensor:
-    """The item table before round 0 [items, width]: random, or from public features."""
+    """Return the item table [items, width] before round 0, random or from public features."""
     s, dim = settings, settings.dim
     rows = normal(seed, "items", 0, np.arange(features.num_items), dim) * s.item_init_std
     table = torch.zeros(features.num_items, width)
@@ -117,6 +126,9 @@ def initial_items(
 
 
 def average(old: Tensor, new: Tensor, keep: float, round_: int) -> Tensor:
-    """Exponential average that starts at the first value: keep rises to its full share."""
+    """Return an exponential average that starts at the first value.
+
+    The share of the old average rises with the rounds up to `keep`.
+    """
     share = min(keep, round_ / (round_ + 1))
     return share * old + (1 - share) * new

@@ -12,11 +12,11 @@ from privfedmm.gfmfr.client import Local, Trace
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained block of m clients.
+    """Holds a trained block of m clients.
 
-    before [m, L, width]: its shared rows as they were broadcast. factor [m]: what weight decay
-    has left of a row. signal [m, D]: what its clients picked their groups by, None where they
-    pick none. group [m]: the group of each.
+    before [m, L, width]: its shared rows as they were broadcast. factor [m]: what weight decay has
+    left of a row. signal [m, D]: what its clients picked their groups by, None where they pick
+    none. group [m]: the group of each client.
     """
 
     drawn: Samples

@@ -20,7 +20,10 @@ from privfedmm.groupings.centroids import Centroids
 
 @dataclass(frozen=True)
 class Beginning:
-    """What groups put into the server's state before round 0; shapes as in `ServerState`."""
+    """Holds what groups put into the server's state before round 0.
+
+    The shapes are those of `ServerState`.
+    """
 
     centroids: Centroids | None = None
     adapters: Tensor | None = None
@@ -28,10 +31,10 @@ class Beginning:
 
 
 class Ungrouped:
-    """One item table for everybody.
+    """Provides one item table for everybody.
 
-    server: makes the steps that all forms share. entry: of the grouping in the settings. seed: of
-    the run, for those that draw.
+    server: makes the steps that all forms share. entry: the entry of the grouping in the settings.
+    seed: the seed of the run, for those that draw.
     """
 
     kind: Kind = "sum"  # how updates of tables and network reach the server
@@ -48,23 +51,27 @@ class Ungrouped:
         self._entry = entry
 
     def beginning(self) -> Beginning:
-        """Before round 0."""
+        """Return what groups put into the state before round 0, which is nothing here."""
         return Beginning()
 
     def join(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Tensor | None:
-        """On the device: write the groups of clients ids [m]; the signals [m, D] they picked by."""
+        """Write the groups of clients ids [m], and return the signals [m, D] they picked by.
+
+        It runs on the device; None stands for no signals.
+        """
         return None
 
     def uploads(self, update: Touched, trained: Trained) -> dict[str, Part]:
-        """What a block sends about groups, beside its update of the item table."""
+        """Return what a block sends about groups, beside its update of the item table."""
         return {}
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
-        """The next state, averages and associations aside: tables and network from sums."""
+        """Return the next state: tables and network from sums, without averages and associations.
+        """
         return self._server.summed(state, totals)
 
     def named(self) -> tuple[str, int] | None:
-        """The grouping's name and how many groups there are; None without groups."""
+        """Return the grouping's name and how many groups there are; None without groups."""
         if self._entry.picked_by == "nobody":
             return None
         return self._entry.name, self._settings.groups.groups

@@ -13,8 +13,9 @@ from privfedmm.gfmfr.trained import Trained
 class Updates:
     """Declares the releases of an update, and fills them for a trained block.
 
-    items, width: of the item table. network: values of the shared network, 0 without one. decays:
-    whether untouched rows shrink too. kind: how they reach the server, as sums or one by one.
+    items, width: the shape of the item table. network: the number of values of the shared network,
+    0 without one. decays: whether untouched rows shrink too. kind: how updates reach the server, as
+    sums or one by one.
     """
 
     def __init__(self, items: int, width: int, network: int, decays: bool, kind: Kind) -> None:
@@ -30,7 +31,7 @@ class Updates:
         self.releases = tuple(out)
 
     def fill(self, plan: Plan, trained: Trained) -> tuple[Touched, dict[str, Part]]:
-        """The item update of a block, and all its updates by the names of their releases."""
+        """Return the item update of a block, and all its updates by the names of their releases."""
         rows = Touched(
             trained.drawn.items, self._changes(trained), trained.drawn.mask, self._items)
         left_right = trained.trace.factors
