@@ -38,9 +38,9 @@ CHOICE = 0.5
 
 
 def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float) -> int:
-    """The number of groups: as set, or by users per unit of noise, both of which are public.
+    """Return the number of groups: as set, or by users per unit of noise, which are public.
 
-    Below 250 users a unit the release costs more than it tells; one group for every 107.
+    Below 250 users a unit the release costs more than it tells; there is one group for every 107.
     """
     if settings.groups is not None:
         return settings.groups
@@ -51,10 +51,13 @@ def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float)
 def public_rank(
     settings: StatisticsSettings, users: int, items: int, noise_stddev: float
 ) -> int:
-    """Components that associations are counted in: as set, or one for every 4 users per unit of
-    noise. Below 100 users a unit, or 0.105 a unit and item, their release costs more than it tells:
-    the popularity of each item then has more of the noise. (Measured on validation: .110 a unit
-    and item pays on ml100k, .057 does not, nor .101 on ml1m, which has no times.)"""
+    """Return the number of components that associations are counted in.
+
+    It is the one that is set, or one for every 4 users per unit of noise. Below 100 users a unit,
+    or 0.105 a unit and item, their release costs more than it tells: the popularity of each item
+    then has more of the noise. (Measured on validation: .110 a unit and item pays on ml100k, .057
+    does not, nor .101 on ml1m, which has no times.)
+    """
     if settings.association_rank is not None:
         return settings.association_rank
     supply = users / max(noise_stddev, 1.0)
@@ -62,10 +65,10 @@ def public_rank(
 
 
 class GroupStatistics:
-    """Popularity, on-device taste, associations and group corrections; with fewer parts, the DP
-    controls.
+    """Scores by popularity, on-device taste, associations and group corrections.
 
-    noise_stddev: of the released sums, public. train_age: of each training interaction, how many
+    With fewer of these parts it is one of the DP controls. noise_stddev: the public standard
+    deviation of the noise on the released sums. train_age: for each training interaction, how many
     later ones its user has; None without times. Raises ValueError for groups without features.
     """
 
@@ -105,12 +108,12 @@ class GroupStatistics:
 
     @property
     def rounds(self) -> int:
-        """Rounds that the method needs."""
+        """Return the number of rounds that the method needs."""
         return len(self._stages)
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """Popularity in round 0, then associations, then group counts and residuals."""
+        """Return popularity in round 0, then associations, then group counts and residuals."""
         out = [Release("item_counts", (self._items, 1), meaning="items, at length 1", rounds=(0,),
                        role=Role.ITEM_COUNTS)]
         if self._associations:
@@ -128,23 +131,27 @@ class GroupStatistics:
 
     @property
     def public_features(self) -> Mapping[str, np.ndarray]:
-        """The raw features behind tastes and fusion, empty for a run without any."""
+        """Return the raw features behind tastes and fusion, empty for a run without any."""
         return self._public.raw
 
     @property
     def joint_weights(self) -> dict[str, float]:
-        """The joint vector has length 1 in every round, so that a clip at 1 costs nothing."""
+        """Return weights under which the joint vector has length 1 in every round.
+
+        A clip at 1 then costs nothing.
+        """
         count = self.settings.count_weight
         every = {"item_counts": 1.0, "associations": 1.0, "group_count": count,
                  "group_residual": (1 - count**2) ** 0.5}
         return {release.name: every[release.name] for release in self.releases}
 
     def subspace(self, rank: int) -> Mapping[str, Tensor]:
-        """None: its sums are shrunk, not projected."""
+        """Return no columns: the sums are shrunk, not projected."""
         return {}
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
-        """Clients in order, a bounded number of scores and of associations a block."""
+        """Yield the clients in order, in blocks with a bounded number of scores and associations.
+        """
         size = min(BLOCK, self._associations.most_clients) if self._associations else BLOCK
         for start in range(0, len(ids), size):
             yield ids[start : start + size]
@@ -152,29 +159,29 @@ class GroupStatistics:
     # State ----------------------------------------------------------------------------------
 
     def initial_state(self) -> StatisticsState:
-        """Nothing is known of anybody."""
+        """Return a state of zeros: nothing is known of anybody."""
         rank = self._associations.rank if self._associations else 0
         return StatisticsState(
             0, torch.zeros(self._items), torch.zeros(rank, rank),
             torch.zeros(max(self._groups, 1), self._items))
 
     def initial_clients(self) -> StatisticsClients:
-        """No group and no taste yet."""
+        """Return clients that have no group and no taste yet."""
         n = self._train.users
         return StatisticsClients(
             torch.zeros(n, dtype=torch.long), torch.zeros(n, self._public.tilt_features.shape[1]),
             torch.zeros(n, dtype=torch.bool))
 
     def plan(self, state: StatisticsState) -> StatisticsState:
-        """All that is released so far, the same for every client."""
+        """Return all that is released so far, the same for every client."""
         return state
 
     def plan_bytes(self, plan: StatisticsState) -> int:
-        """Bytes of the broadcast, 4 a value."""
+        """Return the number of bytes of the broadcast, 4 for each value."""
         return 4 * sum(part.numel() for part in plan.tensors())
 
     def plan_hash(self, plan: StatisticsState) -> bytes:
-        """SHA-256 of the round's number and the broadcast."""
+        """Return the SHA-256 of the round's number and the broadcast."""
         return hash_tensors(plan.round, plan.tensors())
 
     # On the device --------------------------------------------------------------------------
@@ -182,7 +189,7 @@ class GroupStatistics:
     def local(
         self, plan: StatisticsState, ids: np.ndarray, clients: StatisticsClients
     ) -> tuple[Uploads, Tensor]:
-        """Uploads of clients ids [m], and the mean log loss of their own items [m]."""
+        """Return the uploads of clients ids [m], and the mean log loss of their own items [m]."""
         count = torch.from_numpy(self._train.counts[ids].astype(np.float32)).clamp(min=1)[:, None]
         if plan.round == 0:
             uniform = torch.full((len(ids),), float(np.log(self._items)))
@@ -222,7 +229,7 @@ class GroupStatistics:
     def scores(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> Tensor:
-        """Logits of every item for clients ids [m]: [m, items]."""
+        """Return the logits [m, items] of every item for clients ids [m]."""
         out = []
         for block in self.blocks(ids):
             logits = self._device.logits(state, clients, block)
@@ -233,15 +240,17 @@ class GroupStatistics:
     def explain(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """What adds up to `scores`: popularity, each modality's part, associations, the group's
-        correction."""
+        """Return the parts that add up to `scores`, by name.
+
+        They are popularity, each modality's part, associations and the group's correction.
+        """
         parts = self._device.explain(state, clients, ids)
         return {**parts, "group": state.correction[clients.group[torch.from_numpy(ids)]]}
 
     # On the server --------------------------------------------------------------------------
 
     def step(self, state: StatisticsState, totals: Totals) -> StatisticsState:
-        """Post-processing of the totals."""
+        """Return the next state, a post-processing of the totals."""
         if state.round == 0:
             return replace(state, round=1, counts=totals.sums["item_counts"][:, 0])
         if self._stages[state.round] == "associations":
@@ -273,18 +282,18 @@ class GroupStatistics:
     # Checkpoints ----------------------------------------------------------------------------
 
     def to_saved(self, state: StatisticsState, clients: StatisticsClients) -> dict[str, Any]:
-        """Independent copies of everything."""
+        """Return independent copies of everything."""
         return {
             "state": dict(vars(state)),
             "clients": {name: value.clone() for name, value in vars(clients).items()},
         }
 
     def from_saved(self, saved: dict[str, Any]) -> tuple[StatisticsState, StatisticsClients]:
-        """State and clients of `to_saved`."""
+        """Restore state and clients from what `to_saved` returned."""
         return StatisticsState(**saved["state"]), StatisticsClients(**saved["clients"])
 
     def group_of(self, clients: StatisticsClients, ids: np.ndarray) -> np.ndarray | None:
-        """The group that each of clients ids picked last [m]."""
+        """Return the group that each of clients ids picked last [m]."""
         return clients.group[torch.from_numpy(ids)].numpy()
 
     def take_groups(self, clients: StatisticsClients, ids: np.ndarray, groups: np.ndarray) -> None:
@@ -292,7 +301,7 @@ class GroupStatistics:
         clients.group[torch.from_numpy(ids)] = torch.from_numpy(groups)
 
     def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
-        """The groups that clients picked; None without groups."""
+        """Return the groups that clients picked, or None without groups."""
         if not self._groups:
             return None
         # Centroids of the grouping `private` that never move; no setting chooses another.

@@ -16,10 +16,10 @@ from privfedmm.statistics.taste import fit_tilt
 
 
 class DeviceModel:
-    """Logits of all items from popularity, the user's taste and the associations.
+    """Computes the logits of all items from popularity, the user's taste and the associations.
 
-    noise_stddev: of the released sums, public. train_age: of each training interaction, how many
-    later ones its user has; None without times.
+    noise_stddev: the public standard deviation of the noise on the released sums. train_age: for
+    each training interaction, how many later ones its user has; None without times.
     """
 
     def __init__(
@@ -34,13 +34,17 @@ class DeviceModel:
                 0.5 ** (train_age / settings.recent_items)).float()
 
     def chances(self, state: StatisticsState) -> Tensor:
-        """Popularity [items]; the floor keeps noise on rare items from making them impossible."""
+        """Return the popularity [items] with a floor.
+
+        The floor keeps noise on rare items from making them impossible.
+        """
         return state.counts.clamp(min=0) + 1.0 + self._noise
 
     def logits(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> Tensor:
-        """Logits [m, items] of clients ids, whose tastes are fitted where they are not yet."""
+        """Return the logits [m, items] of clients ids, and fit their tastes where they are not yet.
+        """
         offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
         if s.personal == "cosine":
             return offset + self._cosine(ids, None) + self._associated(state, ids)
@@ -59,7 +63,9 @@ class DeviceModel:
     def explain(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """The parts that add up to `logits`: popularity, each modality's taste, associations."""
+        """Return the parts that add up to `logits`: popularity, each modality's taste,
+        associations.
+        """
         self.logits(state, clients, ids)
         who, items = torch.from_numpy(ids), self._public.num_items
         out = {"popularity": torch.log(self.chances(state)).expand(len(ids), -1)}

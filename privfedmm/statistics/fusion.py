@@ -16,7 +16,8 @@ def fuse(
     sums: Tensor, expected: Tensor, variance: Tensor, features: Tensor, fused_std: float,
     item_std: float,
 ) -> Tensor:
-    """Posterior mean preference [K, items] from sums, expected and variance [K, items]."""
+    """Return the posterior mean preference [K, items] from sums, expected and variance [K, items].
+    """
     # In units of preference an item's noise variance is variance / expected^2; written with
     # precisions, an item that nobody was expected to choose says nothing and divides by nothing.
     precision = expected**2 / (variance + item_std**2 * expected**2)

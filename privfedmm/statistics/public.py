@@ -20,11 +20,14 @@ from privfedmm.statistics.settings import StatisticsSettings
 
 
 class PublicItems:
-    """raw: features, masks. modalities: name -> unit rows [items, F]. tilt_features [items, r]:
-    leading components of every modality side by side, centred. fusion_features [items, q]:
-    components of all modalities together, rows of mean squared length 1. Both [items, 0] without
-    features. widths: how many columns of tilt_features each modality has. present: modality ->
-    [items] bool, where some items lack it."""
+    """Holds the public features in the forms that the statistics methods read.
+
+    raw: the features and masks. modalities: name -> unit rows [items, F]. tilt_features [items, r]:
+    the leading components of every modality side by side, centred. fusion_features [items, q]: the
+    components of all modalities together, with rows of mean squared length 1. Both are [items, 0]
+    without features. widths: how many columns of tilt_features each modality has. present: modality
+    -> [items] bool, where some items lack it.
+    """
 
     def __init__(
         self,
@@ -54,5 +57,5 @@ class PublicItems:
             self.fusion_features = torch.from_numpy(rows / np.sqrt((rows**2).sum(1).mean()))
 
     def association_features(self, rank: int) -> torch.Tensor:
-        """Leading components of all modalities together [items, <= rank]."""
+        """Return the leading components of all modalities together [items, <= rank]."""
         return space_of(self._features, rank, self._settings.association_image_weight, self._masks)

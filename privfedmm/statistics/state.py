@@ -9,8 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class StatisticsState:
-    """counts [items]: released popularity. associations [r, r]: what goes with what. correction
-    [K, items]: what each group adds to scores. Zeros before their rounds. round: rounds played."""
+    """Holds what the server has released.
+
+    counts [items]: the released popularity. associations [r, r]: the matrix of what goes with what.
+    correction [K, items]: what each group adds to scores. All are zeros before their rounds. round:
+    the number of rounds played.
+    """
 
     round: int
     counts: Tensor
@@ -18,14 +22,17 @@ class StatisticsState:
     correction: Tensor
 
     def tensors(self) -> list[Tensor]:
-        """All that is broadcast."""
+        """Return all tensors that are broadcast."""
         return [self.counts, self.associations, self.correction]
 
 
 @dataclass
 class StatisticsClients:
-    """On the devices: group [n] int64 and taste [n, r]; fitted [n] bool: whether the taste has been
-    fitted to the released popularity, which happens once."""
+    """Holds what stays on the devices.
+
+    group [n]: int64, the group of each client. taste [n, r]: the taste vectors. fitted [n]: bool,
+    whether the taste has been fitted to the released popularity, which happens once.
+    """
 
     group: Tensor
     taste: Tensor

@@ -20,9 +20,9 @@ BLOCK = 512
 def fit_tilt(
     train: Rows, ids: np.ndarray, offset: Tensor, features: Tensor, ridge: float, steps: int
 ) -> Tensor:
-    """Taste vectors of clients ids: [m, r], from offset [items] and features [items, r].
+    """Fit the taste vectors [m, r] of clients ids, from offset [items] and features [items, r].
 
-    Gradient ascent with momentum, preconditioned by the curvature of a uniform choice.
+    It runs gradient ascent with momentum, preconditioned by the curvature of a uniform choice.
     """
     count = torch.from_numpy(train.counts[ids].astype(np.float32))[:, None]
     target = own_sum(train, ids, features)
