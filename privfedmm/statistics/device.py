@@ -63,8 +63,9 @@ class DeviceModel:
     def explain(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> dict[str, Tensor]:
-        """Return the parts that add up to `logits`: popularity, each modality's taste,
-        associations.
+        """Return the parts that add up to `logits`, by name.
+
+        They are popularity, each modality's taste, and associations.
         """
         self.logits(state, clients, ids)
         who, items = torch.from_numpy(ids), self._public.num_items

@@ -25,7 +25,7 @@ _LIMIT = 50.0
 
 
 class AggregatorContract:
-    """What every aggregator must do, with integers, which leave nothing to rounding.
+    """Checks what every aggregator must do, with integers, which leave nothing to rounding.
 
     Override `made` in a subclass whose name begins with Test. min_survivors: the fewest of 12
     clients whose sum it is planned for. smallest: the fewest clients of a cohort that it sums at
@@ -37,60 +37,63 @@ class AggregatorContract:
     floats = False
 
     def made(self) -> Aggregator:
-        """A fresh aggregator for 12 clients."""
+        """Return a fresh aggregator for 12 clients."""
         raise NotImplementedError
 
     def task(
         self, min_survivors: int | None = None, clients: int = CLIENTS, **more: object
     ) -> Task:
-        """A round of 12 clients with two releases of bounded integers."""
+        """Return the task of a round of 12 clients with two releases of bounded integers."""
         cohort = Cohort(0, np.arange(clients), float(CLIENTS))
         fewest = self.min_survivors if min_survivors is None else min_survivors
         return Task(cohort, RELEASES, fewest, 0, b"plan", True, _LIMIT, **more)  # type: ignore[arg-type]
 
     def uploads(self, ids: np.ndarray) -> Uploads:
-        """Each client's own integers, whatever block it is in."""
+        """Return each client's own integers, which are the same in every block."""
         rows = torch.stack([torch.arange(DIMS, dtype=torch.int32) - int(i) for i in ids])
         table = torch.stack([torch.full((3, 2), int(i) % 5 - 2, dtype=torch.int32) for i in ids])
         return {"a": Dense(rows), "b": Dense(table)}
 
     def expected(self, ids: np.ndarray) -> dict[str, torch.Tensor]:
-        """The sums over these clients."""
+        """Return the sums over these clients."""
         return {name: part.dense().long().sum(0) for name, part in self.uploads(ids).items()}
 
     def played(self, task: Task, blocks: list[np.ndarray]) -> Sums:
-        """A round in which the clients of these blocks upload."""
+        """Play a round in which the clients of these blocks upload, and return its sums."""
         session = self.made().open(task)
         for ids in blocks:
             session.submit(ids, self.uploads(ids))
         return session.close()
 
     def assert_sums(self, found: Sums, ids: np.ndarray) -> None:
-        """Every release is the exact sum over these clients."""
+        """Check that every release is the exact sum over these clients."""
         expected = self.expected(ids)
         assert found.sums.keys() == expected.keys() and found.survivors == len(ids)
         for name, total in expected.items():
             assert torch.equal(found.sums[name].long(), total), name
 
     def test_it_says_what_the_server_sees(self) -> None:
-        """In words for a statement."""
+        """Check that the aggregator says in words, for a statement, what the server sees."""
         one = self.made()
         assert one.name.strip() and one.server_sees.strip()
         assert isinstance(one.hides_clients, bool)
 
     def test_sums_are_exact_whatever_the_blocks(self) -> None:
-        """All at once, one by one, and in an order of their own."""
+        """Check sums of uploads that come all at once, one by one, and in an order of their own."""
         everybody = np.arange(CLIENTS)
         for blocks in ([everybody], np.split(everybody, CLIENTS),
                        [np.array([7, 3, 11]), np.array([0, 1, 2, 4, 5, 6, 8, 9, 10])]):
             self.assert_sums(self.played(self.task(), list(blocks)), everybody)
 
     def test_bytes_are_counted(self) -> None:
-        """Every client sends something."""
+        """Check that at least one byte is counted for every client: each sends something."""
         assert self.played(self.task(), [np.arange(CLIENTS)]).bytes_up >= CLIENTS
 
     def test_strangers_and_twins_are_refused(self) -> None:
-        """A sum over others than the cohort, or over one of them twice, is another sum."""
+        """Check that clients outside the cohort, and clients that come twice, are refused.
+
+        A sum over others than the cohort, or over one of them twice, is another sum.
+        """
         session = self.made().open(self.task())
         with pytest.raises((UploadError, ProtocolError)):
             session.submit(np.array([CLIENTS]), self.uploads(np.array([CLIENTS])))
@@ -99,7 +102,7 @@ class AggregatorContract:
             session.submit(np.array([2]), self.uploads(np.array([2])))
 
     def test_of_survivors_the_sum_is_exact_and_of_too_few_there_is_none(self) -> None:
-        """Clients that vanish before they upload are in no sum."""
+        """Check that clients that vanish before they upload are in no sum."""
         gone = frozenset({1, 6, 9})
         alive = np.array([i for i in range(CLIENTS) if i not in gone])
         self.assert_sums(self.played(self.task(dropouts={"masked": gone}), [alive]), alive)
@@ -109,20 +112,24 @@ class AggregatorContract:
             self.played(self.task(dropouts={"masked": many}), [few])
 
     def test_who_vanishes_after_its_upload_is_in_the_sum(self) -> None:
-        """A client that has uploaded may go: its vector is in, and the sum still opens."""
+        """Check that a client that has uploaded may go: its vector is in, and the sum still opens.
+        """
         gone = {"signature": frozenset({1, 6}), "unmask": frozenset({9})}
         everybody = np.arange(CLIENTS)
         self.assert_sums(self.played(self.task(dropouts=gone), [everybody]), everybody)
 
     def test_of_nobody_there_is_no_sum(self) -> None:
-        """Neither of a cohort from which nobody uploads, nor of one that is empty."""
+        """Check that there is no sum where nobody of a cohort uploads, or the cohort is empty."""
         with pytest.raises(RoundAborted):
             self.played(self.task(), [])
         with pytest.raises((RoundAborted, ProtocolError)):
             self.played(self.task(min_survivors=1, clients=0), [])
 
     def test_small_cohorts_are_summed_or_refused(self) -> None:
-        """The sum over one client is its vector: whoever hides clients may refuse to make it."""
+        """Check that the smallest cohort is summed, and that a single client may be refused.
+
+        The sum over one client is its vector: whoever hides clients may refuse to make it.
+        """
         few = np.arange(self.smallest)
         task = self.task(min_survivors=self.smallest, clients=self.smallest)
         self.assert_sums(self.played(task, [few]), few)
@@ -131,7 +138,7 @@ class AggregatorContract:
                 self.played(self.task(min_survivors=1, clients=1), [np.arange(1)])
 
     def test_floats_are_summed_where_they_are(self) -> None:
-        """To the precision of float32, whatever the blocks."""
+        """Check that floats are summed to the precision of float32, whatever the blocks."""
         if not self.floats:
             pytest.skip("it sums integers alone")
         ids = np.arange(CLIENTS)

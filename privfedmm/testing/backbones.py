@@ -10,18 +10,20 @@ from privfedmm.backbones import Backbone, BackboneEntry
 
 
 class BackboneContract:
-    """What every backbone must do; subclass it with a name that begins with Test, and set `entry`.
+    """Checks what every backbone must do.
+
+    Subclass it with a name that begins with Test, and set `entry`.
     """
 
     entry: BackboneEntry
 
     @property
     def backbone(self) -> Backbone:
-        """The backbone in latent size 6."""
+        """Return the backbone in latent size 6."""
         return self.entry.build(6)
 
     def problem(self) -> tuple[Tensor, Tensor, dict[str, Tensor], Tensor]:
-        """users [3, d], rows [3, 5, width], networks [3, ...] and residuals [3, 5]."""
+        """Return users [3, d], rows [3, 5, width], networks [3, ...] and residuals [3, 5]."""
         g, b = torch.Generator().manual_seed(0), self.backbone
         user = torch.empty(3, b.dim).normal_(generator=g)
         rows = torch.empty(3, 5, b.width).normal_(generator=g)
@@ -32,7 +34,7 @@ class BackboneContract:
         return user, rows, network, torch.empty(3, 5).normal_(generator=g)
 
     def test_gradients_are_those_of_autograd(self) -> None:
-        """Gradients of the sum of residual x logit, by torch."""
+        """Check the gradients of the sum of residual x logit against those of torch."""
         user, rows, network, residual = self.problem()
         ours = self.backbone.gradients(user, rows, network, residual)
         leaves = [user, rows, *network.values()]
@@ -45,13 +47,13 @@ class BackboneContract:
             torch.testing.assert_close(one.detach(), other, rtol=1e-4, atol=1e-5)
 
     def test_scores_are_logits_of_the_whole_table(self) -> None:
-        """One table for all users gives what its rows give."""
+        """Check that one table for all users gives what its rows give."""
         user, rows, network, _ = self.problem()
         every = self.backbone.logits(user, rows[0][None].expand(3, -1, -1), network)
         torch.testing.assert_close(self.backbone.scores(user, rows[0], network), every)
 
     def test_a_client_alone_is_a_client_in_a_block(self) -> None:
-        """Logits and gradients of a client depend on that client alone."""
+        """Check that logits and gradients of a client depend on that client alone."""
         user, rows, network, residual = self.problem()
         block = self.backbone.gradients(user, rows, network, residual)
         logits = self.backbone.logits(user, rows, network)
@@ -67,19 +69,22 @@ class BackboneContract:
                 torch.testing.assert_close(value, block.network[name][part])
 
     def test_the_entry_is_true(self) -> None:
-        """Its name is the backbone's; it has a network where it says so, and its head in it."""
+        """Check that the entry has the backbone's name, and says truly whether it has a network.
+
+        Its head must be in the network.
+        """
         network = self.backbone.initial_network(1)
         assert self.entry.name == self.backbone.name and self.entry.summary.strip()
         assert bool(network) == self.entry.network
         assert set(self.entry.head or ()) <= set(network)
 
     def test_the_start_is_reproducible(self) -> None:
-        """The shared network follows from the seed."""
+        """Check that the shared network follows from the seed."""
         one, two = self.backbone.initial_network(4), self.backbone.initial_network(4)
         assert one.keys() == two.keys() and all(torch.equal(one[n], two[n]) for n in one)
 
     def test_the_torch_twin_is_the_same_model(self) -> None:
-        """Logits of a client by the torch module, where there is one."""
+        """Check that the torch module, where there is one, gives the logits of a client."""
         if self.entry.twin is None:
             pytest.skip("the entry names no torch twin")
         user, rows, network, _ = self.problem()

@@ -35,8 +35,11 @@ ROUNDS = 2
 
 @dataclass
 class Seen:
-    """What clients saw as they trained. blocks: how many trained side by side, call by call.
-    pins: of the public features that they computed with."""
+    """Records what clients saw as they trained.
+
+    blocks: how many clients trained side by side, call by call. pins: the pins of the public
+    features that they computed with.
+    """
 
     blocks: list[int] = field(default_factory=list)
     pins: set[FeaturePin] = field(default_factory=set)
@@ -63,8 +66,11 @@ class _Watched:
 
 @contextmanager
 def watched(method: str, alone: bool = False) -> Iterator[tuple[str, Seen]]:
-    """The name of a method that is registered in this process for as long as the block lasts, and
-    what its clients see. It is `method` itself; alone: its clients train one by one."""
+    """Register a method for as long as the block lasts, and record what its clients see.
+
+    It yields the name of the method, which is there in this process alone, and the record. The
+    method is `method` itself; alone: whether its clients train one by one.
+    """
     seen, inner = Seen(), METHODS.get(method)
     entry = METHODS.register(replace(
         inner, name=f"watched_{method}",
@@ -76,11 +82,11 @@ def watched(method: str, alone: bool = False) -> Iterator[tuple[str, Seen]]:
 
 
 class BackendContract:
-    """What every backend must do: carry the plan to the cohort, and the uploads to the stack.
+    """Checks that a backend carries the plan to the cohort, and the uploads to the stack.
 
-    Override `made` in a subclass whose name begins with Test. method: whose uploads are carried.
-    trained: a method whose clients train with public features and keep what they learn; settings
-    go with it. It is watched where clients compute, which must be this process.
+    Override `made` in a subclass whose name begins with Test. method: the method whose uploads are
+    carried. trained: a method whose clients train with public features and keep what they learn;
+    settings go with it. It is watched where clients compute, which must be this process.
     """
 
     method = "popularity"
@@ -88,14 +94,15 @@ class BackendContract:
     settings: ClassVar[Mapping[str, Any]] = {"algorithm.groups.start_round": 0}
 
     def made(self, config: RunConfig, folder: Path) -> tuple[Session, Backend]:
-        """A run of a config before its first round, and the backend that is to carry it.
+        """Return a run of a config before its first round, and the backend that is to carry it.
 
-        folder: empty, for what the backend keeps on disk.
+        folder: an empty folder for what the backend keeps on disk.
         """
         raise NotImplementedError
 
     def gathered(self, folder: Path, **flags: Any) -> tuple[Session, Sums, Costs]:
-        """The sums of the first round, as this backend brings them."""
+        """Return the sums of the first round, as this backend brings them, with session and costs.
+        """
         session, backend = self.made(self.config(**flags), folder)
         cohort = session.stack.draw(session.population, 0)
         plan = session.algorithm.plan(session.state)
@@ -104,12 +111,12 @@ class BackendContract:
         return session, sums, costs
 
     def config(self, **flags: Any) -> RunConfig:
-        """A run of 36 users, tolerant of dropouts."""
+        """Return the config of a run of 36 users that tolerates dropouts."""
         return resolve(None, {"dataset": DATASET, "method": self.method, "seed": 5,
                               "baselines": [], "secure.dropout": 0.4, **flags})
 
     def test_plain_sums_are_the_sums_of_all_uploads(self, tmp_path: Path) -> None:
-        """Against every client's upload added up one by one."""
+        """Check the sums against every client's upload added up one by one."""
         session, sums, costs = self.gathered(tmp_path)
         fresh = Session.start(session.config, load_data(session.config))
         stack = PrivacyStack(fresh.algorithm.releases, Ledger())
@@ -126,7 +133,10 @@ class BackendContract:
         assert costs.bytes_up_per_client > 0 and costs.bytes_down_per_client > 0
 
     def test_masked_sums_are_the_simulators_to_the_last_bit(self, tmp_path: Path) -> None:
-        """Integers, so that there is nothing to round: noise and rounding follow the seed."""
+        """Check masked sums against the simulator's, bit by bit.
+
+        They are integers, so that there is nothing to round: noise and rounding follow the seed.
+        """
         flags = {"aggregation": "masked", "dp.epsilon": 2.0, "dp.trust": "distributed",
                  "dp.noise": "simulation"}
         session, sums, _ = self.gathered(tmp_path, **flags)
@@ -139,7 +149,9 @@ class BackendContract:
             assert torch.equal(sums.sums[name], total), name
 
     def played(self, folder: Path, alone: bool, **flags: Any) -> tuple[Seen, dict[str, Any]]:
-        """What clients of the trained method saw in two rounds, and the server's state after them.
+        """Play two rounds of the trained method.
+
+        Returns what its clients saw, and the server's state after the rounds.
         """
         folder.mkdir()
         with watched(self.trained, alone) as (name, seen):
@@ -153,7 +165,10 @@ class BackendContract:
 
     @pytest.mark.parametrize("aggregation", ["plain", "masked"])
     def test_a_client_in_a_block_is_a_client_alone(self, aggregation: str, tmp_path: Path) -> None:
-        """Over two rounds, so that what a client learnt in its block is there in the next."""
+        """Check that blocks and clients alone give the same state.
+
+        It takes two rounds, so that what a client learnt in its block is there in the next.
+        """
         together, one = self.played(tmp_path / "together", False, aggregation=aggregation)
         alone, other = self.played(tmp_path / "alone", True, aggregation=aggregation)
         assert max(together.blocks) > 1 and set(alone.blocks) == {1}
@@ -161,14 +176,17 @@ class BackendContract:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
     def test_clients_compute_with_the_features_that_the_run_pins(self, tmp_path: Path) -> None:
-        """Value for value, in the same type and order: the pin is of the data as it was loaded."""
+        """Check that clients see the pinned features value for value, in the same type and order.
+
+        The pin is of the data as it was loaded.
+        """
         seen, _ = self.played(tmp_path / "run", False)
         config = self.config(method=self.trained, **self.settings)
         fresh = Session.start(config, load_data(config))
         assert fresh.algorithm.public_features and seen.pins == {fresh.pin}
 
     def test_swapped_features_reach_no_client(self, tmp_path: Path) -> None:
-        """A server whose features have changed is refused, or its clients have their own."""
+        """Check that a server whose features have changed is refused, or clients have their own."""
         with watched(self.trained) as (name, seen):
             config = self.config(method=name, **self.settings)
             session, backend = self.made(config, tmp_path)
@@ -185,6 +203,6 @@ class BackendContract:
         assert seen.pins == (set() if refused else {session.pin})
 
     def test_an_abstract_one_says_what_is_missing(self, tmp_path: Path) -> None:
-        """The base class carries nothing by itself."""
+        """Check that the base class carries nothing by itself."""
         with pytest.raises(NotImplementedError):
             BackendContract().made(self.config(), tmp_path)

@@ -19,7 +19,7 @@ _RELATIVE, _ABSOLUTE = 1e-4, 1e-5
 
 
 class BaselineContract:
-    """What every baseline must do.
+    """Checks what every baseline must do.
 
     Set `baseline` in a subclass whose name begins with Test:
 
@@ -33,22 +33,28 @@ class BaselineContract:
     baseline: ClassVar[Baseline]
 
     def data(self) -> Dataset:
-        """The data set to score: 60 users, 80 items, text, pictures and an order of time."""
+        """Return the data set to score: 60 users, 80 items, text, pictures and an order of time."""
         return _generated()
 
     def scorers(self, data: Dataset, seed: int = _SEED) -> list[tuple[str, Scorer]]:
-        """All settings of the baseline, with their scorers."""
+        """Return all settings of the baseline, with their scorers."""
         found = list(self.baseline.candidates(data, seed))
         assert found, f"{self.baseline.name} offers no setting"
         return found
 
     def test_it_says_what_it_is(self) -> None:
-        """Summary, reference and what the server sees are in the record and in lists."""
+        """Check that name, summary, reference and what the server sees are not empty.
+
+        They are in the record and in lists.
+        """
         for part in ("name", "summary", "reference", "sees"):
             assert getattr(self.baseline, part).strip(), f"{part} of the baseline is empty"
 
     def test_scores_are_finite_and_one_a_pair(self) -> None:
-        """Scores have shape [users, items], and a score that cannot be ranked is an error."""
+        """Check that scores have shape [users, items] and are finite.
+
+        A score that cannot be ranked is an error.
+        """
         data = self.data()
         for setting, score in self.scorers(data):
             whole = np.asarray(score(np.arange(data.num_users)))
@@ -56,7 +62,10 @@ class BaselineContract:
             assert np.isfinite(whole).all(), setting
 
     def test_a_user_alone_has_the_scores_of_a_block(self) -> None:
-        """Evaluation asks for users in blocks of any size and order."""
+        """Check that users have the same scores in blocks of any size and order.
+
+        Evaluation asks for both.
+        """
         data = self.data()
         some = np.arange(data.num_users)[[-1, 0, data.num_users // 2]]
         for setting, score in self.scorers(data):
@@ -66,13 +75,13 @@ class BaselineContract:
                 _close(score(np.array([user])), whole[[user]], setting)
 
     def test_the_same_seed_gives_the_same_scores(self) -> None:
-        """A record can be made again; nothing depends on who drew before."""
+        """Check that a record can be made again: nothing depends on who drew before."""
         data = self.data()
         users = np.arange(data.num_users)
         _same(self.scorers(data), self.scorers(data), users)
 
     def test_held_out_items_are_not_read(self) -> None:
-        """What is judged on must not be known: other held-out items change no score."""
+        """Check that other held-out items change no score: what is judged on must not be known."""
         data = self.data()
         users = np.arange(data.num_users)
         swapped = replace(data, validation=data.test, test=data.validation)
@@ -82,7 +91,10 @@ class BaselineContract:
             _same(self.scorers(data), self.scorers(other), users)
 
     def test_it_says_what_it_needs(self) -> None:
-        """Data that lacks what it needs does not fit; what it does not name, it can do without."""
+        """Check that data that lacks what it needs does not fit.
+
+        What it does not name, it can do without.
+        """
         data = self.data()
         assert self.baseline.fits(data), "the data set of the contract must fit the baseline"
         lacking: Iterable[tuple[str, Dataset]] = [

@@ -27,7 +27,7 @@ SHAPES: tuple[Shape, ...] = (
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 class GroupingContract:
-    """What every grouping must do; subclass it with a name that begins with Test.
+    """Checks what every grouping must do; subclass it with a name that begins with Test.
 
     What its clients or server need not answer, since they never pick, is skipped with the reason.
     """
@@ -35,13 +35,14 @@ class GroupingContract:
     entry: GroupingEntry
 
     def terms(self, shape: Shape, signals: Tensor | None, seed: int = 5) -> GroupingTerms:
-        """Terms of a shape."""
+        """Return the terms of a grouping for a shape."""
         groups, dim, geometry = shape
         settings = GroupSettings(groups=groups, geometry=geometry, min_size=2)
         return GroupingTerms(settings=settings, signals=signals, dim=dim, seed=seed)
 
     def signals(self, shape: Shape, noise: float = 0.1) -> Tensor:
-        """Unit signals of 60 clients [60, D] in clouds, and the last of them 0: nothing tells."""
+        """Return unit signals of 60 clients [60, D] in clouds; the last is 0, which tells nothing.
+        """
         groups, dim, _ = shape
         g = torch.Generator().manual_seed(2)
         centres = _normal(groups, dim, g)
@@ -50,20 +51,23 @@ class GroupingContract:
         return _unit(rows)
 
     def by_clients(self, shape: Shape, public: bool = True) -> ClientPicked:
-        """The grouping, where clients pick; a skip where they do not."""
+        """Return the grouping where clients pick, and skip the test where they do not."""
         if self.entry.picked_by != "client":
             pytest.skip(f"{self.entry.name} is picked by {self.entry.picked_by}, not by clients")
         terms = self.terms(shape, self.signals(shape) if public else None)
         return cast(ClientPicked, self.entry.build(terms))
 
     def by_server(self, shape: Shape) -> ServerPicked:
-        """The grouping, where the server picks; a skip where it does not."""
+        """Return the grouping where the server picks, and skip the test where it does not."""
         if self.entry.picked_by != "server":
             pytest.skip(f"{self.entry.name} is picked by {self.entry.picked_by}, not by the server")
         return cast(ServerPicked, self.entry.build(self.terms(shape, None)))
 
     def test_it_says_what_it_is(self, shape: Shape) -> None:
-        """A table of groupings has a row for it; nobody's picking has nothing to build."""
+        """Check that a table of groupings has a summary for it, and that `build` gives the members.
+
+        A grouping that nobody picks has nothing to build.
+        """
         assert self.entry.summary.strip()
         built = self.entry.build(self.terms(shape, None))
         members = {"nobody": [], "client": ["start", "pick", "move"], "server": ["labels"]}
@@ -74,13 +78,19 @@ class GroupingContract:
     def test_every_process_starts_from_the_same_centroids(
         self, shape: Shape, public: bool
     ) -> None:
-        """A server and its nodes build it each for themselves, with public items or without."""
+        """Check that two builds start alike, with public items or without.
+
+        A server and its nodes build the grouping each for themselves.
+        """
         one, two = (self.by_clients(shape, public).start() for _ in range(2))
         _assert_sound(one, shape)
         assert _same(one, two)
 
     def test_a_client_picks_by_its_own_signal_alone(self, shape: Shape) -> None:
-        """In a block it picks what it picks by itself, and leaves what was broadcast as it was."""
+        """Check that a client picks the same by itself as in a block.
+
+        What was broadcast must stay as it was.
+        """
         grouping, signals = self.by_clients(shape), self.signals(shape)
         centroids, given = grouping.start(), signals.clone()
         before = _copy(centroids)
@@ -92,7 +102,7 @@ class GroupingContract:
         assert torch.equal(signals, given) and _same(centroids, before)
 
     def test_clients_that_are_alike_are_together(self, shape: Shape) -> None:
-        """Twins always; and not everybody is in one group."""
+        """Check that twins are always together, and that not everybody is in one group."""
         grouping, signals = self.by_clients(shape), self.signals(shape)
         start = grouping.start()
         group = grouping.pick(signals, start)
@@ -100,7 +110,10 @@ class GroupingContract:
         assert len(group.unique()) > 1
 
     def test_centroids_move_by_sums_alone_and_stay_finite(self, shape: Shape) -> None:
-        """Over noise, empty groups and negative counts too: what a private sum may bring."""
+        """Check the move over noise, empty groups and negative counts too.
+
+        A private sum may bring all of these.
+        """
         grouping, signals, (groups, dim, _) = self.by_clients(shape), self.signals(shape), shape
         group = grouping.pick(signals, grouping.start())
         counts = torch.bincount(group, minlength=groups).float()
@@ -121,7 +134,10 @@ class GroupingContract:
             assert torch.equal(counted, given[0]) and torch.equal(summed, given[1])
 
     def test_what_a_client_picks_does_not_hang_on_earlier_calls(self, shape: Shape) -> None:
-        """A node that has seen other rounds, or none, picks the same from the same centroids."""
+        """Check that a node that has seen other rounds, or none, picks the same.
+
+        The centroids are the same in both cases.
+        """
         old, new = self.by_clients(shape), self.by_clients(shape)
         signals, (groups, dim, _) = self.signals(shape), shape
         counts = torch.full((groups,), CLIENTS / groups)
@@ -134,7 +150,10 @@ class GroupingContract:
     def test_the_centre_of_a_group_too_small_does_not_come_from_its_sum(
         self, shape: Shape
     ) -> None:
-        """It would tell of the few members. It may follow the others, which the mean moves."""
+        """Check that the centre of a group too small does not move with its sum.
+
+        It would tell of the few members. It may follow the others, which the mean moves.
+        """
         grouping, (groups, dim, _) = self.by_clients(shape), shape
         counts = torch.full((groups,), 20.0)
         counts[-1] = LEAST - 1
@@ -146,7 +165,7 @@ class GroupingContract:
         assert float(moved[-1]) <= float(others) + 1e-6
 
     def test_the_server_names_every_client(self, shape: Shape) -> None:
-        """A label below the number of groups for each, and the same again."""
+        """Check that each client has a label below the number of groups, and the same again."""
         grouping, vectors = self.by_server(shape), self.signals(shape).numpy()
         given = vectors.copy()
         labels = grouping.labels(vectors, None)
@@ -156,7 +175,10 @@ class GroupingContract:
         np.testing.assert_array_equal(vectors, given)
 
     def test_groups_keep_their_names_over_rounds(self, shape: Shape) -> None:
-        """Whatever the names were, where clients have moved a little most keep theirs."""
+        """Check that most clients keep their labels where they have moved a little.
+
+        That must hold whatever the names were.
+        """
         grouping, vectors = self.by_server(shape), self.signals(shape).numpy()
         first = grouping.labels(vectors, None)
         renamed = (first + 1) % shape[0]

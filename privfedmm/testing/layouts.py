@@ -24,7 +24,7 @@ ITEMS, EACH = 9, 5
 
 
 def sample() -> list[Interaction]:
-    """Interactions in an order that is not that of time: EACH for every user, items by number."""
+    """Return EACH interactions for every user, items by number, in an order that is not of time."""
     rows = [(user, str((u + k * (1 + u % 2)) % ITEMS), 100 + 10 * k + u)
             for u, user in enumerate(USERS) for k in range(EACH)]
     return [rows[n] for n in np.random.default_rng(7).permutation(len(rows))]
@@ -71,7 +71,7 @@ BAD_ROWS: dict[str, Sequence[Interaction]] = {
 
 
 class LayoutContract(ABC):
-    """What every layout must do.
+    """Checks what every layout must do.
 
     Set `layout` and `write` in a subclass whose name begins with Test:
 
@@ -94,12 +94,18 @@ class LayoutContract(ABC):
         """
 
     def test_it_says_what_it_is(self) -> None:
-        """The summary is shown for folders that fit no layout."""
+        """Check that name, summary and reference are not empty.
+
+        The summary is shown for folders that fit no layout.
+        """
         for part in ("name", "summary", "reference"):
             assert getattr(self.layout, part).strip(), f"{part} of the layout is empty"
 
     def test_it_recognises_its_own_folders_only(self, tmp_path: Path) -> None:
-        """A folder that fits several layouts is refused, so none may claim another's."""
+        """Check that the layout claims its own folders and no other's.
+
+        A folder that fits several layouts is refused.
+        """
         assert not self.layout.recognises(tmp_path), "an empty folder is nobody's"
         for name, write in WRITERS.items():
             if name != self.layout.name:
@@ -114,14 +120,20 @@ class LayoutContract(ABC):
                 assert not other.recognises(folder), f"{other.name} claims the folder too"
 
     def test_it_names_the_files_of_interactions(self, tmp_path: Path) -> None:
-        """The patterns find the files, so that they are refused where users' rows must not be."""
+        """Check that the patterns find the files.
+
+        They are refused where users' rows must not be.
+        """
         folder = self._folder(tmp_path)
         for pattern in self.layout.files:
             assert "/" not in pattern, f"{pattern} is no name of a file in the folder"
         assert bool(self.layout.interaction_files(folder)) == bool(self.layout.files)
 
     def test_ids_are_text_and_rows_keep_their_order(self, tmp_path: Path) -> None:
-        """'007' is another user than '7'; rows at equal times are split by their order."""
+        """Check that '007' is another user than '7', and that rows keep their order.
+
+        Rows at equal times are split by their order.
+        """
         frame = self.layout.read(self._folder(tmp_path)).frame
         pairs = list(zip(frame["user"], frame["item"], strict=True))
         assert pairs == [(user, item) for user, item, _ in sample()]
@@ -129,7 +141,8 @@ class LayoutContract(ABC):
         assert frame["line"].is_monotonic_increasing and frame["line"].is_unique
 
     def test_items_and_features_belong_together(self, tmp_path: Path) -> None:
-        """Every item is in the item table, and every feature row has the id of its item."""
+        """Check that every item is in the item table, and every feature row has the id of its item.
+        """
         raw = self.layout.read(self._folder(tmp_path))
         assert raw.items.index.is_unique
         assert set(raw.frame["item"]) <= set(raw.items.index)
@@ -142,7 +155,8 @@ class LayoutContract(ABC):
             assert mask.shape == (len(raw.features[modality][0]),), modality
 
     def test_a_second_read_gives_the_same_data(self, tmp_path: Path) -> None:
-        """The hash names the data: neither the reading nor the place of the folder is in it."""
+        """Check that the hash names the data: neither the reading nor the folder's place is in it.
+        """
         hashes = set()
         for place in ("one", "two"):
             folder = self._folder(tmp_path, place)
@@ -150,7 +164,7 @@ class LayoutContract(ABC):
         assert len(hashes) == 1
 
     def test_times_decide_who_is_held_out(self, tmp_path: Path) -> None:
-        """The latest interaction of a user is the test item, where the layout reads times."""
+        """Check that a user's latest interaction is the test item, where the layout reads times."""
         raw = self.layout.read(self._folder(tmp_path))
         if "time" not in raw.frame or "split" in raw.frame or raw.given_test is not None:
             return
@@ -162,15 +176,18 @@ class LayoutContract(ABC):
 
     @pytest.mark.parametrize("fault", BAD_ROWS)
     def test_faulty_rows_get_a_sentence(self, fault: str, tmp_path: Path) -> None:
-        """A fault in a row is refused, and the sentence names the file."""
+        """Check that a fault in a row is refused, with a sentence that names the file."""
         self._refused(self._folder(tmp_path, rows=[*sample(), *BAD_ROWS[fault]]))
 
     def test_a_folder_without_interactions_gets_a_sentence(self, tmp_path: Path) -> None:
-        """Nothing to learn from is a fault too."""
+        """Check that a folder without interactions is refused: having nothing to learn from is a
+        fault.
+        """
         self._refused(self._folder(tmp_path, rows=[]))
 
     def test_damaged_files_get_a_sentence(self, tmp_path: Path) -> None:
-        """Bytes that are no text after the first line: no traceback, whatever the file."""
+        """Check that bytes that are no text after the first line bring no traceback, in any file.
+        """
         folder = self._folder(tmp_path)
         names = self.layout.interaction_files(folder) or [p.name for p in folder.iterdir()]
         for name in names:

@@ -26,16 +26,16 @@ _BUDGET = 8.0
 
 
 class MethodContract:
-    """What every method must do.
+    """Checks what every method must do.
 
     Set `method` in a subclass whose name begins with Test:
 
         class TestMine(MethodContract):
             method = "mine"
 
-    settings: others by dotted path. It is played on 60 generated users with text and pictures.
-    tolerance: largest difference between a client alone and in a block, relative to the largest
-    value of its upload; kernels may round otherwise in blocks of other sizes.
+    settings: other settings, by dotted path. The method is played on 60 generated users with text
+    and pictures. tolerance: the largest difference between a client alone and in a block, relative
+    to the largest value of its upload; kernels may round otherwise in blocks of other sizes.
     """
 
     method: ClassVar[str]
@@ -44,17 +44,20 @@ class MethodContract:
     tolerance: ClassVar[float] = 1e-5
 
     def config(self, **flags: Any) -> RunConfig:
-        """The run that the contract plays: few rounds, no baselines."""
+        """Return the config of the run that the contract plays: few rounds, no baselines."""
         return resolve(None, {"dataset": self.dataset, "method": self.method, "baselines": [],
                               **self._rounds(), **self.settings, **flags})
 
     def session(self, **flags: Any) -> Session:
-        """A run before its first round."""
+        """Return a run before its first round."""
         config = self.config(**flags)
         return Session.start(config, _data(config.dataset))
 
     def test_it_says_what_it_is_and_can(self) -> None:
-        """Summary and capabilities are in lists, and the releases bear them out."""
+        """Check that the method has a summary, and that its releases bear out its capabilities.
+
+        Both are in lists.
+        """
         entry = METHODS.get(self.method)
         assert entry.summary.strip()
         releases = self.session().algorithm.releases
@@ -62,7 +65,10 @@ class MethodContract:
         assert len({r.name for r in releases}) == len(releases)
 
     def test_uploads_are_what_is_declared_in_every_round(self) -> None:
-        """The gate refuses an upload that was not declared, and misses none that was."""
+        """Check that uploads are the declared ones in every round.
+
+        The gate refuses an upload that was not declared, and misses none that was.
+        """
         session = self.session()
         for round_ in range(session.planned.rounds):
             assert session.state.round == round_
@@ -72,7 +78,7 @@ class MethodContract:
                 assert report.costs.bytes_up_per_client > 0
 
     def test_a_client_alone_uploads_what_it_does_in_a_block(self) -> None:
-        """Nothing of a client may depend on who trains beside it."""
+        """Check that nothing of a client depends on who trains beside it."""
         session = self.session()
         algorithm, plan = session.algorithm, session.algorithm.plan(session.state)
         ids = next(iter(algorithm.blocks(np.arange(session.population))))[:4]
@@ -86,14 +92,14 @@ class MethodContract:
                 assert float((mine - other).abs().max()) <= self.tolerance * scale, name
 
     def test_blocks_hold_every_client_once(self) -> None:
-        """Whatever the order, each client of a cohort trains once."""
+        """Check that each client of a cohort trains once, whatever the order."""
         session = self.session()
         ids = np.arange(0, session.population, 2)
         found = np.concatenate(list(session.algorithm.blocks(ids)))
         assert np.array_equal(np.sort(found), ids)
 
     def test_two_who_were_told_the_same_find_the_same_digest(self) -> None:
-        """And after a step that changed the state, another one."""
+        """Check that equal plans have the same digest, and that it changes with the state."""
         session = self.session()
         algorithm, before = session.algorithm, session.state
         plan = algorithm.plan(before)
@@ -103,7 +109,7 @@ class MethodContract:
         assert algorithm.plan_bytes(plan) > 0
 
     def test_a_restored_run_goes_on_as_if_nothing_had_happened(self) -> None:
-        """A checkpoint holds all that a later round needs."""
+        """Check that a checkpoint holds all that a later round needs."""
         one, other = self.session(), self.session()
         one.state, _ = _played(one, 0)
         saved = deepcopy(one.algorithm.to_saved(one.state, one.clients))
@@ -117,7 +123,8 @@ class MethodContract:
             one.algorithm.scores(one.state, one.clients, ids), rtol=0, atol=0)
 
     def test_scores_are_finite_and_their_parts_add_up(self) -> None:
-        """[m, items] for any clients; `explain` gives parts of the same sum."""
+        """Check that scores [m, items] are finite and that the parts of `explain` add up to them.
+        """
         session = self.session()
         session.state, _ = _played(session, 0)
         ids = np.array([3, 0, 17])
@@ -129,7 +136,7 @@ class MethodContract:
         torch.testing.assert_close(total, scores, rtol=1e-3, atol=1e-3)
 
     def test_plan_state_and_clients_travel(self) -> None:
-        """What a deployment sends comes out as it went in."""
+        """Check that what a deployment sends comes out as it went in."""
         entry = METHODS.get(self.method)
         if not entry.can.deployed:
             return
@@ -141,8 +148,11 @@ class MethodContract:
             assert encode(decode(body, kinds)) == body
 
     def test_it_runs_under_every_protection_it_claims(self) -> None:
-        """Masked sums wherever something is sent and summed; a budget where a user can be
-        protected; never more spent than that."""
+        """Check that the method runs under every protection that it claims.
+
+        Sums are masked wherever something is sent and summed; there is a budget where a user can be
+        protected, and never more is spent than that.
+        """
         entry = METHODS.get(self.method)
         if not entry.can.federated:
             return
@@ -155,7 +165,10 @@ class MethodContract:
             assert run.epsilon is not None and 0 < run.epsilon <= _BUDGET * (1 + 1e-6)
 
     def test_the_seed_decides_everything(self) -> None:
-        """Two runs of one seed are equal to the last bit, and another seed gives another."""
+        """Check that two runs of one seed are equal to the last bit.
+
+        Another seed gives another run.
+        """
         def scores(seed: int) -> torch.Tensor:
             session = self.session(seed=seed)
             session.state, _ = _played(session, 0)

@@ -39,10 +39,10 @@ _RELEASE = Release("x", (DIMS,))
 
 
 class NoiseContract:
-    """What every noise must do, at a place where it is known.
+    """Checks what every noise must do, at a place where it is known.
 
-    Set `entry` and `place` in a subclass whose name begins with Test. shares: honest clients in
-    every sum, where devices make it together; such a noise is played on a grid.
+    Set `entry` and `place` in a subclass whose name begins with Test. shares: the number of honest
+    clients in every sum, where devices make the noise together; such a noise is played on a grid.
     """
 
     entry: ClassVar[NoiseEntry]
@@ -50,13 +50,13 @@ class NoiseContract:
     shares: ClassVar[int | None] = None
 
     def multiplier(self) -> float:
-        """Calibrated for three rounds at epsilon 2, delta 1e-5."""
+        """Calibrate the multiplier for three rounds at epsilon 2, delta 1e-5."""
         noise = self.entry.build(self.place, 1.0, 1.0, self.shares)
         return calibrate(BUDGET, DELTA, ROUNDS, Everyone(), CLIENTS,
                          event=noise.event(Everyone()), terms=noise.terms(DIMS, self._limit()))
 
     def mechanism(self, multiplier: float) -> Mechanism:
-        """A clip at 1 and the noise, with a grid between them where it needs one."""
+        """Return a clip at 1 and the noise, with a grid between them where it needs one."""
         clip = JointClip(1.0, {"x": 1.0})
         if self.shares is None:
             return chain([clip, self.entry.build(self.place, multiplier, 1.0, None)])
@@ -65,7 +65,7 @@ class NoiseContract:
         return chain([clip, grid, self.entry.build(self.place, multiplier, bound, self.shares)])
 
     def stack(self, multiplier: float, budget: Budget | None) -> PrivacyStack:
-        """A stack of one release around the mechanism."""
+        """Return a stack of one release around the mechanism."""
         return PrivacyStack(
             (_RELEASE,), Ledger((), budget), source=SimulationSource(5),
             aggregator=PlainAggregator() if self.shares is None else RingAggregator(),
@@ -75,7 +75,8 @@ class NoiseContract:
         return None if self.shares is None else Quantise(2.0**-10, DIMS).limit(1.0)
 
     def test_it_says_what_it_is(self) -> None:
-        """Reference, words for a statement, and an event that has a price."""
+        """Check that the noise has a reference, words for a statement, and an event with a price.
+        """
         noise = self.noise(1.0)
         assert self.entry.reference.strip() and noise.kind.strip() and noise.reason.strip()
         assert noise.trust(False).strip() and noise.place == self.place
@@ -83,11 +84,14 @@ class NoiseContract:
         assert event_named(event.name) is event and event.accountants
 
     def noise(self, multiplier: float) -> Noise:
-        """The noise of the mechanism."""
+        """Return the noise of the mechanism."""
         return self.mechanism(multiplier).noise
 
     def test_a_chain_without_a_clip_or_with_two_noises_cannot_be_built(self) -> None:
-        """Nothing would bound what it hides; a second draw is a second release."""
+        """Check that a chain needs one clip, at the bound of the noise, and one noise.
+
+        Without a clip nothing would bound what it hides; a second draw is a second release.
+        """
         noise = self.entry.build(self.place, 8.0, 1.0, self.shares)
         with pytest.raises(ChainError):
             chain([noise])
@@ -97,8 +101,11 @@ class NoiseContract:
             chain([JointClip(2.0, {"x": 1.0}), noise])
 
     def test_its_spread_on_a_sum_is_the_stated_one(self) -> None:
-        """Standard deviation of 4,000 noisy values of nothing, within 10 %: more than five
-        deviations of that estimate for a noise whose kurtosis is at most 6 (Laplace)."""
+        """Check the standard deviation of 4,000 noisy values of nothing, within 10 %.
+
+        That is more than five deviations of the estimate for a noise whose kurtosis is at most 6
+        (Laplace).
+        """
         stack = self.stack(self.multiplier(), None)
         drawn = np.concatenate([self._sum(stack, t) for t in range(_DRAWS // DIMS + 1)])
         mechanism = stack.mechanism
@@ -108,7 +115,7 @@ class NoiseContract:
         assert abs(drawn.mean()) < 6 * stated / np.sqrt(len(drawn))
 
     def test_the_budget_is_met_and_not_passed(self) -> None:
-        """Three rounds spend nearly all of it, and a fourth is refused."""
+        """Check that three rounds spend nearly all of the budget, and that a fourth is refused."""
         z = self.multiplier()
         stack = self.stack(z, Budget(BUDGET, DELTA))
         for round_ in range(ROUNDS):
@@ -122,7 +129,7 @@ class NoiseContract:
         assert (said.epsilon_vs_server is not None) == self.noise(z).against_server
 
     def test_more_noise_costs_less(self) -> None:
-        """The price falls with the multiplier, and grows with the rounds."""
+        """Check that the price falls with the multiplier, and grows with the rounds."""
         noise = self.noise(8.0)
         event, terms = noise.event(Everyone()), noise.terms(DIMS, self._limit())
 
