@@ -180,9 +180,7 @@ class LayoutContract(ABC):
         self._refused(self._folder(tmp_path, rows=[*sample(), *BAD_ROWS[fault]]))
 
     def test_a_folder_without_interactions_gets_a_sentence(self, tmp_path: Path) -> None:
-        """Check that a folder without interactions is refused: having nothing to learn from is a
-        fault.
-        """
+        """Check that a folder without interactions is refused: it has nothing to learn from."""
         self._refused(self._folder(tmp_path, rows=[]))
 
     def test_damaged_files_get_a_sentence(self, tmp_path: Path) -> None:
