@@ -32,7 +32,7 @@ def train_round(
     seed: int,
     round_: int,
 ) -> Tensor:
-    """Train every client alone; the sum of the changes of the item table [items, width]."""
+    """Train every client alone. Return the sum of the changes of the item table [items, width]."""
     total = torch.zeros_like(items)
     rate = rates(settings, round_, len(items))
     loss_of = nn.BCEWithLogitsLoss(reduction=settings.loss)

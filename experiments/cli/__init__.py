@@ -56,7 +56,7 @@ for group, commands in ((app, _APP), (data_app, _DATA), (config_app, _CONFIG),
 
 
 def main() -> None:
-    """Entry point: errors of the user are one sentence on standard error and an exit code."""
+    """Run the command line. A user's error is one sentence on standard error and an exit code."""
     try:
         app(standalone_mode=True)
     except UserError as error:

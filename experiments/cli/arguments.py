@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:
-    """Settings of --set, by path. Raises UserError for text that is no path=value."""
+    """Return the settings of --set by path. Raises UserError for text that is no path=value."""
     out = {}
     for pair in pairs or []:
         path, equals, text = pair.partition("=")
@@ -29,7 +29,7 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def modalities(text: str | None) -> object:
-    """all, none, or a list of names."""
+    """Return "all", "none" or None as given, and other text as the list of names in it."""
     if text in (None, "all", "none"):
         return text
     assert text is not None
@@ -37,7 +37,7 @@ def modalities(text: str | None) -> object:
 
 
 def share(text: str) -> float:
-    """A share of clients that vanish. Raises UserError."""
+    """Return a share of clients that vanish. Raises UserError for text that is none."""
     try:
         found = float(text)
     except ValueError as error:
@@ -48,7 +48,7 @@ def share(text: str) -> float:
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result as JSON, or a line a value."""
+    """Print a result as JSON, or one value a line."""
     if as_json:
         print(json.dumps(result))
         return
@@ -59,7 +59,7 @@ def show(result: dict[str, Any], as_json: bool) -> None:
 
 
 def folder_of(out: Path | None, config: RunConfig) -> Path:
-    """The run folder: as given, or one under runs/ named by data, method, seed and time."""
+    """Return the run folder `out`, or else one under runs/ named by data, method, seed and time."""
     return out or Path("runs") / (
         f"{Path(config.dataset).name}-{config.method}-seed{config.seed}-"
         f"{time.strftime('%Y%m%d-%H%M%S')}")

@@ -18,9 +18,11 @@ from privfedmm.encoders import EncoderSettings
 def encode_folder(
     folder: Path, given: dict[str, Any], download: bool, report: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Encode and keep; a run with the same settings finds them. given: settings that are not None.
+    """Encode a folder's content and keep the features, where a run with the same settings finds
+    them.
 
-    Raises UserError for faults in data, settings or model.
+    given: the settings of the encoders by name; those that are None keep their defaults. Raises
+    UserError for faults in data, settings or model.
     """
     try:
         chosen = {name: value for name, value in given.items() if value is not None}

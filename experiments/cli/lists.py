@@ -19,7 +19,7 @@ KINDS = ("methods", "backbones", "groupings", "fusions", "baselines", "layouts",
 
 
 def registry_of(kind: str) -> Registry[Any]:
-    """The registry behind a list."""
+    """Return the registry whose entries a list shows."""
     from privfedmm.backbones import BACKBONES
     from privfedmm.baselines import BASELINES
     from privfedmm.data.layouts import LAYOUTS
@@ -38,7 +38,7 @@ def registry_of(kind: str) -> Registry[Any]:
 
 
 def described(kind: str) -> list[dict[str, Any]]:
-    """Name, source package, summary, capabilities, reference and settings of every entry."""
+    """Return name, source package, summary, capabilities, reference and settings of every entry."""
     registry = registry_of(kind)
     return [{
         "name": entry.name, "from": registry.source(entry.name),
@@ -71,7 +71,7 @@ def _settings(entry: Any) -> list[dict[str, str]]:
 
 
 def lister(kind: str) -> Callable[..., None]:
-    """The command that lists a kind."""
+    """Return the command that lists the entries of a kind."""
 
     def show(
         name: Annotated[

@@ -25,7 +25,7 @@ OUTCOME, EXCHANGES = "outcome.json", "exchanges.json"
 
 
 def answer(kind: str, body: bytes, settings: Settings) -> bytes:
-    """What the node of these settings (its --node-config) says to a message."""
+    """Return the answer of the node that has these settings (its --node-config) to a message."""
     folder = settings.get("run-dir")
     if not isinstance(folder, str):
         raise UserError('--node-config: give the node its folder, as run-dir="/path"')
@@ -50,9 +50,9 @@ def serve(transport: Transport, settings: Settings) -> None:
 def play(
     transport: Transport, folder: Path, root: Path, command: str = "deploy local"
 ) -> FederationServer:
-    """The rounds that are left in a run folder, with the server's folder under `root`.
+    """Play the rounds that are left in a run folder, with the server's folder under `root`.
 
-    command: of privfedmm, by which the run is continued.
+    command: the privfedmm command by which the run is continued.
     """
     party = Party.read(root / "server")
     records.set_threads(party.config.threads)

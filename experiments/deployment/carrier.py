@@ -28,13 +28,16 @@ START, SUBMIT = 120.0, 180.0  # seconds
 
 @dataclass(frozen=True)
 class Shape:
-    """nodes: those that host users. wait: seconds an exchange may take."""
+    """This is the size of a deployment.
+
+    nodes: the number of nodes that host users. wait: the seconds that an exchange may take.
+    """
 
     nodes: int
     wait: float
 
     def names(self, config: RunConfig) -> list[str]:
-        """Folders of the nodes, the key holder's last where one takes part."""
+        """Return the folders of the nodes, with the key holder's last where one takes part."""
         holder = ["keyholder"] if parties.has_holder(config) else []
         return [*(f"shard-{number}" for number in range(self.nodes)), *holder]
 
@@ -44,7 +47,7 @@ Hook = Callable[["Deployment"], None]
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployment under way; for its tests, which end a process to see what happens."""
+    """This is a deployment under way. Tests end one of its processes to see what happens."""
 
     folder: Path
     processes: Processes
@@ -54,10 +57,10 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Carrier:
-    """What plays the rounds of a deployment.
+    """A carrier starts the processes that play the rounds of a deployment.
 
-    command: of privfedmm, which starts and continues it. check: raises UserError where this
-    machine lacks what it needs. up: all processes, with the run submitted; on leaving none of
+    command: the privfedmm command that starts and continues it. check: raises UserError where this
+    machine lacks what it needs. up: starts all processes and submits the run; on leaving none of
     them is left. program: a part of the command line of the process that runs the ServerApp.
     """
 
@@ -74,10 +77,10 @@ def start(
     carrier: Carrier, config: RunConfig, out: Path, shape: Shape, listen: runs.Listener,
     announce: runs.Announce = lambda lines: None, hook: Hook = lambda deployment: None,
 ) -> dict[str, Any]:
-    """A new run in folder `out`, which must be absent or empty; its record.
+    """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
-    hook: called about twice a second while the run goes on. Raises UserError, with no process
-    left, whatever happens.
+    hook: called about twice a second while the run goes on. Raises UserError, with no process left,
+    whatever happens.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
@@ -96,7 +99,7 @@ def start(
 def resume(
     carrier: Carrier, out: Path, listen: runs.Listener, hook: Hook = lambda deployment: None
 ) -> dict[str, Any]:
-    """Continue the deployment in folder `out`; its record. Raises UserError."""
+    """Continue the deployment in folder `out` and return its record. Raises UserError."""
     if not (out / DEPLOY / SHAPE).exists():
         raise UserError(f"--resume: {out} holds no deployment; start one with: privfedmm "
                         f"{carrier.command}")
@@ -139,8 +142,10 @@ def follow(
     deployment: Deployment, out: Path, command: str, program: str, listen: runs.Listener,
     hook: Hook,
 ) -> None:
-    """Show rounds as they are played, until the outcome is there. command, program: as of a
-    `Carrier`. Raises UserError, TimeoutError."""
+    """Show rounds as they are played, until the outcome is there.
+
+    command, program: those of a `Carrier`. Raises UserError, TimeoutError.
+    """
     root = out.absolute() / DEPLOY
     shown, started = len(_rows(out)), time.monotonic()
     again = f"continue with: privfedmm {command} --resume {out}"

@@ -33,8 +33,11 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Gate:
-    """An ASGI application. to: address of the SuperLink, as https://127.0.0.1:port. authority: PEM
-    of its certificate's."""
+    """This ASGI application passes the messages of nodes on to a SuperLink, and nothing else.
+
+    to: the address of the SuperLink, as https://127.0.0.1:port. authority: the PEM file of the
+    authority that signed its certificate.
+    """
 
     def __init__(self, to: str, authority: Path) -> None:
         self._to = to
@@ -72,7 +75,7 @@ class Gate:
         await _answer(send, found.status_code, _kept(found.headers.raw), told)
 
     async def close(self) -> None:
-        """Give its connections back."""
+        """Close the connections to the SuperLink."""
         await self._client.aclose()
 
     async def _live(self, receive: Receive, send: Send) -> None:
@@ -84,7 +87,7 @@ class Gate:
 
 
 def from_environment() -> Gate:
-    """The gate that the variables `TO` and `AUTHORITY` describe."""
+    """Return the gate that the variables `TO` and `AUTHORITY` describe."""
     return Gate(os.environ[TO], Path(os.environ[AUTHORITY]))
 
 

@@ -43,10 +43,12 @@ _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class Invitation:
-    """The terms of a run. run: 16 bytes that name it. version: of the program, the same on all.
+    """An invitation holds the public terms of a run.
 
-    users: how many each node hosts; their numbers run on from node to node. superlink: host:port.
-    ca: PEM of the authority that signed the SuperLink's certificate. digest: SHA-256 of the file.
+    run: 16 bytes that name the run. version: the version of the program, the same for all parties.
+    users: the number of users that each node hosts; user numbers run on from node to node.
+    superlink: host:port. ca: the PEM of the authority that signed the SuperLink's certificate.
+    digest: the SHA-256 of the file.
     """
 
     run: bytes
@@ -59,7 +61,7 @@ class Invitation:
     digest: str
 
     def hosted(self, node: int) -> np.ndarray:
-        """Numbers of a node's users. Raises UserError for a node that is not invited."""
+        """Return the numbers of a node's users. Raises UserError for a node that is not invited."""
         if not 0 <= node < len(self.users):
             raise UserError(f"--node: the run has nodes 0 to {len(self.users) - 1}, got {node}")
         first = sum(self.users[:node])
@@ -67,26 +69,31 @@ class Invitation:
 
     @property
     def holder(self) -> bool:
-        """Whether a key holder takes part."""
+        """Return whether a key holder takes part."""
         return has_holder(self.config)
 
     @property
     def parties(self) -> list[str]:
-        """Who has to answer: the nodes' names, and the key holder's where one takes part."""
+        """Return who has to answer: the nodes' names, then the key holder's where one takes
+        part."""
         return [*(f"shard-{n}" for n in range(len(self.users))),
                 *([KEYHOLDER] if self.holder else [])]
 
     def holding(self, first: int, part: Shard) -> Holding:
-        """What a party holds under these terms."""
+        """Return what a party holds under these terms.
+
+        first: the number of its first user. part: the rows of its users.
+        """
         return Holding(self.run, self.digest, sum(self.users), first, self.catalogue, part)
 
 
 def invite(
     config: RunConfig, catalogue: Catalogue, users: Sequence[int], superlink: str, root: Path
 ) -> Invitation:
-    """The invitation, certificates and the server's own folder, under `root`.
+    """Write the invitation, the certificates and the server's own folder under `root`.
 
-    users: how many each node hosts. Raises UserError for what a deployment does not carry.
+    users: the number of users that each node hosts. Raises UserError for what a deployment does not
+    carry.
     """
     host, _ = address_of(superlink)
     if min(users, default=0) < 1:
@@ -108,7 +115,8 @@ def invite(
 
 
 def read_invitation(path: Path) -> Invitation:
-    """Raises UserError where it cannot be read, is damaged, or is of another version."""
+    """Read an invitation. Raises UserError where it cannot be read, is damaged, or is of another
+    version."""
     try:
         body = path.read_bytes()
     except OSError as error:
@@ -145,7 +153,7 @@ def read_invitation(path: Path) -> Invitation:
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """Host and port of `host:port`. Raises UserError."""
+    """Return host and port of `host:port`. Raises UserError for other text."""
     host, _, port = text.rpartition(":")
     if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 <= int(port) < 2**16:
         raise UserError(f"--host: {text!r} is no host:port by which nodes reach the SuperLink; "
@@ -154,7 +162,7 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine and nobody else's."""
+    """Return whether a host is this machine and nobody else's."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -35,10 +35,11 @@ _FIELDS: dict[str, type] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a party hands back, all of it public.
+    """An answer is what a party hands back to the operator; all of it is public.
 
-    invitation: SHA-256 of the one that it answers. party: its name. keys: number -> verify key.
-    node_key: public half of its SuperNode's key, in OpenSSH's form.
+    invitation: the SHA-256 of the invitation that it answers. party: the name of the party. keys: a
+    map from number to verify key. node_key: the public half of its SuperNode's key, in OpenSSH's
+    form.
     """
 
     invitation: str
@@ -48,11 +49,11 @@ class Answer:
 
 
 def join(invitation: Invitation, party: str, part: Shard, folder: Path) -> bytes:
-    """A party's folder with fresh keys; the answer to hand back. Nothing else may leave the folder.
+    """Write a party's folder with fresh keys, which must not leave it, and return the answer.
 
-    party: one of the invitation's. part: rows of its users, nobody's for the key holder. Raises
-    UserError, before anything is written, where the rows are of another number of users or the
-    folder is in use.
+    party: one of the invitation's parties. part: the rows of its users, nobody's for the key
+    holder. Raises UserError, before anything is written, where the rows are of another number of
+    users or the folder is in use.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out: {folder} exists and is not empty; keys are made once a run: name "
@@ -85,7 +86,8 @@ def join(invitation: Invitation, party: str, part: Shard, folder: Path) -> bytes
 
 
 def numbers_of(invitation: Invitation, party: str) -> list[int]:
-    """Whose keys a party makes: its users', or the key holder's own, which is nobody's number.
+    """Return whose keys a party makes: its users', or the key holder's own, which is nobody's
+    number.
 
     Raises UserError for a party that is not invited.
     """
@@ -97,14 +99,14 @@ def numbers_of(invitation: Invitation, party: str) -> list[int]:
 
 
 def proof_text(invitation: str, number: int, node_key: bytes) -> bytes:
-    """What a key signs to show that its owner has it, and answers this invitation with this key
-    of its SuperNode."""
+    """Return the text that a key signs to show that its owner has it and answers this invitation
+    with this key of its SuperNode."""
     return f"privfedmm answer|{invitation}|{number}|".encode() + node_key
 
 
 def read_answer(path: Path, invitation: Invitation) -> Answer:
-    """An answer, checked by itself. Raises UserError where it is damaged, altered, of another
-    invitation, or for users of another party."""
+    """Read an answer and check it by itself. Raises UserError where it is damaged, altered, of
+    another invitation, or for users of another party."""
     try:
         values = fields_of(path.read_bytes(), (), _FIELDS)
     except OSError as error:
@@ -144,5 +146,6 @@ def _proves(key: object, proof: object, text: bytes) -> bool:
 
 
 def own_keys(folder: Path) -> dict[int, bytes]:
-    """The verify keys of a party's folder. Raises OSError or ValueError where it has none."""
+    """Return the verify keys of a party's folder. Raises OSError or ValueError where it has
+    none."""
     return {n: identity.verify_key() for n, identity in read_identities(folder).items()}

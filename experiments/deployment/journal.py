@@ -16,13 +16,17 @@ JOURNAL = "journal.json"
 
 @dataclass(frozen=True)
 class FileJournal:
-    """`journal.json` names the attempt and, by its SHA-256, the file `opening-*.bin` that belongs
-    to it; one that is damaged, or of another entry, is none."""
+    """The server keeps its journal in files.
+
+    `journal.json` names the attempt and, by its SHA-256, the file `opening-*.bin` that belongs to
+    it; a file that is damaged, or of another entry, counts as none.
+    """
 
     folder: Path
 
     def get(self) -> Underway | None:
-        """The last entry. Raises ValueError for a journal that cannot be read."""
+        """Return the last entry, None before the first. Raises ValueError for a journal that cannot
+        be read."""
         path = self.folder / JOURNAL
         if not path.exists():
             return None
@@ -37,7 +41,7 @@ class FileJournal:
         return Underway(*number, body if hashlib.sha256(body).hexdigest() == told else b"")
 
     def put(self, entry: Underway) -> None:
-        """Durable when it returns; killed within it, the entry before holds."""
+        """Write an entry durably; a process killed meanwhile leaves the entry before in place."""
         told = None
         if entry.opening is not None:
             told = hashlib.sha256(entry.opening).hexdigest()
@@ -49,7 +53,7 @@ class FileJournal:
         self._drop(told)
 
     def finished(self) -> None:
-        """The last round is complete: forget what opened it."""
+        """Forget what opened the last round, which is complete."""
         last = self.get()
         if last is not None:
             self.put(Underway(last.round, last.attempt))

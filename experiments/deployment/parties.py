@@ -41,13 +41,17 @@ _CARRIED = (Message, Dense, Touched, Slotted)  # of every run: messages and part
 
 
 def kinds_of(config: RunConfig) -> tuple[type, ...]:
-    """Dataclasses that may travel in a run: those of uploads, and those of its method."""
+    """Return the dataclasses that may travel in a run: those of uploads, and those of its
+    method."""
     return (*_CARRIED, *config.entry.travels(config.method_settings))
 
 
 @dataclass(frozen=True)
 class Party:
-    """A party's folder, read. data: all users in number, the rows of the hosted ones alone."""
+    """This is a party's folder as read.
+
+    data: the data set with all users in number, and with the rows of the hosted ones alone.
+    """
 
     folder: Path
     config: RunConfig
@@ -58,7 +62,7 @@ class Party:
 
     @classmethod
     def read(cls, folder: Path) -> Party:
-        """Raises UserError where it is no such folder."""
+        """Read a party's folder. Raises UserError where it is none."""
         if (folder / DATA).exists() and not (folder / KNOWN).exists():
             raise UserError(f"run-dir: {folder} has no directory of keys yet; take it in with: "
                             "privfedmm deploy accept")
@@ -73,7 +77,7 @@ class Party:
 
     @property
     def agreed(self) -> Agreed:
-        """The protocols of the run, from this party's own config."""
+        """Return the protocols of the run, taken from this party's own config."""
         terms, users = self.config.secure, self.data.num_users
         return Agreed(
             self.known.run, way_of(self.config.aggregation),
@@ -83,11 +87,14 @@ class Party:
 
     @property
     def greeting(self) -> Greeting:
-        """Version and digest of the settings, which all parties must share."""
+        """Return version and digest of the settings, which all parties must share."""
         return Greeting(version(), settings_digest(self.config))
 
     def node(self, experiment: bool) -> Node:
-        """The node of the hosted clients. experiment: it also reports loss, ranks and groups."""
+        """Return the node of the hosted clients.
+
+        experiment: whether it also reports loss, ranks and groups.
+        """
         algorithm, setup = self._built()
 
         def ranks(state: Any, clients: Any) -> Mapping[str, np.ndarray]:
@@ -107,7 +114,7 @@ class Party:
                     ranks if experiment else None)
 
     def holder(self) -> HolderNode:
-        """The key holder's node."""
+        """Return the node of the key holder."""
         _, setup = self._built()
         (identity,) = self.identities.values()
         return HolderNode(setup, identity, Kept(self.folder / STATE, kinds_of(self.config)))
@@ -122,34 +129,35 @@ class Party:
 
 @dataclass(frozen=True)
 class Kept:
-    """A party's state in one file: whole, or as it was before."""
+    """A party's state is kept in one file, which is whole or as it was before."""
 
     path: Path
     kinds: tuple[type, ...]
 
     def load(self) -> Any:
-        """None where nothing was saved. Raises ProtocolError for a file that cannot be read."""
+        """Return the saved state, None where there is none. Raises ProtocolError for a file that
+        cannot be read."""
         return decode(self.path.read_bytes(), self.kinds) if self.path.exists() else None
 
     def save(self, value: object) -> None:
-        """Durable when it returns."""
+        """Write the state; it is durable when this returns."""
         write_secret(self.path, encode(value))
         flush_folder(self.path.parent)
 
 
 def node_folder(root: Path, shard: int) -> Path:
-    """Where a shard's node keeps its things."""
+    """Return the folder of the node that hosts a shard."""
     return root / f"shard-{shard}"
 
 
 def has_holder(config: RunConfig) -> bool:
-    """Whether a key holder takes part."""
+    """Return whether a key holder takes part."""
     return any(AGGREGATORS.get(way).key_holder
                for way in (config.aggregation, config.statistics_way))
 
 
 def check_carried(config: RunConfig, users: int, nodes: int) -> None:
-    """Raises UserError for settings that a deployment does not carry."""
+    """Check that a deployment carries these settings. Raises UserError where it does not."""
     dp, spoken = config.dp, [AGGREGATORS.get(way) for way in WAYS]
     wrong = {
         f"nodes: {nodes} nodes for {users} users; give from 1 to {users}":

@@ -26,11 +26,12 @@ NOBODY = hashlib.sha256(b"privfedmm: this run has no key holder").digest()
 
 @dataclass(frozen=True)
 class Known:
-    """The directory of a run, which all parties have word for word.
+    """This is the directory of a run, which all parties have word for word.
 
-    run: 16 bytes. invitation: SHA-256 of the file that invited all of them. version, settings: of
-    the program and of the run. keys: client -> verify key. key_holder: its own, or
-    `NOBODY` where the run has none.
+    run: 16 bytes that name the run. invitation: the SHA-256 of the file that invited all parties.
+    version: the version of the program. settings: the digest of the run's settings. keys: a map
+    from client to verify key. key_holder: the key holder's verify key, or `NOBODY` where the run
+    has none.
     """
 
     run: bytes
@@ -42,12 +43,12 @@ class Known:
 
     @property
     def directory(self) -> Directory:
-        """The clients' verify keys."""
+        """Return the directory of the clients' verify keys."""
         return Directory(self.keys)
 
     @classmethod
     def of(cls, body: bytes) -> Known:
-        """The directory of a file. Raises ValueError where it is none."""
+        """Return the directory that a file holds. Raises ValueError where it is none."""
         fields = {"run": bytes, "invitation": str, "version": str, "settings": str, "keys": dict,
                   "key_holder": bytes}
         known = cls(**fields_of(body, (), fields))
@@ -61,9 +62,10 @@ class Known:
 
 @dataclass(frozen=True)
 class Holding:
-    """What a party holds from the start, beside its config and keys.
+    """A party holds this from the start, beside its config and keys.
 
-    run, invitation: as in `Known`. users: of the run. first: number of its first user.
+    run, invitation: as in `Known`. users: the number of users of the run. first: the number of the
+    party's first user. part: the rows of its users.
     """
 
     run: bytes
@@ -75,16 +77,17 @@ class Holding:
 
     @property
     def hosted(self) -> np.ndarray:
-        """Numbers of the party's users."""
+        """Return the numbers of the party's users [users of the party] int64."""
         return np.arange(self.first, self.first + len(self.part.user_ids))
 
     @property
     def data(self) -> Dataset:
-        """All users in number, the rows of the party's own alone."""
+        """Return the data set with all users in number, and with the rows of the party's own
+        alone."""
         return self.catalogue.with_rows(self.users, self.first, self.part)
 
     def write(self, folder: Path) -> None:
-        """Into a party's folder, for nobody else to read."""
+        """Write it into a party's folder, where nobody else can read it."""
         part = self.part
         age = None if part.train_age is None else part.train_age.astype(np.int64)
         write_secret(folder / DATA, encode({
@@ -97,7 +100,8 @@ class Holding:
 
     @classmethod
     def read(cls, folder: Path) -> Holding:
-        """Raises OSError, ValueError, KeyError or TypeError where there is none."""
+        """Read it from a party's folder. Raises OSError, ValueError, KeyError or TypeError where
+        there is none."""
         values = decode((folder / DATA).read_bytes(), ())
         part = values.pop("part")
         rows = Rows(part.pop("indptr"), part.pop("indices"))
@@ -107,32 +111,32 @@ class Holding:
 
 
 def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:
-    """A catalogue as values that travel."""
+    """Return a catalogue as values that can be sent."""
     return {**vars(catalogue), "items": catalogue.items.tolist()}
 
 
 def catalogue_from(values: Mapping[str, Any]) -> Catalogue:
-    """The catalogue of `catalogue_fields`. Raises TypeError or KeyError for other fields."""
+    """Return the catalogue of `catalogue_fields`. Raises TypeError or KeyError for other fields."""
     return Catalogue(**{**values, "items": np.array(values["items"], dtype=str)})
 
 
 def settings_digest(config: RunConfig) -> str:
-    """SHA-256 of a run's settings, which all parties must share."""
+    """Return the SHA-256 of a run's settings, which all parties must share."""
     return hashlib.sha256(to_toml(config).encode()).hexdigest()
 
 
 def version() -> str:
-    """Of the program that runs here."""
+    """Return the version of the installed program."""
     return metadata.version("privfedmm")
 
 
 def read_identities(folder: Path) -> dict[int, Identity]:
-    """A party's private keys. Raises OSError or ValueError where there are none."""
+    """Read a party's private keys by number. Raises OSError or ValueError where there are none."""
     secrets = decode((folder / IDENTITIES).read_bytes(), ())
     return {n: Identity.from_bytes(n, secret) for n, secret in secrets.items()}
 
 
 def write_identities(folder: Path, identities: Mapping[int, Identity]) -> None:
-    """A party's private keys, for nobody else to read."""
+    """Write a party's private keys, where nobody else can read them."""
     write_secret(folder / IDENTITIES,
                  encode({n: identity.secret_bytes() for n, identity in identities.items()}))

@@ -19,7 +19,7 @@ _PROC = Path("/proc")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
+    """Return ports of loopback that nobody listens on now."""
     held = [socket.socket() for _ in range(count)]
     for one in held:
         one.bind(("127.0.0.1", 0))
@@ -30,17 +30,17 @@ def free_ports(count: int) -> list[int]:
 
 
 def program(name: str) -> str:
-    """The path of a console script that is installed beside this Python."""
+    """Return the path of a console script that is installed beside this Python."""
     return str(Path(sys.executable).with_name(name))
 
 
 @dataclass
 class Processes:
-    """A context manager; on leaving, whatever happened, every process started here is ended.
+    """This context manager ends every process that it started, whatever happened.
 
-    mark: a name and value that the environment of every process carries, its children's too: a
-    child that left its parent's group is found by it. One that writes its title over its
-    environment is found by its session. logs: folder of one file a process.
+    mark: a name and value that the environment of every process carries, its children's too, by
+    which a child that left its parent's group is found. A child that writes its title over its
+    environment is found by its session. logs: the folder that holds one file a process.
     """
 
     logs: Path
@@ -72,7 +72,7 @@ class Processes:
                 signal.signal(signal.SIGTERM, self._before.pop())  # type: ignore[arg-type]
 
     def start(self, name: str, command: Sequence[str]) -> int:
-        """Start a process under a name; its id."""
+        """Start a process under a name and return its id."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -80,7 +80,8 @@ class Processes:
         return self._running[name].pid
 
     def call(self, name: str, command: Sequence[str], seconds: float) -> str:
-        """Run a command to its end; what it printed. Raises RuntimeError where it fails."""
+        """Run a command to its end and return what it printed. Raises RuntimeError where it
+        fails."""
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
             env=self._environment(), timeout=seconds)
@@ -92,11 +93,12 @@ class Processes:
         return done.stdout
 
     def ended(self) -> dict[str, int]:
-        """Processes that are no longer there, with their exit codes."""
+        """Return the processes that are no longer there, with their exit codes."""
         return {n: p.returncode for n, p in self._running.items() if p.poll() is not None}
 
     def survivors(self) -> list[int]:
-        """Ids of living processes that carry the mark, and of those in their sessions."""
+        """Return the ids of living processes that carry the mark, and of those in their
+        sessions."""
         wanted = "=".join(self.mark).encode()
         marked, sessions = set(), {}
         for entry in _PROC.iterdir() if _PROC.is_dir() else ():
@@ -120,7 +122,7 @@ class Processes:
         return sorted(marked | {p for p, s in sessions.items() if s in self._sessions})
 
     def commands(self) -> dict[int, str]:
-        """Id -> command line of every living process that carries the mark."""
+        """Return a map from id to command line of every living process that carries the mark."""
         found = {}
         for pid in self.survivors():
             try:

@@ -48,10 +48,10 @@ def serve(
     out: Path, wait: float, resume: bool, listen: runs.Listener,
     hook: Hook = lambda deployment: None,
 ) -> dict[str, Any]:
-    """Play the rounds of a settled run: SuperLink, registration of its nodes, ServerApp; what
-    came out. On leaving none of the processes is left.
+    """Play the rounds of a settled run and return its result, with no process left.
 
-    wait: seconds that nodes may take to come, and for a message. Raises UserError.
+    The processes are the SuperLink, the registration of its nodes, the gate and the ServerApp.
+    wait: the seconds that nodes may take to come, and that a message may take. Raises UserError.
     """
     root = out.absolute() / DEPLOY
     if not (root / INVITATION).exists():
@@ -86,7 +86,8 @@ def _is_over(root: Path) -> bool:
 
 
 def result(out: Path) -> dict[str, Any]:
-    """What came out of a run whose rounds are over. metrics: None where no node reports ranks."""
+    """Return the result of a run whose rounds are over; `metrics` is None where no node reports
+    ranks."""
     root = out.absolute() / DEPLOY
     party = Party.read(root / SERVER)
     records.set_threads(party.config.threads)

@@ -33,10 +33,10 @@ _OVER_ALL = ("k_core", "max_users", "cold_items", "drop_features")
 def offered(
     config: RunConfig, users: Sequence[int] | None, nodes: int | None, report: Report
 ) -> tuple[RunConfig, Catalogue, list[int]]:
-    """The config to invite with, the public part of its data, and users by node.
+    """Return the config to invite with, the public part of its data, and the users of each node.
 
-    A known name is data that everyone can have; nodes share it out evenly unless `users` says
-    how. Of a folder only items and features are read, and `users` has to say how many a node has.
+    A known name is data that everyone can have; nodes share it out evenly unless `users` says how.
+    Of a folder only items and features are read, and `users` has to say how many users a node has.
     Raises UserError.
     """
     if users is not None and nodes is not None:
@@ -71,7 +71,8 @@ def offered(
 
 
 def rows_for(invitation: Invitation, party: str, data: Path | None) -> Shard:
-    """The rows of a party's users. Raises UserError."""
+    """Return the rows of a party's users, nobody's for the key holder. Raises UserError where they
+    cannot be had, or `data` is given where it must not be."""
     numbers = numbers_of(invitation, party)
     if party == KEYHOLDER:
         if data is not None:

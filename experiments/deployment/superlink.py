@@ -20,9 +20,9 @@ LINK = "deployment"  # the name of the connection in Flower's configuration
 def write_app_folder(
     out: Path, config: RunConfig, shape: Shape, module: str, command: str, connection: list[str],
 ) -> None:
-    """The app of a run and Flower's configuration, in the run folder `out`.
+    """Write the app of a run and Flower's configuration into the run folder `out`.
 
-    connection: lines of Flower's configuration that say how the SuperLink is reached.
+    connection: the lines of Flower's configuration that say how the SuperLink is reached.
     """
     root = out.absolute() / DEPLOY
     home = root / "home"
@@ -34,15 +34,16 @@ def write_app_folder(
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Variables of every process: no telemetry, one thread, this copy of the packages, and those
-    that were found here."""
+    """Return the variables of every process: no telemetry, one thread, and a search path of this
+    copy of the packages and of those that were found here."""
     places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {"FLWR_HOME": str(root / "home"), "FLWR_TELEMETRY_ENABLED": "0",
             "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in places if p)}
 
 
 def listening(processes: Processes, port: int) -> None:
-    """Return once the SuperLink listens. Raises RuntimeError, TimeoutError."""
+    """Wait until the SuperLink listens. Raises RuntimeError where it ended, TimeoutError where it
+    does not listen in time."""
     until = time.monotonic() + START
     while time.monotonic() < until:
         if processes.ended():

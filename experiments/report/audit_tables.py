@@ -22,7 +22,7 @@ _READING = (
 
 
 def tables(result: Mapping[str, Any]) -> list[Table | str]:
-    """Budget, canaries, attacks, verdict."""
+    """Return the parts of an audit for people: budget, canaries, attacks and verdict."""
     out = budget_tables(dict(result))
     if result["empirical"] is not None:
         out += _empirical(result["empirical"])
@@ -60,7 +60,7 @@ def _empirical(found: Mapping[str, Any]) -> list[Table | str]:
 
 
 def empirical_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Figure and value of the empirical part, where there is one."""
+    """Return figure and value of each line of an empirical part that was not skipped."""
     levels = found["levels"]
     rows = [("claimed epsilon, delta", f"{found['claimed']:.4g}, {found['delta']:.3g}"),
             ("estimate", _interval(found["estimate"]))]
@@ -82,7 +82,7 @@ def empirical_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def matrix_rows(attacks: Mapping[str, Any]) -> Iterator[list[str]]:
-    """One line a mode and attack."""
+    """Yield one line for each mode and attack."""
     for mode, found in attacks.items():
         for cell in found.get("cells", []):
             yield [
@@ -112,7 +112,7 @@ def _remarks(attacks: Mapping[str, Any]) -> list[str]:
 
 
 def markdown(result: Mapping[str, Any], name: str = "") -> str:
-    """An audit as a section of a report."""
+    """Return an audit as a section of a report."""
     claim = result["claimed"]
     claimed = "no epsilon" if claim["epsilon"] is None else (
         f"epsilon {claim['epsilon']:.4g} at delta {claim['delta']:.3g}, {claim['unit']} level, "

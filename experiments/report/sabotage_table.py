@@ -33,8 +33,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Rate:
-    """Of one fault under one place of noise: audits that failed at the level of the verdict, and
-    that had a bound of 95% above the claim. estimates: sorted. refused: why the fault cannot run.
+    """This says how often the audit noticed one fault under one place of noise.
+
+    failed: the number of audits that failed at the level of the verdict. above_95: the number that
+    had a bound of 95% above the claim. estimates: the estimates of epsilon, sorted. refused: the
+    reason why the fault cannot run.
     """
 
     failed: int
@@ -47,7 +50,8 @@ class Rate:
 def rate(
     config: RunConfig, data: Dataset, fault: str, seeds: Sequence[int], canaries: int | None = None
 ) -> Rate:
-    """Audit a configuration with a fault once a seed. Raises UserError as a run of it does."""
+    """Audit a configuration with a fault, once for each seed. Raises UserError as a run of it
+    does."""
     planned = plan_of(config, data)
     assert planned.budget is not None
     claim = Claimed(planned.budget.epsilon, planned.budget.delta, planned.rounds)
@@ -72,9 +76,10 @@ def rate(
 def write_table(
     folder: Path, out: Path, tell: Tell, seeds: Sequence[int] = tuple(range(SEEDS))
 ) -> None:
-    """Every fault under central, distributed and local noise, in the configuration of a run.
+    """Audit every fault under central, distributed and local noise, and write the rates to `out`.
 
-    Raises UserError where the folder holds no finished run, or its method releases nothing.
+    The configuration is that of the run in `folder`. Raises UserError where the folder holds no
+    finished run, or its method releases nothing.
     """
     _, config, _ = read_run(folder)
     if not config.entry.can.federated:
@@ -95,7 +100,7 @@ def markdown(
     config: RunConfig, data: Dataset, rates: Mapping[str, Mapping[str, Rate]],
     seeds: Sequence[int],
 ) -> str:
-    """The table, with all that is needed to make it again."""
+    """Return the table as Markdown, with all that is needed to make it again."""
     assert config.dp is not None
     count = Canaries(seed=0).number(data.num_users)
     lines = [

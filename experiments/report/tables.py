@@ -19,7 +19,8 @@ KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
 
 
 def find_runs(folders: Iterable[Path]) -> dict[str, dict[int, Path]]:
-    """Finished runs below the folders: label -> seed -> folder."""
+    """Return the finished runs below the folders: label -> seed -> folder. Raises UserError where
+    there is none."""
     found: dict[str, dict[int, Path]] = {}
     for folder in folders:
         for file in sorted(folder.rglob(RECORD)):
@@ -46,14 +47,15 @@ def _validation(folder: Path) -> list[tuple[int, float]]:
 
 @dataclass(frozen=True)
 class Runs:
-    """Finished runs of one data set: by label, in the order of tables."""
+    """These are the finished runs of one data set by label, in the order of tables."""
 
     folders: dict[str, dict[int, Path]]
     records: dict[str, list[dict[str, Any]]]
 
     @classmethod
     def read(cls, folders: Iterable[Path]) -> Runs:
-        """Raises UserError where the runs are on different data."""
+        """Read the finished runs below the folders. Raises UserError where they are on different
+        data."""
         found = find_runs(folders)
         records = {n: [read_record(f) for f in seeds.values()] for n, seeds in found.items()}
         if len({r["dataset"]["sha256"] for rs in records.values() for r in rs}) > 1:
@@ -62,7 +64,8 @@ class Runs:
         return cls({n: found[n] for n in order}, {n: records[n] for n in order})
 
     def rival(self, label: str, against: str) -> str | None:
-        """The label that `label` is compared with: `against`, or its point at the same epsilon."""
+        """Return the label that `label` is compared with: `against`, or its point at the same
+        epsilon."""
         if against in self.folders:
             return against if against != label else None
         mine = self.records[label][0]
@@ -75,14 +78,14 @@ class Runs:
         return None
 
     def check(self, against: str) -> None:
-        """Raises UserError for a name that no run has."""
+        """Check the name `against`. Raises UserError for a name that no run has."""
         series = {r["series"] for rs in self.records.values() for r in rs}
         if against and against not in self.folders and against not in series:
             raise UserError(f"--against: no run is labelled {against!r}; labels are "
                             f"{', '.join(self.folders)}")
 
     def baselines(self) -> dict[str, list[dict[str, Any]]]:
-        """Name -> what each run that computed it found."""
+        """Return a map from the name of a baseline to what each run that computed it found."""
         out: dict[str, list[dict[str, Any]]] = {}
         for records in self.records.values():
             for record in records:
@@ -91,7 +94,7 @@ class Runs:
         return out
 
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
-        """NDCG@50 of each user in the test, [seeds, users]."""
+        """Return NDCG@50 of each user in the test, [seeds, users]."""
         folders = self.folders[label]
         return np.stack([gains(np.load(folders[s] / RANKS)["test"], 50)
                          for s in (sorted(folders) if seeds is None else seeds)])
@@ -104,7 +107,8 @@ def _place(record: dict[str, Any]) -> tuple[int, str, float, str]:
 
 
 def markdown(folders: list[Path], against: str, title: str) -> str:
-    """A Markdown page: one line a label with mean and spread over seeds, then the baselines."""
+    """Return a Markdown page: one line a label with mean and spread over seeds, then the
+    baselines."""
     runs = Runs.read(folders)
     runs.check(against)
     lines = [f"# {title}", "", *preface(runs), ""]
@@ -130,7 +134,8 @@ FOOTNOTE = (
 
 
 def rows(runs: Runs, against: str) -> list[tuple[str, list[str]]]:
-    """Each label with its cells: seeds, test metrics, validation, and the paired difference."""
+    """Return each label with its cells: seeds, test metrics, validation, and the paired
+    difference."""
     out = []
     for label, records in runs.records.items():
         cells = [str(len(records))]
@@ -144,7 +149,7 @@ def rows(runs: Runs, against: str) -> list[tuple[str, list[str]]]:
 
 
 def preface(runs: Runs) -> list[str]:
-    """Data, protocol and what is claimed, as two paragraphs."""
+    """Return data, protocol and what is claimed, as two paragraphs."""
     records = [r for rs in runs.records.values() for r in rs]
     data, protocol = records[0]["dataset"], records[0]["protocol"]
     selections = sorted({r["protocol"]["selection"] for r in records})
