@@ -51,8 +51,11 @@ UPLOAD_ATTACKS = (TOUCHED, SIGNED, GEOMETRY, GROUP)
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """users: clients in the rounds, 0: all of the run's. watched: clients whose uploads are read.
-    trials: pairs of releases that are compared."""
+    """This is the size of an attack.
+
+    users: the number of clients in the rounds, 0 for all of the run's. watched: the number of
+    clients whose uploads are read. trials: the number of pairs of releases that are compared.
+    """
 
     users: int
     watched: int
@@ -64,7 +67,7 @@ QUICK_SCALE = Scale(users=60, watched=60, trials=24)
 
 
 def mode_config(config: RunConfig, mode: str) -> RunConfig:
-    """A run's config with another way of summing, or with noise in another place.
+    """Return a run's config with another way of summing, or with noise in another place.
 
     Raises UserError for a mode that is not there.
     """
@@ -90,9 +93,9 @@ def mode_config(config: RunConfig, mode: str) -> RunConfig:
 def attack_mode(
     config: RunConfig, data: Dataset, mode: str, scale: Scale, seed: int
 ) -> dict[str, Any]:
-    """The figures of one mode as JSON values; `skipped` names the reason where it cannot be played.
+    """Return the figures of one mode as JSON values; `skipped` says why it cannot be played.
 
-    seed: of everything that the attacks draw, the simulated noise included.
+    seed: the seed of everything that the attacks draw, the simulated noise included.
     """
     started = time.perf_counter()
     users = min(scale.users or data.num_users, data.num_users)
@@ -257,7 +260,7 @@ def _balanced(trials: int, seed: int) -> np.ndarray:
 
 
 def liked(data: Dataset, users: np.ndarray) -> np.ndarray:
-    """The training interactions of users, bool [users, items]."""
+    """Return the training interactions of users, bool [users, items]."""
     out = np.zeros((len(users), data.num_items), dtype=bool)
     for row, user in enumerate(users.tolist()):
         start, stop = data.train.indptr[user : user + 2]
@@ -266,7 +269,8 @@ def liked(data: Dataset, users: np.ndarray) -> np.ndarray:
 
 
 def swapped_features(config: RunConfig, data: Dataset) -> dict[str, Any]:
-    """A server that reverses the order of the items' features, met by clients with a pin."""
+    """Return whether clients with a pin refuse a server that reverses the order of the items'
+    features."""
     session = Session.start(config, data)
     if not session.algorithm.public_features:
         return {"refused": None, "why": "the method uses no item features"}

@@ -34,11 +34,12 @@ Blocks = list[tuple[np.ndarray, Uploads]]
 
 @dataclass(frozen=True)
 class Seen:
-    """Of the watched clients 0..w-1, as the server receives it.
+    """This is what the server receives of the watched clients 0..w-1.
 
-    tables [w, items, width]: item tables; masked ones as the ring's signed integers. slots [w, K,
-    values]: what each sent in the slots of groups. sizes [w]: bytes of what travels encrypted.
-    groups [w]: the groups they are in. None: not there, or not visible.
+    tables [w, items, width]: their item tables; masked ones are the ring's signed integers. slots
+    [w, K, values]: what each client sent in the slots of groups. sizes [w]: the bytes of what
+    travels encrypted. groups [w]: the groups that the clients are in. Each is None where it is not
+    there, or not visible.
     """
 
     tables: np.ndarray | None
@@ -49,7 +50,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Mode:
-    """A configuration for clients 0..users-1 of the data, ready to be played.
+    """This is a configuration for clients 0..users-1 of the data, ready to be played.
 
     summing: its stack with the sums of secure aggregation made without masks, the same bit for bit.
     """
@@ -63,31 +64,36 @@ class Mode:
 
     @classmethod
     def of(cls, config: RunConfig, data: Dataset, users: int) -> Mode:
-        """Raises UserError for settings that do not fit."""
+        """Prepare a configuration. Raises UserError for settings that do not fit."""
         planned = plan_of(config, data, users)
         parts = assemble(ring(config), data, planned=planned, population=users, budget=False)
         return cls(config, data, users, planned, parts.algorithm, parts.stack)
 
     def protocol(self, source: SimulationSource, transcript: Watcher) -> PrivacyStack:
-        """The mode's stack with everything really made, and every message told."""
+        """Return the mode's stack with keys, masks and ciphertexts really made.
+
+        source: the source of its noise. transcript: told every message.
+        """
         made = assemble(self.config, self.data, planned=self.planned, population=self.users,
                         transcript=transcript, budget=False)
         return replace(made.stack, source=source)
 
     @property
     def table(self) -> Release | None:
-        """The release with a row an item, of the first round."""
+        """Return the release with a row an item, None where there is none."""
         return table_of(self.algorithm.releases)
 
     @property
     def first_sum(self) -> Release | None:
-        """The table, or where no release has a row an item, any other sum of the first round."""
+        """Return the table where it is a sum, else another sum of the first round, None without
+        any."""
         return self.table if self.table and self.table.kind == "sum" else next(
             (r for r in self.algorithm.releases if r.kind == "sum" and r.in_round(0)), None)
 
 
 def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blocks]:
-    """Play the rounds in which something new is sent; the uploads of the first, before the gate.
+    """Play the rounds in which something new is sent. Return what the server saw, and the uploads
+    of the first round before the gate.
 
     Raises UserError or RoundAborted where the mode cannot be played.
     """
@@ -136,7 +142,8 @@ class _Look:
     watched: int
 
     def rows(self, release: Release) -> np.ndarray | None:
-        """[w, *shape as it leaves the device]; None where nothing at the server tells them."""
+        """Return the rows of a release [w, *shape as it leaves the device], None where nothing at
+        the server tells them."""
         ids = np.arange(self.watched)
         if isinstance(self.kept, Observed):
             return self.kept.seen(ids, release)
@@ -144,7 +151,11 @@ class _Look:
             way_of(self.config, release), ids, self._offset(release), self._shape(release))
 
     def table(self, release: Release) -> np.ndarray | None:
-        """[w, items, width]; a projected table is brought back to items by the public basis."""
+        """Return the item tables [w, items, width]; the public basis brings a projected table back
+        to items.
+
+        It is None where nothing at the server tells them.
+        """
         found = self.rows(release)
         if found is None:
             return None
@@ -152,7 +163,10 @@ class _Look:
         return expanded(self.stack.mechanism, release.name, rows).numpy()
 
     def slots(self, releases: Sequence[Release]) -> np.ndarray | None:
-        """[w, K, values], all releases by group side by side; None where nothing tells them."""
+        """Return the values in slots [w, K, values], with all releases by group side by side.
+
+        It is None where nothing at the server tells them.
+        """
         parts = [rows for r in releases if (rows := self.rows(r)) is not None]
         if len(parts) < len(releases):
             return None
@@ -172,9 +186,9 @@ class _Look:
 
 
 def groups_of(blocks: Blocks, watched: int, membership: str) -> np.ndarray | None:
-    """The group that each of clients 0..w-1 names in its upload; None without groups.
+    """Return the group that each of clients 0..w-1 names in its upload [w]; None without groups.
 
-    membership: the release that a client places in its group's slot.
+    membership: the name of the release that a client places in its group's slot.
     """
     out = np.full(watched, -1)
     for ids, uploads in blocks:
@@ -187,15 +201,16 @@ def groups_of(blocks: Blocks, watched: int, membership: str) -> np.ndarray | Non
 
 
 def expanded(mechanism: Mechanism | None, name: str, rows: Tensor) -> Tensor:
-    """[clients, r, width] back to [clients, items, width] where the mechanism projects."""
+    """Bring rows [clients, r, width] back to [clients, items, width] where the mechanism
+    projects."""
     if mechanism is None or mechanism.project is None or name not in mechanism.project.bases:
         return rows
     return torch.einsum("ir,mrw->miw", mechanism.project.bases[name].to(rows.dtype), rows)
 
 
 def own_tables(mode: Mode, blocks: Blocks, targets: np.ndarray) -> np.ndarray:
-    """What each target's upload adds to the released sum, without noise: [k, *shape], of a table
-    [k, items, width]."""
+    """Return what each target's upload adds to the released sum, without noise: [k, *shape], of a
+    table [k, items, width]."""
     assert mode.first_sum is not None
     mechanism, name = mode.summing.mechanism, mode.first_sum.name
     out: dict[int, np.ndarray] = {}
@@ -215,10 +230,11 @@ def own_tables(mode: Mode, blocks: Blocks, targets: np.ndarray) -> np.ndarray:
 
 
 def released(mode: Mode, blocks: Blocks, absent: int, source: SimulationSource) -> np.ndarray:
-    """The released sum of the first round, of a table [items, width]; `absent` sends zeros.
+    """Return the released sum of the first round, of a table [items, width].
 
-    -1: nobody. Gate, sum and noise are the mode's own, with a new ledger; the sums of secure
-    aggregation are made without masks, which changes no bit of them.
+    absent: the client that sends zeros, -1 for nobody. Gate, sum and noise are the mode's own, with
+    a new ledger; the sums of secure aggregation are made without masks, which changes no bit of
+    them.
     """
     assert mode.first_sum is not None
     stack = replace(mode.summing, ledger=Ledger(), source=source)

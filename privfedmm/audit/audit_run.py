@@ -37,10 +37,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """quick: fewer canaries, clients and modes. canaries, seed: None for the default, and for one
-    from the operating system. parts: of PARTS; the budget is always checked.
+    """These are the options of an audit.
 
-    Raises UserError for values out of range.
+    quick: whether to play fewer canaries, clients and modes. canaries: their number, None for the
+    default. seed: the seed of the audit, None for one from the operating system. parts: some of
+    PARTS; the budget is always checked. Raises UserError for values out of range.
     """
 
     quick: bool = False
@@ -61,7 +62,7 @@ class Options:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """Modes of the attack matrix that every run is played in."""
+        """Return the modes of the attack matrix that every run is played in."""
         return QUICK_MODES if self.quick else MODES
 
 
@@ -116,7 +117,7 @@ class _InMemory:
         self.values: dict[str, Any] = {"audit_seed": seed, "empirical": None, "attacks": {}}
 
     def keep(self) -> None:
-        """Nothing outlives the process."""
+        """Keep nothing beyond the process."""
 
 
 def audit_subject(
@@ -125,7 +126,8 @@ def audit_subject(
 ) -> dict[str, Any]:
     """Audit a finished run; `faults` is empty where all is well.
 
-    progress: where finished parts are kept; None: nowhere. data: the run's, None to load them.
+    progress: where finished parts are kept, None for nowhere. data: the data of the run, None to
+    load them.
     """
     started = time.perf_counter()
     tell("budget")

@@ -35,7 +35,10 @@ def check_budget(folder: Path, quick: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Subject:
-    """A finished run as an audit sees it. name: for people, its folder where it has one."""
+    """This is a finished run as an audit sees it.
+
+    name: the name that people are shown, its folder where it has one. rows: the rows of its ledger.
+    """
 
     name: str
     record: dict[str, Any]
@@ -44,12 +47,12 @@ class Subject:
 
     @classmethod
     def read(cls, folder: Path) -> Subject:
-        """The run of a folder. Raises UserError where there is no finished one."""
+        """Read the run of a folder. Raises UserError where there is no finished one."""
         return cls(str(folder), *read_run(folder))
 
 
 def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
-    """As `check_budget`, of a run in memory."""
+    """Check the budget of a finished run in memory, as `check_budget` does."""
     folder, record, config, rows = subject.name, subject.record, subject.config, subject.rows
     faults: list[str] = []
     try:
@@ -88,7 +91,8 @@ def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig, list[dict[str, object]]]:
-    """Record, config and ledger rows of a finished run. Raises UserError where there is none."""
+    """Read record, config and ledger rows of a finished run. Raises UserError where there is
+    none."""
     if not (folder / CONFIG).exists():
         raise UserError(f"audit: {folder} is no run folder; it has no {CONFIG}")
     if not (folder / RECORD).exists():
@@ -175,7 +179,7 @@ def _result(
 
 
 def budget_tables(result: dict[str, Any]) -> list[Table | str]:
-    """For people: releases, prices, the claim."""
+    """Return releases, prices and the claim as tables and sentences for people."""
     releases = Table(title="releases")
     for column in ("round", "name", "event", "noise multiplier", "clip", "rate", "cohort",
                    "epsilon so far"):

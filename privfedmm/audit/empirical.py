@@ -28,23 +28,28 @@ FULL, LARGE, QUICK, MANY_USERS = 400, 1000, 200, 6000
 
 @dataclass(frozen=True, kw_only=True)
 class Canaries:
-    """count: None for 400, or 1,000 from 6,000 users. seed: of coins and directions. full_protocol:
-    masks and ciphertexts are really made, instead of the same sums without them."""
+    """These are the canaries of an audit.
+
+    count: how many canaries there are, None for 400, or for 1,000 from 6,000 users on. seed: the
+    seed of coins and directions. full_protocol: whether masks and ciphertexts are really made,
+    instead of the same sums without them.
+    """
 
     count: int | None = None
     seed: int
     full_protocol: bool = False
 
     def number(self, users: int) -> int:
-        """How many canaries."""
+        """Return how many canaries there are beside this many users."""
         return self.count or (LARGE if users >= MANY_USERS else FULL)
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """What a run claims: from its record, with the noise and the rounds of its ledger.
+    """This is what a run claims, from its record, with the noise and the rounds of its ledger.
 
-    noise_multiplier: of the joint vector, before an adaptive clip splits it; None: as calibrated.
+    noise_multiplier: the noise of the joint vector, before an adaptive clip splits it; None for the
+    noise as calibrated.
     """
 
     epsilon: float
@@ -54,7 +59,7 @@ class Claimed:
 
 
 def why_not(config: RunConfig, record: Mapping[str, Any]) -> str | None:
-    """Why a run's configuration has no empirical audit; None where it has one."""
+    """Return why a run's configuration has no empirical audit; None where it has one."""
     privacy = record["privacy"]
     if not privacy["epsilon"]:
         return f"the run claims no epsilon ({privacy['reason']})"
@@ -71,7 +76,7 @@ def why_not(config: RunConfig, record: Mapping[str, Any]) -> str | None:
 
 
 def claimed_by(config: RunConfig, record: Mapping[str, Any]) -> Claimed:
-    """The claim of a finished run that `why_not` allows."""
+    """Return the claim of a finished run that `why_not` allows."""
     privacy = record["privacy"]
     multipliers = {r["noise_multiplier"] for r in privacy["releases"] if r["name"] == "joint"}
     fixed = config.dp is not None and config.dp.clipping == "fixed" and len(multipliers) == 1
@@ -99,7 +104,8 @@ class RealBenign:
 
 
 def ring(config: RunConfig) -> RunConfig:
-    """The config with the sums of secure aggregation, bit for bit, but without masks and keys."""
+    """Return the config with the same sums of secure aggregation, bit for bit, but without masks
+    and keys."""
     return config.model_copy(
         update={"secure": config.secure.model_copy(update={"mode": "ring"})})
 
@@ -109,7 +115,8 @@ def gather(
     tell: Callable[[str], None],
     change: Callable[[PrivacyStack], PrivacyStack] = lambda stack: stack,
 ) -> Evidence:
-    """Play the rounds of a run with canaries beside its users; scores, coins, fresh price.
+    """Play the rounds of a run with canaries beside its users. Return scores, coins and a fresh
+    price.
 
     The plan is the run's, made for its users: canaries enlarge the cohort, never change the noise
     that was calibrated. change: breaks the stack on purpose.
@@ -135,14 +142,19 @@ def gather(
 
 
 def judged(found: Evidence, claim: Claimed, alpha: float) -> AuditResult:
-    """Evidence against the epsilon that the run claims; every bound at the same alpha."""
+    """Judge evidence against the epsilon that the run claims, with every bound at the same
+    alpha."""
     return judge(found.scores, found.coins, claim.epsilon, claim.delta, alpha, None,
                  found.gaussian)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """levels: bound -> its share of the joint false alarm. bounds: those that could be computed."""
+    """This is the verdict on a run's claim.
+
+    levels: a map from bound to its share of the joint false alarm. bounds: the bounds that could be
+    computed. violations: the names of those above the claim.
+    """
 
     levels: Mapping[str, float]
     bounds: Mapping[str, float]
@@ -150,7 +162,7 @@ class Verdict:
 
     @classmethod
     def of(cls, found: Evidence, claim: Claimed) -> Verdict:
-        """Each bound at its own level."""
+        """Judge evidence with each bound at its own level."""
         levels = LEVELS if found.gaussian else SAMPLED_LEVELS
         bounds, above = {}, []
         for name, alpha in levels.items():
@@ -162,11 +174,11 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether no bound is above the claim."""
+        """Return whether no bound is above the claim."""
         return not self.violations
 
     def sentence(self, claim: Claimed) -> str:
-        """One sentence."""
+        """Return the verdict in one sentence."""
         if self.passed:
             return (f"no lower bound is above the claimed epsilon {claim.epsilon:.4g}; this shows "
                     "no fault and proves no claim")
@@ -180,7 +192,7 @@ def audit_empirically(
     config: RunConfig, data: Dataset, record: Mapping[str, Any], canaries: Canaries,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The empirical part of audit.json; `skipped` names the reason where there is none.
+    """Return the empirical part of audit.json; `skipped` names the reason where there is none.
 
     The verdict rests on bounds whose false alarms add up to JOINT_ALARM, so that an honest run
     fails with that chance at most; bounds of 95% each are shown beside it.

@@ -25,18 +25,20 @@ TABLES = (Role.ITEM_TABLE, Role.ITEM_COUNTS)  # roles of releases with a row an 
 
 
 def table_of(releases: Iterable[Release]) -> Release | None:
-    """The first release with a row an item, found by its role; None where there is none."""
+    """Return the first release with a row an item, found by its role; None where there is none."""
     return next((r for r in releases if r.role in TABLES), None)
 
 
 @dataclass(frozen=True)
 class FirstRound:
-    """sums: release -> total before anything is made of it. watched [w]: clients whose uploads the
-    server's view is given for. seen [w, items, width]: their item tables as the server received
-    them, the ring read as signed integers where they were masked; None where there is nothing to
-    read, for the reason `unseen`.
-    rounding_bound: largest error that rounding to the grid can leave in a sum, None off the grid.
-    messages: kind -> number and bytes.
+    """This is one round, with what its server saw of the watched clients.
+
+    sums: a map from release to its total before the server makes anything of it. watched [w]: the
+    clients whose uploads the server's view is given for. seen [w, items, width]: their item tables
+    as the server received them, the ring read as signed integers where they were masked; None where
+    there is nothing to read, for the reason `unseen`. rounding_bound: the largest error that
+    rounding to the grid can leave in a sum, None off the grid. messages: a map from kind of message
+    to number and bytes.
     """
 
     sums: Mapping[str, Tensor]
@@ -92,7 +94,7 @@ def first_round(config: RunConfig, data: Dataset, watched: int) -> FirstRound:
 
 
 def way_of(config: RunConfig, release: Release) -> str:
-    """The way of summing that carries a release."""
+    """Return the way of summing that carries a release."""
     return config.statistics_way if release.statistic else config.aggregation
 
 
@@ -109,10 +111,10 @@ def _offset(config: RunConfig, active: list[Release], table: Release) -> int:
 
 
 class Watcher(Transcript):
-    """Keeps the vectors of chosen clients that a run's ways of summing let be read, and the sizes
-    of all messages.
+    """This transcript keeps the vectors of chosen clients that a run's ways of summing let be read,
+    and the sizes of all messages.
 
-    uploaded: bytes of the encrypted upload of each client in the last round that had one.
+    uploaded: the bytes of the encrypted upload of each client in the last round that had one.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -142,32 +144,32 @@ class Watcher(Transcript):
     def seen(
         self, way: str, ids: np.ndarray, offset: int, shape: tuple[int, ...]
     ) -> np.ndarray | None:
-        """The part of each vector that stands for a table [w, *shape], as a way of summing carried
-        it; None where its messages do not tell."""
+        """Return the part of each vector that stands for a table [w, *shape], as a way of summing
+        carried it; None where its messages do not tell."""
         held = [self._vectors.get((way, i)) for i in ids.tolist()]
         size = math.prod(shape)
         rows = [row[offset : offset + size].reshape(shape) for row in held if row is not None]
         return np.stack(rows) if rows and len(rows) == len(held) else None
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Kind -> messages and bytes."""
+        """Return a map from kind of message to number and bytes."""
         return {k: {"messages": n, "bytes": size} for k, (n, size) in self._counts.items()}
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Keeps the server's copy of some clients' uploads beside a plain aggregator."""
+    """This keeps the server's copy of some clients' uploads beside a plain aggregator."""
 
     clients: int
     names: tuple[str, ...]
     kept: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
     def of(self, aggregator: Aggregator) -> Aggregator:
-        """The aggregator, watched."""
+        """Return the aggregator with the tap that keeps the copies."""
         return TappedAggregator(aggregator, self._attach)
 
     def seen(self, ids: np.ndarray, table: Release) -> np.ndarray:
-        """The tables that clients sent, [ids, *shape]."""
+        """Return the tables that clients sent, [ids, *shape]."""
         return np.stack([self.kept[i][table.name] for i in ids.tolist()])
 
     def _attach(self, task: Task) -> Tap:

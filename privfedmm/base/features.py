@@ -15,10 +15,11 @@ from torch import Tensor
 def select(
     features: Mapping[str, np.ndarray], modalities: str | tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """The modalities a run uses: `all`, `none` or a tuple of names. Raises ValueError if absent.
+    """Return the modalities that a run uses: `all`, `none` or a tuple of names.
 
-    Row after row in memory: the last bits of a product follow from the order, and a node that was
-    sent the features must come to the same space as the simulator.
+    Raises ValueError for a modality that is absent. Row after row in memory: the last bits of a
+    product follow from the order, and a node that was sent the features must come to the same space
+    as the simulator.
     """
     if modalities == "all":
         return {name: np.ascontiguousarray(matrix) for name, matrix in features.items()}
@@ -50,12 +51,13 @@ def _centred(matrix: np.ndarray, present: np.ndarray | None) -> np.ndarray:
 def with_masks(
     features: Mapping[str, np.ndarray], present: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Features, and beside each modality that some items lack the mask of those that have it."""
+    """Return the features, and beside each modality that some items lack the mask of those that
+    have it."""
     return {**features, **{f"{name} present": mask for name, mask in present.items()}}
 
 
 def unit_rows(matrix: np.ndarray, present: np.ndarray | None = None) -> np.ndarray:
-    """Centred over items, then every row scaled to norm 1 (rows without signal stay 0).
+    """Centre a matrix over items, then scale every row to norm 1 (rows without signal stay 0).
 
     present [items]: rows that are missing count in no mean and are 0: like nothing, unlike nothing.
     """
@@ -67,7 +69,7 @@ def unit_rows(matrix: np.ndarray, present: np.ndarray | None = None) -> np.ndarr
 def joined(
     features: Mapping[str, np.ndarray], image_weight: float, present: Present | None = None
 ) -> np.ndarray:
-    """All modalities side by side [items, sum F]; image columns weigh `image_weight`."""
+    """Join all modalities side by side [items, sum F]; image columns weigh `image_weight`."""
     parts = [
         unit_rows(matrix, (present or {}).get(name)) * (image_weight if name == "image" else 1.0)
         for name, matrix in sorted(features.items())
@@ -78,7 +80,8 @@ def joined(
 def joined_present(
     features: Mapping[str, np.ndarray], present: Present | None
 ) -> np.ndarray | None:
-    """Which values of `joined` are there: [items, sum F] bool; None where nothing is missing."""
+    """Return which values of `joined` are there: [items, sum F] bool; None where nothing is
+    missing."""
     if not any(name in features for name in present or {}):
         return None
     assert present is not None
@@ -92,7 +95,7 @@ def joined_present(
 def principal(
     matrix: np.ndarray, rank: int, present: np.ndarray | None = None
 ) -> np.ndarray:
-    """The first `rank` principal components [items, rank] float32, signs fixed.
+    """Return the first `rank` principal components [items, rank] float32 with fixed signs.
 
     present: [items] or [items, F] bool; what is missing counts as the mean of what is there.
     """
@@ -117,8 +120,8 @@ def principal(
 def space_of(
     features: Mapping[str, np.ndarray], rank: int, image_weight: float, present: Present
 ) -> Tensor:
-    """Leading components of all modalities together [items, <= rank], without those that nothing
-    varies along."""
+    """Return the leading components of all modalities together [items, <= rank], without those that
+    nothing varies along."""
     rows = principal(joined(features, image_weight, present), rank,
                      joined_present(features, present))
     varies = rows.std(0) > 1e-4 * max(float(rows.std(0).max(initial=0.0)), 1e-12)
@@ -126,7 +129,7 @@ def space_of(
 
 
 class Neighbours:
-    """For each item its nearest others: index [items, count] and weights that sum to 1.
+    """This holds each item's nearest others: index [items, count], and weights that sum to 1.
 
     An item whose row is 0 has no features: it is nobody's neighbour, and its own weights are 0.
     """
@@ -152,5 +155,6 @@ class Neighbours:
             self.weight = torch.nan_to_num(self.weight)  # where no other item has features
 
     def mean(self, table: Tensor) -> Tensor:
-        """Weighted mean of each item's neighbours' rows: table [items, width] -> the same."""
+        """Return the weighted mean of each item's neighbours' rows: table [items, width] -> the
+        same."""
         return torch.einsum("ij,ijw->iw", self.weight, table[self.index])

@@ -14,7 +14,8 @@ from privfedmm.base.interrupts import held
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write by way of a temporary file in the same folder, flushed to disk before the rename."""
+    """Write a text by way of a temporary file in the same folder, flushed to disk before the
+    rename."""
     part = path.with_name(path.name + ".part")
     with part.open("w", encoding="utf-8") as out:
         out.write(text)
@@ -24,7 +25,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As `write_text`; infinite and NaN numbers are refused, for JSON knows none."""
+    """Write a value as JSON in the way of `write_text`. Raises ValueError for infinite and NaN
+    numbers, which JSON does not know."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -38,7 +40,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def save_tensors(path: Path, value: Any) -> None:
-    """`torch.save`, whole or not there."""
+    """Write a value with `torch.save`; the file is whole or not there."""
     part = path.with_name(path.name + ".part")
     with held():
         with part.open("wb") as out:
@@ -49,5 +51,5 @@ def save_tensors(path: Path, value: Any) -> None:
 
 
 def finite(value: float) -> float | None:
-    """The value, or None where JSON has no word for it."""
+    """Return the value, or None where it is infinite or NaN, for which JSON has no word."""
     return value if math.isfinite(value) else None

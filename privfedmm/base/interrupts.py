@@ -40,7 +40,7 @@ def held() -> Iterator[None]:
 def resumable(
     job: Callable[[], dict[str, Any]], folder: Path, command: str = "run"
 ) -> dict[str, Any]:
-    """The job's result. A Ctrl-C becomes a UserError that says how to go on."""
+    """Run a job and return its result. A Ctrl-C becomes a UserError that says how to go on."""
     try:
         return job()
     except KeyboardInterrupt:

@@ -10,11 +10,11 @@ OURS, HERE = "privfedmm", "this process"  # where an entry may come from, beside
 
 
 class Named(Protocol):
-    """What can be registered: anything with a name."""
+    """Anything with a name can be registered."""
 
     @property
     def name(self) -> str:
-        """The name by which configs and records call it."""
+        """Return the name by which configs and records call it."""
         ...
 
 
@@ -22,7 +22,7 @@ Entry = TypeVar("Entry", bound=Named)
 
 
 class UnknownName(ValueError):
-    """A name that nothing is registered under; the sentence lists what there is."""
+    """Nothing is registered under this name; the sentence lists what there is."""
 
 
 class Registry(Generic[Entry]):
@@ -71,7 +71,7 @@ class Registry(Generic[Entry]):
         del self._source[name]
 
     def names(self) -> tuple[str, ...]:
-        """All names: built-in ones in their order, then the others by letter."""
+        """Return all names: built-in ones in their order, then the others by letter."""
         others = sorted((self._found.keys() | self._entry_points().keys()) - self._builtin.keys())
         return (*self._builtin, *others)
 
@@ -82,7 +82,7 @@ class Registry(Generic[Entry]):
         return (self.get(name) for name in self.names())
 
     def get(self, name: str) -> Entry:
-        """The entry of a name. Raises UnknownName, with all names there are."""
+        """Return the entry of a name. Raises UnknownName, with all names there are."""
         if name not in self._found:
             if name in self._builtin:
                 module, _, attribute = self._builtin[name].partition(":")
@@ -100,11 +100,11 @@ class Registry(Generic[Entry]):
         return self._found[name]
 
     def unknown(self, name: object) -> str:
-        """The sentence for a name that is not there."""
+        """Return the sentence for a name that is not there."""
         return f"there is no {self.word} {name!r}; there are {', '.join(self.names())}"
 
     def source(self, name: str) -> str:
-        """The package that an entry comes from. Raises UnknownName."""
+        """Return the package that an entry comes from. Raises UnknownName."""
         self.get(name)
         return self._source[name]
 

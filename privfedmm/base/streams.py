@@ -21,7 +21,7 @@ _FEISTEL_ROUNDS = 10
 
 
 def philox4x32(counter: np.ndarray, key: tuple[int, int]) -> np.ndarray:
-    """Ten rounds of Philox4x32: counter [n, 4] uint32 -> bits [n, 4] uint32."""
+    """Apply ten rounds of Philox4x32: counter [n, 4] uint32 -> bits [n, 4] uint32."""
     c0, c1, c2, c3 = (counter[:, i].astype(np.uint64) for i in range(4))
     k0, k1 = key
     for _ in range(10):
@@ -38,7 +38,7 @@ def _key(seed: int, purpose: str) -> tuple[int, int]:
 
 
 def bits(seed: int, purpose: str, round_: int, clients: np.ndarray, count: int) -> np.ndarray:
-    """Uniform 32-bit words [clients, count] uint32."""
+    """Draw uniform 32-bit words [clients, count] uint32."""
     blocks = -(-count // 4)
     counter = np.zeros((len(clients), blocks, 4), dtype=np.uint32)
     counter[:, :, 0] = np.arange(blocks, dtype=np.uint32)
@@ -49,25 +49,26 @@ def bits(seed: int, purpose: str, round_: int, clients: np.ndarray, count: int) 
 
 
 def uniform(seed: int, purpose: str, round_: int, clients: np.ndarray, count: int) -> np.ndarray:
-    """Uniform numbers in the open interval (0, 1): [clients, count] float64."""
+    """Draw uniform numbers in the open interval (0, 1): [clients, count] float64."""
     return (bits(seed, purpose, round_, clients, count).astype(np.float64) + 0.5) / 2.0**32
 
 
 def normal(seed: int, purpose: str, round_: int, clients: np.ndarray, count: int) -> np.ndarray:
-    """Standard normal numbers [clients, count] float32, by inversion."""
+    """Draw standard normal numbers [clients, count] float32, by inversion."""
     return ndtri(uniform(seed, purpose, round_, clients, count)).astype(np.float32)
 
 
 def draw_below(
     seed: int, purpose: str, round_: int, clients: np.ndarray, bound: np.ndarray, count: int
 ) -> np.ndarray:
-    """Distinct integers of [0, bound) a client, bound [clients]: [clients, count] int64.
+    """Draw distinct integers of [0, bound) for each client, bound [clients]: [clients, count]
+    int64.
 
     Columns from bound[c] on repeat earlier ones; a caller uses no more than bound[c] of them.
 
     Column j is the image of j under a keyed permutation of [0, bound): a ten-round Feistel network
-    on pairs of Z_s x Z_s with s = ceil(sqrt(bound)), walked until it falls inside the bound
-    (Black and Rogaway 2002). Any prefix of columns is a sample without replacement.
+    on pairs of Z_s x Z_s with s = ceil(sqrt(bound)), walked until it falls inside the bound (Black
+    and Rogaway 2002). Any prefix of columns is a sample without replacement.
     """
     keys = bits(seed, purpose, round_, clients, _FEISTEL_ROUNDS)
     side = np.ceil(np.sqrt(bound.astype(np.float64))).astype(np.uint32)

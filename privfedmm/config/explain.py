@@ -19,7 +19,10 @@ from privfedmm.methods.registry import METHODS
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. path: dotted, as --set takes it. section: it holds others."""
+    """This says what one setting means.
+
+    path: its dotted path, as --set takes it. section: whether it holds other settings.
+    """
 
     path: str
     type: str
@@ -30,7 +33,7 @@ class Setting:
 
 
 def settings_of(model: type[Settings], prefix: str = "") -> Iterator[Setting]:
-    """All settings of a model, those of its sections after them, with dotted paths."""
+    """Yield all settings of a model with dotted paths, each section followed by those it holds."""
     for name, field in model.model_fields.items():
         inner = _section(field)
         path = f"{prefix}{name}"
@@ -43,7 +46,7 @@ def settings_of(model: type[Settings], prefix: str = "") -> Iterator[Setting]:
 
 
 def every_setting() -> list[Setting]:
-    """All settings of a run, and of registered methods that have a model of their own."""
+    """Return all settings of a run, and of registered methods that have a model of their own."""
     every = list(settings_of(RunConfig))
     for entry in METHODS:
         if entry.section == "settings":
@@ -52,7 +55,7 @@ def every_setting() -> list[Setting]:
 
 
 def explain(path: str) -> list[Setting]:
-    """The setting of a dotted path, and where it is a section all that it holds.
+    """Return the setting of a dotted path, and where it is a section all that it holds.
 
     Settings of a registered method are also found as `METHOD.NAME`. Raises UserError for a path
     that is not there, with the nearest ones.

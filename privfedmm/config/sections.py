@@ -196,25 +196,25 @@ class RunConfig(Settings):
 
     @property
     def entry(self) -> Method:
-        """The method's own entry in the registry."""
+        """Return the method's own entry in the registry."""
         return METHODS.get(self.method)
 
     @property
     def method_settings(self) -> Any:
-        """The settings of the method, from the section that holds them."""
+        """Return the settings of the method, from the section that holds them."""
         return getattr(self, self.entry.section)
 
     def with_method_settings(self, settings: Settings) -> RunConfig:
-        """The config with other settings of its method."""
+        """Return the config with other settings of its method."""
         return self.model_copy(update={self.entry.section: settings})
 
     @property
     def statistics_way(self) -> str:
-        """How group statistics travel."""
+        """Return the way in which group statistics are summed."""
         return self.group_statistics or self.aggregation
 
     @property
     def is_secure(self) -> bool:
-        """Whether anything is summed so that its senders stay hidden."""
+        """Return whether anything is summed so that its senders stay hidden."""
         return any(AGGREGATORS.get(way).hides_clients
                    for way in (self.aggregation, self.statistics_way))
