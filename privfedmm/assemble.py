@@ -22,9 +22,9 @@ from privfedmm.privacy_plan.stack import build_stack, dims_of, dp_sgd, statement
 
 @dataclass(frozen=True)
 class Assembly:
-    """The parts of a run that do not change while it is played.
+    """These are the parts of a run that do not change while it is played.
 
-    population: how many clients the stack is made for.
+    population: the number of clients that the stack is made for.
     """
 
     config: RunConfig
@@ -39,11 +39,11 @@ _TRIES = 4  # plans until the values of an upload and the noise that depends on 
 
 
 def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> PrivacyPlan:
-    """Sampling, budget, calibrated noise and the method's settled settings.
+    """Return sampling, budget, calibrated noise and the method's settled settings.
 
     Of the data only what is public is used: how many users and items there are, and features.
-    population: clients, None for the users of the data. Raises UserError for what cannot be
-    promised.
+    population: the number of clients, None for the users of the data. Raises UserError for what
+    cannot be promised.
     """
     clients = data.num_users if population is None else population
     if not needs_dims(config):
@@ -60,7 +60,7 @@ def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> 
 
 
 def algorithm_of(config: RunConfig, data: Dataset, planned: PrivacyPlan) -> Algorithm:
-    """The method of a run, built from its plan. Raises UserError for settings that do not fit."""
+    """Build the method of a run from its plan. Raises UserError for settings that do not fit."""
     entry, dp = config.entry, config.dp
     if config.rounds < planned.rounds:
         raise UserError(f"rounds: method {config.method} makes its releases in {planned.rounds} "
@@ -83,12 +83,13 @@ def assemble(
     population: int | None = None, keep: Callable[[Ledger], None] | None = None,
     vault: Vault | None = None, transcript: Transcript | None = None, budget: bool = True,
 ) -> Assembly:
-    """All parts of a run.
+    """Build all parts of a run.
 
-    planned: None for `plan_of` this config and the data's users. population: clients of the stack,
-    None for all users of the data. keep, vault: make ledger and released sums durable. transcript:
-    told every message of secure aggregation. budget: False for a ledger that refuses nothing, for
-    parties whose releases another one charges. Raises UserError for settings that do not fit.
+    planned: None for `plan_of` this config and the data's users. population: the number of clients
+    of the stack, None for all users of the data. keep, vault: make ledger and released sums
+    durable. transcript: told every message of secure aggregation. budget: False for a ledger that
+    refuses nothing, for parties whose releases another one charges. Raises UserError for settings
+    that do not fit.
     """
     clients = data.num_users if population is None else population
     if planned is None:

@@ -21,7 +21,10 @@ _FLAGS: dict[str, Any] = {
 
 
 def bench(sizes: list[int], users: int, out: Path) -> dict[str, Any]:
-    """Deployments of each number of nodes, one after another. Raises UserError."""
+    """Play deployments of each number of nodes, one after another, and return their figures.
+
+    Raises UserError.
+    """
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out: {out} exists and is not empty; name another folder")
     return {"users": users, "nodes": [_one(nodes, users, out / str(nodes)) for nodes in sizes]}

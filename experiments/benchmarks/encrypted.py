@@ -20,7 +20,7 @@ _BLOCK = 64
 
 
 def bench(clients: list[int], groups: int, rank: int, dim: int) -> dict[str, Any]:
-    """One round a size and scheme; the first figures are of the first size under bfv.
+    """Play one round for each size and scheme; the first figures are of the first size under bfv.
 
     Vectors: per group one count, a signal of 64 values, a table [1 + rank, dim] and a user vector,
     as integers of the size that a run without a budget sends.

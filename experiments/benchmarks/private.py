@@ -17,7 +17,7 @@ METHODS = ("group_statistics", "gfmfr")
 
 
 def bench(dataset: str, epsilon: float, repeats: int, seed: int) -> dict[str, Any]:
-    """CPU seconds of a round, all rounds of a run averaged, with its privacy stack and without.
+    """Measure CPU seconds of a round, averaged over a run, with its privacy stack and without.
 
     Both train with the settings of the private run; the lesser of `repeats` runs counts.
     """

@@ -21,7 +21,7 @@ from privfedmm.runs.session import Session
 
 
 def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]:
-    """One round of the backbone without groups, by both; CPU seconds on one thread.
+    """Measure CPU seconds of one round of the backbone without groups, by both, on one thread.
 
     `max_update_difference` is relative to the largest entry of the summed item update.
     """

@@ -27,7 +27,8 @@ _SIGNED = 2**20
 
 
 def bench(dataset: str, clients: list[int], dims: int, seed: int) -> dict[str, Any]:
-    """Seconds of whole rounds and of the protocol; `ratio_to_plain` in wall seconds of one round.
+    """Measure seconds of whole rounds and of the protocol; `ratio_to_plain` is of wall seconds a
+    round.
 
     Every round is played twice and the second counted: caches and allocator are warm for all.
     """

@@ -10,7 +10,7 @@ from typer.utils import get_params_from_function
 
 
 class Command(TyperCommand):
-    """A command whose `--help` says what its positional arguments mean.
+    """This command says in its `--help` what its positional arguments mean.
 
     typer before 0.21, which Flower asks for, sets the help of an argument before it calls click's
     constructor; since 8.5 click has an attribute of that name and sets it to None. The sentences

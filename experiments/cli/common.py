@@ -27,10 +27,10 @@ AllowMissingOption = Annotated[
 
 
 def errors() -> Console:
-    """The console of progress and tables: standard error."""
+    """Return the console of progress and tables, which is standard error."""
     return Console(stderr=True)
 
 
 def reporter(console: Console) -> Report:
-    """Prints the progress of encoding."""
+    """Return a function that prints the progress of encoding."""
     return lambda line: console.print(f"encode {line}", highlight=False, soft_wrap=True)

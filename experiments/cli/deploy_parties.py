@@ -30,7 +30,7 @@ def invite_all(
     file: Path | None, flags: dict[str, Any], users: str | None, nodes: int | None,
     host: str, out: Path | None, report: Report, tell: Tell,
 ) -> None:
-    """A run folder with an invitation to hand out. Raises UserError."""
+    """Make a run folder with an invitation to hand out. Raises UserError."""
     config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
     folder = folder_of(out, config)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -50,7 +50,7 @@ def join_one(
     invitation_file: Path, node: int | None, keyholder: bool, data: Path | None,
     out: Path | None, tell: Tell,
 ) -> None:
-    """A party's folder, and beside it the answer to hand back. Raises UserError."""
+    """Make a party's folder, and beside it the answer to hand back. Raises UserError."""
     if (node is None) != keyholder:
         raise UserError("--node: say which node this is, as --node 0, or --keyholder")
     invitation = read_invitation(invitation_file)
@@ -69,7 +69,7 @@ def join_one(
 
 
 def settle_run(out: Path, answers: Sequence[Path], tell: Tell) -> None:
-    """The directory of a run from all answers. Raises UserError."""
+    """Make the directory of a run from all answers. Raises UserError."""
     root = out / DEPLOY
     heard = settle(root, answers)
     tell(f"hand out {root / KNOWN} to all parties. They compare this fingerprint among each "

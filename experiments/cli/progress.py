@@ -13,7 +13,7 @@ KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
 
 
 class RunProgress:
-    """A bar with round, loss, validation metric, seconds and bytes; a context manager."""
+    """This context manager shows a bar with round, loss, validation metric, seconds and bytes."""
 
     def __init__(self, console: Console, rounds: int) -> None:
         self._bar = Progress(
@@ -60,7 +60,8 @@ class RunProgress:
 
 
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
-    """The result beside its baselines, what is claimed about privacy, and where it is kept."""
+    """Print the result beside its baselines, what is claimed about privacy, and where it is
+    kept."""
     data = record["dataset"]
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "
                         f"({data['users']} users, {data['items']} items)")

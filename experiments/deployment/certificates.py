@@ -19,7 +19,7 @@ CA, SERVER_CERTIFICATE, SERVER_KEY = "ca.pem", "server.pem", "server.key"
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """A file that nobody but the owner can open, from its first byte on."""
+    """Write a file that nobody but the owner can open, from its first byte on."""
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
@@ -30,8 +30,11 @@ def write_secret(path: Path, content: bytes) -> None:
 
 
 def make_tls(folder: Path, hosts: Sequence[str] = ()) -> None:
-    """A certificate authority that signs one server certificate for this machine, under its own
-    names and those in `hosts` (names or addresses), and is then lost: its key is never written."""
+    """Make a certificate authority that signs one server certificate for this machine.
+
+    The certificate has the machine's own names and those in `hosts` (names or addresses). The
+    authority is then lost: its key is never written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     authority, server = ec.generate_private_key(ec.SECP384R1()), ec.generate_private_key(
         ec.SECP384R1())
@@ -62,7 +65,8 @@ def make_tls(folder: Path, hosts: Sequence[str] = ()) -> None:
 
 
 def make_node_key(path: Path) -> Path:
-    """A SuperNode's key pair on P-384 (Flower takes no other kind); the path of its public half."""
+    """Write a SuperNode's key pair on P-384 (Flower takes no other kind). Return the path of its
+    public half."""
     key = ec.generate_private_key(ec.SECP384R1())
     write_secret(path, _private(key, serialization.PrivateFormat.OpenSSH))
     public = path.with_suffix(".pub")

@@ -31,17 +31,17 @@ _GROUP = 4
 
 
 def fingerprint(known: bytes) -> str:
-    """SHA-256 of a directory's file, in groups that can be read out."""
+    """Return the SHA-256 of a directory's file, in groups that can be read out."""
     digest = hashlib.sha256(known).hexdigest()
     return " ".join(digest[i:i + _GROUP] for i in range(0, len(digest), _GROUP))
 
 
 def settle(root: Path, answers: Sequence[Path]) -> str:
-    """The directory of a run from everyone's answers, in `root` and the server's own folder; its
-    fingerprint. Beside it the nodes' public keys, to be registered.
+    """Write the directory of a run from everyone's answers, and return its fingerprint.
 
-    Raises UserError where somebody is missing, there twice, or has another's key, and where
-    another directory was settled before.
+    It is written to `root` and to the server's own folder; beside it are the nodes' public keys, to
+    be registered. Raises UserError where somebody is missing, there twice, or has another's key,
+    and where another directory was settled before.
     """
     invitation = read_invitation(root / INVITATION)
     found: dict[str, Answer] = {}

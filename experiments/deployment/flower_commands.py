@@ -15,7 +15,7 @@ _PACKAGES = Path(__file__).parents[2]
 
 
 def superlink(tls: Path, bind: str, port: int) -> list[str]:
-    """A SuperLink with TLS that lets in registered SuperNodes alone."""
+    """Return the command of a SuperLink with TLS that lets in registered SuperNodes alone."""
     return [
         program("flower-superlink"), "--host", bind, "--port", str(port),
         "--ssl-ca-certfile", str(tls / CA), "--ssl-certfile", str(tls / SERVER_CERTIFICATE),
@@ -24,7 +24,7 @@ def superlink(tls: Path, bind: str, port: int) -> list[str]:
 
 
 def gate(tls: Path, bind: str, port: int) -> list[str]:
-    """The gate to a SuperLink; `gate_environment` says to which."""
+    """Return the command of the gate to a SuperLink; `gate_environment` says to which."""
     return [
         program("uvicorn"), "--factory", "experiments.deployment.gate:from_environment",
         "--app-dir", str(_PACKAGES), "--host", bind, "--port", str(port),
@@ -33,22 +33,23 @@ def gate(tls: Path, bind: str, port: int) -> list[str]:
 
 
 def gate_environment(tls: Path, port: int) -> dict[str, str]:
-    """Variables of the gate to the SuperLink on a port of loopback."""
+    """Return the variables of the gate to the SuperLink on a port of loopback."""
     return {TO: f"https://127.0.0.1:{port}", AUTHORITY: str(tls / CA)}
 
 
 def register(public: Path, link: str) -> list[str]:
-    """Registers a SuperNode's public key with the SuperLink of a connection."""
+    """Return the command that registers a SuperNode's public key with the SuperLink of a
+    connection."""
     return [program("flwr"), "supernode", "register", str(public), link]
 
 
 def supernode(
     folder: Path, party: str, authority: Path, address: str, own: int, experiment: bool
 ) -> list[str]:
-    """The SuperNode of a party, by its name. own: the port of loopback on which it serves its own
-    ClientApps.
+    """Return the command of a party's SuperNode, under the party's name.
 
-    Raises UserError for a folder whose name Flower would take apart.
+    own: the port of loopback on which it serves its own ClientApps. Raises UserError for a folder
+    whose name Flower would take apart.
     """
     if {'"', "\\", os.linesep} & set(str(folder)):
         raise UserError(f"--folder: Flower reads no quotation mark, backslash or line break in "

@@ -21,7 +21,7 @@ _PAUSE, _LOOK = 5.0, 0.5  # seconds
 
 
 def command(folder: Path, experiment: bool) -> list[str]:
-    """The SuperNode's command for an accepted folder. Raises UserError."""
+    """Return the SuperNode's command for an accepted folder. Raises UserError."""
     Party.read(folder)
     try:
         told = json.loads((folder / NODE).read_text(encoding="utf-8"))
@@ -34,14 +34,13 @@ def command(folder: Path, experiment: bool) -> list[str]:
 
 
 def shown(folder: Path, line: list[str]) -> str:
-    """The command as it can be typed."""
+    """Return the command as it can be typed."""
     given = environment(folder.absolute())
     return " ".join([*(f"{k}={shlex.quote(v)}" for k, v in given.items()), shlex.join(line)])
 
 
 def host(folder: Path, experiment: bool, tell: Callable[[str], None]) -> None:
-    """Keep a party's SuperNode running; returns never, but by an interrupt. On leaving none of
-    its processes is left.
+    """Keep a party's SuperNode running until an interrupt, and leave none of its processes.
 
     A SuperNode ends where the SuperLink does not know it yet, or was started anew; it is then
     started again. Raises UserError.

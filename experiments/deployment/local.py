@@ -69,7 +69,8 @@ def _running(config: RunConfig, out: Path, shape: Shape) -> Iterator[Deployment]
 
 
 def node_command(root: Path, name: str, port: int, own: int) -> list[str]:
-    """The command of a SuperNode here; own: the port on which it serves its own ClientApps."""
+    """Return the command of a SuperNode here; own: the port on which it serves its own
+    ClientApps."""
     return [*commands.supernode(
         root / name, name, root / "tls" / CA, f"127.0.0.1:{port}", own, experiment=True),
         "--max-retries", "5"]

@@ -19,7 +19,7 @@ _HERE = "localhost:0"
 
 
 def settle_all(config: RunConfig, data: Dataset, root: Path, nodes: int) -> None:
-    """Folders for `nodes` shards, the server and, where one is needed, the key holder.
+    """Make folders for `nodes` shards, the server and, where one is needed, the key holder.
 
     Raises UserError for settings that a deployment does not carry.
     """

@@ -24,7 +24,7 @@ _PLACES = ("images", "images.zip")
 
 
 def gallery(folder: Path, users: int) -> str:
-    """HTML with, for `users` users, their last training items and the best recommendations.
+    """Return HTML with, for `users` users, their last training items and the best recommendations.
 
     Raises UserError for a folder that holds no run.
     """

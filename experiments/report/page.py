@@ -40,9 +40,10 @@ def _style(number: int) -> dict[str, Any]:
 def page(
     folders: list[Path], against: str, title: str, scaling: list[Path], gallery_users: int = 0
 ) -> str:
-    """HTML with inline SVG, nothing loaded from anywhere. Raises UserError as the table does.
+    """Return HTML with inline SVG that loads nothing from anywhere. Raises UserError as the table
+    does.
 
-    gallery_users: how many users' items are shown, from the first run; 0: none.
+    gallery_users: how many users' items are shown, from the first run; 0 for none.
     """
     runs = Runs.read(folders)
     runs.check(against)

@@ -14,7 +14,7 @@ from privfedmm.base.errors import UserError
 
 
 def sections(folders: Iterable[Path]) -> list[str]:
-    """Markdown of every compare.json and audit.json below the folders, in that order.
+    """Return the Markdown of every compare.json and audit.json below the folders, in that order.
 
     Raises UserError for a file that cannot be read.
     """

@@ -28,11 +28,11 @@ def compare(
     config: RunConfig, modes: Sequence[str], dropouts: Sequence[float], out: Path,
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Runs, first rounds, dropouts and leaks of every mode; written to compare.json in `out`.
+    """Play the run and its first round under every mode; write figures, dropouts and leaks to
+    compare.json in `out`, and return them.
 
     modes: names of ways of summing; where one carries a part of the releases alone, masks carry the
-    rest.
-    A run that is finished in `out` is not played again. Raises UserError for unknown modes.
+    rest. A run that is finished in `out` is not played again. Raises UserError for unknown modes.
     """
     for mode in modes:
         if mode not in AGGREGATORS:
@@ -128,7 +128,7 @@ def _dropout(config: RunConfig, mode: str, data: Dataset, rate: float) -> dict[s
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The comparison as a section of a report."""
+    """Return the comparison as a section of a report."""
     lines = [
         f"## Ways of summing: {result['dataset']}, {result['method']}, seed {result['seed']}, "
         f"{result['rounds']} rounds",

@@ -85,7 +85,8 @@ def claimed_by(config: RunConfig, record: Mapping[str, Any]) -> Claimed:
 
 
 class RealBenign:
-    """The run's own algorithm as the benign clients; its server reads the released totals."""
+    """This plays the benign clients by the run's own algorithm; its server reads the released
+    totals."""
 
     def __init__(self, algorithm: Algorithm, tell: Callable[[str], None]) -> None:
         self.algorithm = algorithm

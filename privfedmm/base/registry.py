@@ -26,7 +26,7 @@ class UnknownName(ValueError):
 
 
 class Registry(Generic[Entry]):
-    """Entries of one kind by name.
+    """A registry holds the entries of one kind by name.
 
     Built-in entries are named by "module:attribute" and imported when they are first asked for, so
     that a registry costs nothing and makes no circle of files. Entries of other packages are found

@@ -14,14 +14,14 @@ Candidates = Callable[[Dataset, int], Iterable[tuple[str, Scorer]]]
 
 @dataclass(frozen=True)
 class Baseline:
-    """A method to compare with: it scores every item for every user, without rounds.
+    """This is a method to compare with: it scores every item for every user, without rounds.
 
-    name: as configs and records call it. summary: what it does. reference: the paper and its
-    equation, or where the method is described. sees: what its server holds in the clear; goes into
-    the record. candidates: from a data set and a seed, one (setting in words, scorer) a setting;
-    the best on validation NDCG@50 is reported; it may raise `ValueError` with a sentence.
-    needs_features: at least one modality. needs_modalities: these modalities. needs_times: the
-    order of interactions in time.
+    name: the name by which configs and records call it. summary: what it does. reference: the paper
+    and its equation, or where the method is described. sees: what its server holds in the clear; it
+    goes into the record. candidates: returns, from a data set and a seed, one (setting in words,
+    scorer) a setting; the best on validation NDCG@50 is reported; it may raise `ValueError` with a
+    sentence. needs_features: whether it needs at least one modality. needs_modalities: the
+    modalities that it needs. needs_times: whether it needs the order of interactions in time.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Baseline:
     needs_times: bool = False
 
     def fits(self, data: Dataset) -> bool:
-        """Tell whether a data set has all that this baseline needs."""
+        """Return whether a data set has all that this baseline needs."""
         return (
             (bool(data.features) or not self.needs_features)
             and all(name in data.features for name in self.needs_modalities)

@@ -21,7 +21,8 @@ DEFAULT, PRIVATE_DEFAULT = "gfmfr", "group_statistics"  # methods where none is 
 
 
 def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
-    """The config of a file (or none) with flags over it; flags with value None are not given.
+    """Return the config of a file (or none) with flags over it; flags with value None are not
+    given.
 
     Keys of `flags` may be dotted paths. Raises UserError naming the field and the fix.
     """
@@ -46,7 +47,7 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
 
 
 def settled(config: RunConfig, timed: bool) -> RunConfig:
-    """The config with what its defaults leave to the data, for all parties of a run.
+    """Return the config with what its defaults leave to the data, for all parties of a run.
 
     timed: whether it is known when interactions were.
     """
@@ -80,7 +81,7 @@ def _sums_in_full_length(values: Mapping[str, Any]) -> bool:
 
 
 def read_toml(file: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary. Raises UserError where it is absent or malformed."""
+    """Read a TOML file as a dictionary. Raises UserError where it is absent or malformed."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -90,7 +91,7 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def to_toml(config: RunConfig) -> str:
-    """The config as TOML text that `resolve` reads back to the same config."""
+    """Return the config as TOML text that `resolve` reads back to the same config."""
     values = config.model_dump(mode="json", exclude_none=True)
     if config.dp is not None:
         values["dp"]["epsilon"] = config.dp.epsilon  # JSON has no infinity, TOML has

@@ -13,7 +13,8 @@ from privfedmm.data.types import DataError, Dataset, Rows
 def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
     """Take a random share of the items out of training, and return the data that is left.
 
-    share: of all items, from 0 to 1. seed: of which items, and of the targets that are drawn.
+    share: the share of all items, from 0 to 1. seed: the seed of which items are taken, and of the
+    targets that are drawn.
 
     A user's cold target is the test item where it is cold, else the validation item, else one of
     the user's cold training items at random (all seeded). Validation and test keep their warm

@@ -27,15 +27,16 @@ from privfedmm.encoders import (
 
 
 def silent(text: str) -> None:
-    """Take a report that nobody reads."""
+    """Ignore a report that nobody reads."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How raw content is encoded.
+    """An encoding says how raw content is encoded.
 
-    settings: which encoders, and how. cache: the folder of kept features. report: is told how far
-    it is. download: a hub model that is not here may be fetched; a run never does.
+    settings: the encoders to use, and how. cache: the folder of kept features. report: a function
+    that is told of the progress. download: whether a hub model that is not here may be fetched; a
+    run never fetches one.
     """
 
     settings: EncoderSettings

@@ -40,9 +40,9 @@ def from_pandas(
     columns: Mapping[str, str] | None,
     encoding: Encoding | None = None,
 ) -> Dataset:
-    """Do what `Dataset.from_pandas` documents.
+    """Make a data set from tables in memory, as `Dataset.from_pandas` documents.
 
-    encoding: of texts, as for `load`. Raises DataError.
+    encoding: how texts are encoded, as for `load`. Raises DataError.
     """
     raw = raw_of_frames(interactions, items, features, name, columns or {})
     how = encoding or Encoding(EncoderSettings(), feature_cache())

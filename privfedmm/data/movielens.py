@@ -34,13 +34,13 @@ LICENCE_TERMS = """MovieLens 100K, GroupLens Research, University of Minnesota.
 
 
 def default_cache() -> Path:
-    """Return where fetched data is kept: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
+    """Return the folder of fetched data: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
     given = os.environ.get("PRIVFEDMM_CACHE")
     return Path(given) if given else Path.home() / ".cache" / "privfedmm"
 
 
 def is_cached(folder: Path) -> bool:
-    """Tell whether both files of MovieLens 100K are in the folder."""
+    """Return whether both files of MovieLens 100K are in the folder."""
     return all((folder / name).exists() for name in _MEMBERS)
 
 

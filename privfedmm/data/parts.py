@@ -24,10 +24,10 @@ from privfedmm.data.types import DataError, Dataset, Protocol, Rows
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What everyone may know: items and their features. No user's row is in it.
+    """A catalogue is what everyone may know, items and their features; no user's row is in it.
 
-    items: ids [items] str, in the order of their numbers. features, present: as in `Dataset`.
-    sha256: names the data; of the whole set where whoever made this has the whole set.
+    items: the ids [items] str, in the order of their numbers. features, present: as in `Dataset`.
+    sha256: the name of the data, of the whole set where whoever made this has the whole set.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Shard:
-    """The rows of m users, as one node holds them.
+    """A shard holds the rows of m users, as one node has them.
 
     user_ids [m] str; train: Rows of m users; validation and test [m] int64 hold an item or -1;
     train_age: as in `Dataset`.
@@ -102,7 +102,7 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
 def read_shard(folder: Path, items: np.ndarray, seed: int) -> Shard:
     """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
-    seed: of splits that the data leaves open. Nothing is filtered. Raises DataError.
+    seed: the seed of splits that the data leaves open. Nothing is filtered. Raises DataError.
     """
     raw = read_folder(folder)
     refuse_empty(raw)

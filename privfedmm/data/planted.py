@@ -28,11 +28,11 @@ _BLOCK = 4096
 
 @dataclass(frozen=True)
 class PlantedShape:
-    """The sizes of a planted set.
+    """A planted shape gives the sizes of a planted set.
 
-    users, items, groups: how many there are. train_items: of each user, beside one for validation
-    and one for test. fresh_share: of the items, rare in training and common among those held out.
-    liking: how many logits a liked topic adds.
+    users, items, groups: their numbers. train_items: the training items of each user, beside one
+    item for validation and one for test. fresh_share: the share of items that are rare in training
+    and common among those held out. liking: the logits that a liked topic adds.
 
     Raises ValueError for sizes from which no such set can be drawn.
     """
@@ -84,7 +84,7 @@ def planted_images(seed: int, shape: PlantedShape) -> list[Image.Image]:
 
 
 def planted(seed: int, shape: PlantedShape) -> Dataset:
-    """Generate a planted set; the same seed and shape give the same data."""
+    """Generate a planted data set; the same seed and shape give the same data."""
     cat = _catalogue(seed, shape)
     group = np.random.default_rng([seed, 4]).permutation(np.arange(shape.users) % shape.groups)
     pairs_u, pairs_i = [], []

@@ -46,7 +46,7 @@ def write_texts(topics: np.ndarray, rng: np.random.Generator) -> tuple[list[str]
 def draw_images(topics: np.ndarray, rng: np.random.Generator, size: int = 32) -> list[Image.Image]:
     """Draw a picture for each item: a shape on a ground, both from its topic, with noise.
 
-    topics [items] are less than IMAGE_TOPICS; size: of a side, in pixels.
+    topics [items] are less than IMAGE_TOPICS; size: the length of a side, in pixels.
     """
     images = []
     for topic in topics:

@@ -43,10 +43,10 @@ def some_users(raw: Raw, count: int, seed: int) -> Raw:
 
 @dataclass(frozen=True)
 class Split:
-    """Interactions with indices for ids.
+    """A split holds interactions with indices for ids.
 
-    users [n], items [m]: ids in the order of their indices. held: validation and test [n] int64,
-    each an item or -1. age: as `Dataset.train_age`. name, note: of the split, in words.
+    users [n], items [m]: the ids in the order of their indices. held: validation and test [n]
+    int64, each an item or -1. age: as `Dataset.train_age`. name, note: the split in words.
     """
 
     users: np.ndarray
@@ -59,7 +59,7 @@ class Split:
 
 
 def prepare(raw: Raw, k: int, seed: int) -> Dataset:
-    """Filter, split and index. Raises DataError for what cannot be evaluated."""
+    """Filter, split and index what a loader read. Raises DataError for what cannot be evaluated."""
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
@@ -93,8 +93,8 @@ def split_and_index(
 ) -> Split:
     """Split a filtered frame and give its ids numbers.
 
-    items: ids in the order of their numbers; None: those that occur. Raises DataError for what
-    cannot be evaluated.
+    items: the ids in the order of their numbers; None for those that occur. Raises DataError for
+    what cannot be evaluated.
     """
     sizes = frame.groupby("user").size()
     if (sizes < 3).any():
@@ -154,7 +154,7 @@ def features_of(
 
 
 def refuse_empty(raw: Raw) -> None:
-    """Refuse a file without interactions: raises DataError."""
+    """Refuse a file without interactions. Raises DataError for one."""
     if raw.frame.empty:
         raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
 

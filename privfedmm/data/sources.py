@@ -15,11 +15,12 @@ _SIZED = ":N"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a known data set.
+    """A request says what is asked of a known data set.
 
     size: the digits after the colon of a name like `planted:300`, or nothing. k_core, seed,
     max_users: as for `load`; a source that cannot follow one raises `DataError`. cache: the folder
-    of everything fetched. encoding: for a source that brings texts or pictures.
+    of everything fetched. encoding: how texts or pictures are encoded, for a source that brings
+    them.
     """
 
     size: str
@@ -32,10 +33,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Fetch:
-    """How a data set that is somebody else's comes into the cache.
+    """This brings a data set that is somebody else's into the cache.
 
     into: cache folder -> folder of the data, which it fetches where it is not there yet; it raises
-    `DataError` with a sentence. terms: of its licence, for whoever fetches it.
+    `DataError` with a sentence. terms: the terms of its licence, for whoever fetches it.
     """
 
     into: Callable[[Path], Path]
@@ -44,11 +45,11 @@ class Fetch:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that everyone can have by its name.
+    """A source is a data set that everyone can have by its name.
 
-    name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for
-    lists. load: the data set of a request; it raises `DataError` with a sentence. fetch: for
-    `privfedmm data get`; None where there is nothing to fetch.
+    name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for lists.
+    load: returns the data set of a request; it raises `DataError` with a sentence. fetch: how
+    `privfedmm data get` brings it; None where there is nothing to fetch.
     """
 
     name: str
@@ -87,5 +88,5 @@ def available() -> dict[str, str]:
 
 
 def is_named(source: str) -> bool:
-    """Tell whether a source is a known name, whose data everyone can have, and no folder."""
+    """Return whether a source is a known name, whose data everyone can have, and no folder."""
     return find_source(source) is not None

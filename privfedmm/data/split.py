@@ -14,8 +14,8 @@ def split_of(
 ) -> tuple[np.ndarray, str, str]:
     """Say where each row of the filtered frame goes: train, validation, test or dropped.
 
-    Returns that [rows], the name of the split and a note in words. seed: of splits that the data
-    leaves open.
+    Return that [rows], the name of the split and a note in words. seed: the seed of splits that the
+    data leaves open.
 
     Raises DataError for a given split that names no test item or names two for a user.
     """

@@ -15,7 +15,7 @@ __all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth"]
 
 @dataclass(frozen=True)
 class Rows:
-    """The positives of every user, one after the other.
+    """These are the positives of every user, one after the other.
 
     indptr [users + 1] int64: where each user's begin and end. indices [positives] int32: the items,
     ascending for each user.
@@ -26,23 +26,23 @@ class Rows:
 
     @property
     def users(self) -> int:
-        """The number of users."""
+        """Return the number of users."""
         return len(self.indptr) - 1
 
     @property
     def counts(self) -> np.ndarray:
-        """The number of positives of each user [users] int64."""
+        """Return the number of positives of each user [users] int64."""
         return np.diff(self.indptr)
 
     @property
     def owner(self) -> np.ndarray:
-        """The user of each positive [n]."""
+        """Return the user of each positive [n]."""
         return np.repeat(np.arange(self.users), self.counts)
 
     def oldest_first(self, age: np.ndarray) -> np.ndarray:
         """Return the places of the positives [n], by user and in order of time.
 
-        age [n]: of each positive, how many later ones its user has.
+        age [n]: for each positive, how many later ones its user has.
         """
         return np.lexsort((-age, self.owner))
 
@@ -61,10 +61,11 @@ class Rows:
 
 @dataclass(frozen=True)
 class Truth:
-    """What a generated data set knows of itself.
+    """This is what a generated data set knows of itself.
 
-    user_group [users]; text_topic and image_topic [items]; fresh_items [items] bool: items that
-    are rare in training and common among the held-out ones.
+    user_group [users]: the group of each user. text_topic, image_topic [items]: the topics of each
+    item. fresh_items [items] bool: the items that are rare in training and common among the
+    held-out ones.
     """
 
     user_group: np.ndarray
@@ -75,7 +76,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the data was filtered and split, in words that go into the record."""
+    """This says how the data was filtered and split, in words that go into the record."""
 
     k_core: int
     split: str
@@ -85,10 +86,10 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Interactions split for evaluation, with public item features.
+    """A data set holds interactions split for evaluation, with public item features.
 
-    validation and test [users] int64 hold an item index, or -1 where a user has none; `train`
-    holds neither. features: modality -> [items, F] float32. items: metadata in index order.
+    validation and test [users] int64 hold an item index, or -1 where a user has none; `train` holds
+    neither. features: modality -> [items, F] float32. items: metadata in index order.
     """
 
     name: str
@@ -147,17 +148,17 @@ class Dataset:
 
     @property
     def num_users(self) -> int:
-        """The number of users."""
+        """Return the number of users."""
         return len(self.user_ids)
 
     @property
     def num_items(self) -> int:
-        """The number of items."""
+        """Return the number of items."""
         return len(self.item_ids)
 
     @property
     def missing(self) -> dict[str, int]:
-        """For each modality, how many items lack it; `every` counts items that lack all of them.
+        """Return how many items lack each modality; `every` counts items that lack all of them.
 
         It is empty where no item lacks any.
         """
@@ -169,6 +170,6 @@ class Dataset:
 
     @property
     def num_interactions(self) -> int:
-        """The number of interactions in training, validation and test together."""
+        """Return the number of interactions in training, validation and test together."""
         held = int((self.validation >= 0).sum() + (self.test >= 0).sum())
         return len(self.train.indices) + held

@@ -19,12 +19,13 @@ from privfedmm.encoders.protocol import EncoderError
 
 
 def content_key(content: bytes) -> str:
-    """SHA-256 of an item's text or picture file."""
+    """Return the SHA-256 of an item's text or picture file."""
     return hashlib.sha256(content).hexdigest()
 
 
 class FeatureCache:
-    """Rows of one encoder, by content key. Raises EncoderError for a damaged shard."""
+    """This keeps the rows of one encoder by content key. Raises EncoderError for a damaged
+    shard."""
 
     def __init__(self, folder: Path, identity: str) -> None:
         self._identity = identity
@@ -46,11 +47,11 @@ class FeatureCache:
         self._rows.update(zip(keys, rows, strict=True))
 
     def get(self, key: str) -> np.ndarray | None:
-        """The row [F] of a content, or None."""
+        """Return the row [F] of a content, or None."""
         return self._rows.get(key)
 
     def add(self, keys: list[str], rows: np.ndarray) -> None:
-        """Keep rows [n, F] of contents, on disk before this returns."""
+        """Keep rows [n, F] of contents; they are on disk when this returns."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "identity.txt").write_text(self._identity + "\n", encoding="utf-8")
         rows = np.ascontiguousarray(rows, dtype=np.float32)

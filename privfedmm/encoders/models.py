@@ -16,13 +16,13 @@ _EXTRA = "pip install 'privfedmm[weights]'"
 
 
 def installed(package: str) -> Path | None:
-    """The folder of an installed package, without importing it; None where it is absent."""
+    """Return the folder of an installed package, without importing it; None where it is absent."""
     spec = find_spec(package)
     return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
 def packaged(package: str, part: str, name: str) -> Path:
-    """A file or folder in an installed package. Raises EncoderError saying how to get it."""
+    """Return a file or folder in an installed package. Raises EncoderError saying how to get it."""
     folder = installed(package)
     if folder is None or not (folder / part).exists():
         raise EncoderError(f"the model {name} is not installed; get it with `{_EXTRA}`, or name a "
@@ -31,10 +31,10 @@ def packaged(package: str, part: str, name: str) -> Path:
 
 
 def model_folder(name: str, download: bool = False) -> Path:
-    """The folder of a transformers model: a folder as it is, or a hub name from the hub's cache.
+    """Return the folder of a transformers model: one as it is, or a hub name's in the hub's cache.
 
-    download: fetch a hub name that is not there. Nothing is fetched otherwise.
-    Raises EncoderError saying how to get the model.
+    download: whether to fetch a hub name that is not there. Nothing is fetched otherwise. Raises
+    EncoderError saying how to get the model.
     """
     if (folder := Path(name).expanduser()).is_dir():
         return _checked(folder)
@@ -67,12 +67,12 @@ def _checked(folder: Path) -> Path:
 
 
 def model_config(folder: Path) -> dict[str, Any]:
-    """config.json. Raises EncoderError where it is no JSON object."""
+    """Return the config.json of a model. Raises EncoderError where it is no JSON object."""
     return read_json(folder / "config.json")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises EncoderError naming the file."""
+    """Read a JSON object. Raises EncoderError naming the file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -83,7 +83,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, or of names and contents of a model folder's own files."""
+    """Return the SHA-256 of a file, or of names and contents of a model folder's own files."""
     if path.is_file():
         return _hash(path)
     files = sorted({f for kind in _FILES for f in path.glob(kind)})

@@ -22,10 +22,10 @@ KINDS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".gif"
 
 
 def open_picture(data: bytes, name: str, item: str, max_pixels: int) -> Image.Image:
-    """The picture as RGB; its size is checked before its pixels are read.
+    """Return the picture as RGB; its size is checked before its pixels are read.
 
-    Raises ContentError naming item and file for another format than its ending says, a picture
-    of more than max_pixels, and bytes that cannot be decoded to the end.
+    Raises ContentError naming item and file for another format than its ending says, a picture of
+    more than max_pixels, and bytes that cannot be decoded to the end.
     """
     kind = KINDS["." + name.rpartition(".")[2].lower()]
     try:
@@ -57,7 +57,10 @@ def _too_large(item: str, name: str, max_pixels: int) -> str:
 
 @dataclass(frozen=True)
 class Preparation:
-    """Resize, centre crop, scale, normalise. resize: the short edge, or (height, width)."""
+    """A preparation resizes pictures, crops them to the centre, scales and normalises them.
+
+    resize: the short edge, or (height, width).
+    """
 
     resize: int | tuple[int, int]
     crop: tuple[int, int] | None
@@ -67,7 +70,7 @@ class Preparation:
     std: tuple[float, ...]
 
     def __call__(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """RGB pictures to [n, 3, height, width] float32."""
+        """Turn RGB pictures into [n, 3, height, width] float32."""
         return np.stack([self._one(image) for image in images])
 
     def _one(self, image: Image.Image) -> np.ndarray:
@@ -88,7 +91,8 @@ class Preparation:
 
 
 def preparation(config: Mapping[str, Any], where: str) -> Preparation:
-    """From a `preprocessor_config.json`. Raises EncoderError for steps that are not known here."""
+    """Return the steps of a `preprocessor_config.json`. Raises EncoderError for steps that are not
+    known here."""
     config = config.get("image_processor", config)
     if config.get("do_pad"):
         raise EncoderError(f"{where}: its preprocessor_config.json pads pictures (do_pad), which "

@@ -19,7 +19,8 @@ _SIDE = 64
 
 
 def hashing_text() -> Encoder:
-    """Words hashed into 4,096 signed counts, then a fixed random projection to 256."""
+    """Return the encoder that hashes words into 4,096 signed counts, then projects them to 256
+    values at random, but fixed."""
     note = (f"no pretrained model: words hashed to {HASHED} signed counts, fixed random "
             f"projection to {PROJECTED}")
     return Encoder(f"hashing-1/{HASHED}/{PROJECTED}", note, _load_hashing)
@@ -40,7 +41,7 @@ def _load_hashing() -> Encode:
 
 
 def histogram_image() -> Encoder:
-    """Colours and edge directions of the picture at 64 x 64."""
+    """Return the encoder of colours and edge directions of the picture at 64 x 64."""
     note = f"no pretrained model: {IMAGE_NOTE} at {_SIDE} x {_SIDE}"
     return Encoder(f"histogram-1/{_SIDE}", note, _load_histogram)
 
@@ -54,7 +55,7 @@ def _load_histogram() -> Encode:
 
 
 def image_features(images: list[Image.Image]) -> np.ndarray:
-    """Colour histogram and edge directions of pictures of one size: [images, 96] float32."""
+    """Return colour histogram and edge directions of pictures of one size: [images, 96] float32."""
     pixels = np.stack([np.asarray(image.convert("RGB"), dtype=np.float32) for image in images])
     return np.concatenate([_colours(pixels), _edges(pixels)], axis=1).astype(np.float32)
 

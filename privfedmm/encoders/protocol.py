@@ -13,19 +13,20 @@ Encode = Callable[[Sequence[Any]], np.ndarray]
 
 
 class EncoderError(ValueError):
-    """A model that is not there or does not fit, or content it cannot read; one sentence."""
+    """A model is not there or does not fit, or cannot read some content; the message is one
+    sentence."""
 
 
 class ContentError(EncoderError):
-    """Content of one item that cannot be encoded; names the item."""
+    """The content of one item cannot be encoded; the message names the item."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder before its weights are loaded.
+    """This is an encoder before its weights are loaded.
 
-    identity: name, weights and settings, all that decides its numbers; part of the cache key.
-    note: the same for people. load: reads the weights; called only when something is to encode.
+    identity: name, weights and settings, all that decides its numbers; part of the cache key. note:
+    the same for people. load: reads the weights; called only when something is to encode.
     """
 
     identity: str

@@ -19,7 +19,10 @@ from privfedmm.encoders.torch_model import Place, load_model, towers, vectors
 def transformers_text(
     folder: Path, name: str, pooling: str, max_tokens: int, place: Place
 ) -> Encoder:
-    """The text model in a folder; rows have norm 1. Two-tower models are told by their config."""
+    """Return the encoder of the text model in a folder; rows have norm 1.
+
+    A two-tower model is recognised by its config.
+    """
     two = towers(model_config(folder))
     how = "text tower" if two else f"{pooling} of the token vectors"
     sha = digest(folder)

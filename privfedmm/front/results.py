@@ -12,7 +12,8 @@ HEAD = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
 
 
 def metrics_frame(record: Mapping[str, Any]) -> pd.DataFrame:
-    """Metrics of a record and its baselines: one row a model and target (validation, test, ...)."""
+    """Return the metrics of a record and its baselines, one row a model and target (validation,
+    ...)."""
     rows = [{"model": record["method"], "target": name, **found}
             for name, found in record["metrics"].items()]
     for baseline, line in record["baselines"].items():
@@ -22,7 +23,7 @@ def metrics_frame(record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def curve_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a round: costs, and `validation ndcg@50` and the like where it was judged."""
+    """Return one row a round: costs, and `validation ndcg@50` and the like where it was judged."""
     flat = [{**{k: v for k, v in row.items() if k != "validation"},
              **{f"validation {k}": v for k, v in row.get("validation", {}).items()}}
             for row in rows]
@@ -30,24 +31,28 @@ def curve_frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 class Audit:
-    """What an audit found. passed: whether there is no fault; faults: sentences."""
+    """This is the result of an audit.
+
+    passed: whether there is no fault. faults: the faults, each a sentence.
+    """
 
     def __init__(self, result: dict[str, Any]) -> None:
         self.result = result
 
     @property
     def passed(self) -> bool:
-        """Whether no fault was found; that proves no claim."""
+        """Return whether no fault was found; that proves no claim."""
         return bool(self.result["passed"])
 
     @property
     def faults(self) -> list[str]:
-        """One sentence a fault."""
+        """Return the faults, one sentence each."""
         return list(self.result["faults"])
 
     @property
     def attacks(self) -> pd.DataFrame:
-        """One row a mode and attack: AUC and F1 with 95% intervals, chance, and the claim's bound.
+        """Return one row a mode and attack: AUC and F1 with 95% intervals, chance, and the claim's
+        bound.
 
         A mode to which none applied has one row with the reason in `skipped`.
         """
@@ -66,12 +71,13 @@ class Audit:
 
     @property
     def releases(self) -> pd.DataFrame:
-        """The ledger with the epsilon spent so far."""
+        """Return the ledger with the epsilon spent so far."""
         return pd.DataFrame(self.result["releases"])
 
     @property
     def empirical(self) -> dict[str, Any]:
-        """Canaries against the claim: estimate, bounds, verdict; or why they were `skipped`."""
+        """Return the canaries against the claim: estimate, bounds, verdict; or why they were
+        `skipped`."""
         return dict(self.result["empirical"] or {"skipped": "not asked for"})
 
     def __repr__(self) -> str:

@@ -19,9 +19,10 @@ from privfedmm.front.results import HEAD, Audit, curve_frame, metrics_frame
 
 
 class Run:
-    """A finished run. record: as in record.json. config: every setting, resolved.
+    """This is a finished run, from `privfedmm.train` or, of a run folder, from
+    `privfedmm.open_run`.
 
-    It comes from `privfedmm.train` or, of a run folder, from `privfedmm.open_run`.
+    record: the record as in record.json. config: every setting, resolved.
     """
 
     def __init__(
@@ -42,37 +43,38 @@ class Run:
 
     @property
     def data(self) -> Dataset:
-        """The data that the run was trained on."""
+        """Return the data that the run was trained on."""
         return self._load()
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """Metrics by model (the run's and its baselines') and target."""
+        """Return the metrics by model (the run's and its baselines') and target."""
         return metrics_frame(self.record)
 
     @property
     def curve(self) -> pd.DataFrame:
-        """One row a round; it never holds a test metric."""
+        """Return one row a round; it never holds a test metric."""
         return curve_frame(self._rows)
 
     @property
     def statement(self) -> dict[str, Any]:
-        """What the run promises: epsilon with unit, adjacency, trust and whom it holds against."""
+        """Return the promise of the run: epsilon with unit, adjacency, trust and whom it holds
+        against."""
         return dict(self.record["privacy"])
 
     @property
     def ledger(self) -> pd.DataFrame:
-        """Every release, in order."""
+        """Return every release, in order."""
         return pd.DataFrame(self._ledger)
 
     @property
     def epsilon(self) -> float | None:
-        """What the ledger has spent; None where nothing is claimed."""
+        """Return the epsilon that the ledger has spent; None where nothing is claimed."""
         return self.record["privacy"]["epsilon_spent"]
 
     def recommend(self, user: str, top: int = 10, explain: bool = False) -> pd.DataFrame:
-        """The `top` items ranked first for a user, without training items: rank, item_id, title,
-        score; with `explain` the parts that add up to each score.
+        """Return the `top` items ranked first for a user, without training items: rank, item_id,
+        title, score; with `explain` the parts that add up to each score.
 
         Raises UserError for an unknown user.
         """
@@ -88,10 +90,10 @@ class Run:
         parts: tuple[str, ...] = ("budget", "empirical", "attacks"),
         tell: Callable[[str], None] = lambda text: None,
     ) -> Audit:
-        """Check the budget, play canaries against the claim, attack every mode; writes nothing.
+        """Check the budget, play canaries against the claim, attack every mode; write nothing.
 
-        seed: of coins and directions, None for one that cannot be repeated. tell: told of progress.
-        Raises UserError for options out of range.
+        seed: the seed of coins and directions, None for one that cannot be repeated. tell: a
+        function that is told of the progress. Raises UserError for options out of range.
         """
         from privfedmm.audit.audit_run import Options, audit_subject
         from privfedmm.audit.budget import Subject
@@ -102,8 +104,11 @@ class Run:
         return Audit(audit_subject(subject, options, tell, data=self.data))
 
     def save(self, out: str | Path) -> Path:
-        """Copy the run folder to `out`, which must be absent. Raises UserError for a run that was
-        trained without `out`: its checkpoints were never written."""
+        """Copy the run folder to `out`, which must be absent, and return it.
+
+        Raises UserError for a run that was trained without `out`: its checkpoints were never
+        written.
+        """
         if self.folder is None:
             raise UserError("save: this run was kept in memory; train it with out=FOLDER")
         target = Path(out)

@@ -26,10 +26,10 @@ _FLAGS = {
 
 
 def load(source: str | Path | Dataset, **settings: Any) -> Dataset:
-    """A data set by name (`planted`, `planted:N`, `ml-100k`) or folder; a Dataset as it is.
+    """Load a data set by name (`planted`, `planted:N`, `ml-100k`) or folder, or take a Dataset.
 
-    settings: of the data, as in a config: k_core, split_seed, max_users, cold_items, drop_features.
-    Raises UserError with what is wrong and what to do.
+    settings: those of the data, as in a config: k_core, split_seed, max_users, cold_items,
+    drop_features. Raises UserError with what is wrong and what to do.
 
     >>> import privfedmm as pf
     >>> data = pf.load("planted:60")
@@ -102,7 +102,7 @@ def _best(session: Session) -> tuple[Any, Any, Any]:
 
 
 def open_run(folder: str | Path) -> Run:
-    """The finished run of a folder. Its data are loaded when they are asked for.
+    """Open the finished run of a folder. Its data are loaded when they are asked for.
 
     Raises UserError where there is none, or its data has changed since.
     """

@@ -10,9 +10,10 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS, SumTerms
 
 
 def check_cohort(config: RunConfig) -> None:
-    """Raise UserError where a cohort is drawn for a way of summing that needs everyone.
+    """Check that a run's ways of summing can do with the cohorts that it draws.
 
-    Asked before anything is calibrated, which takes long for drawn cohorts.
+    Raises UserError where one of them needs everyone. This is asked before anything is calibrated,
+    which takes long for drawn cohorts.
     """
     if config.dp is None or config.dp.sampling == "everyone":
         return
@@ -26,7 +27,7 @@ def check_cohort(config: RunConfig) -> None:
 def aggregator(
     config: RunConfig, population: int, survivors: Survivors, transcript: Transcript | None = None
 ) -> Aggregator:
-    """The aggregator of a run: one for everything, or one each for updates and statistics.
+    """Return the aggregator of a run: one for everything, or one each for updates and statistics.
 
     transcript: told every message of the protocols. Raises UserError for what cannot be carried.
     """

@@ -13,9 +13,10 @@ from privfedmm.config.sections import DPSettings, RunConfig
 
 
 def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> ClipRule | None:
-    """The rule of an adaptive clip, None for a fixed one; cohort: the public expected number.
+    """Return the rule of an adaptive clip, None for a fixed one.
 
-    Raises UserError where an adaptive clip makes no sense or cannot be paid for.
+    cohort: the public expected number of clients. Raises UserError where an adaptive clip makes no
+    sense or cannot be paid for.
     """
     dp = config.dp
     if dp is None or dp.clipping == "fixed":
@@ -49,7 +50,7 @@ def _rule(dp: DPSettings, cohort: float, noisy: bool) -> ClipRule:
 def clip_faults(
     entries: Sequence[Entry], dp: DPSettings, population: int, privacy: dict[str, Any]
 ) -> list[str]:
-    """Clip norms in the ledger that the config, or the released shares, do not give."""
+    """Return the clip norms in the ledger that the config, or the released shares, do not give."""
     if dp.clipping == "fixed":
         return [f"round {e.round}: clip_norm {e.clip_norm:g} in the ledger, {dp.clip_norm:g} in "
                 "the config"

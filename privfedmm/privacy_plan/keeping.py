@@ -17,17 +17,17 @@ LEDGER, RELEASE = "ledger.json", "release.pt"
 
 
 class FileVault:
-    """The last round's released sums in the run folder."""
+    """This keeps the last round's released sums in the run folder."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / RELEASE
 
     def put(self, round_: int, sums: Mapping[str, Tensor]) -> None:
-        """Write them, whole or not at all."""
+        """Write the sums of a round, whole or not at all."""
         save_tensors(self._path, {"round": round_, "sums": dict(sums)})
 
     def get(self, round_: int) -> Mapping[str, Tensor] | None:
-        """Read them back; None where the file is of another round."""
+        """Read the sums of a round; None where the file is of another round."""
         if not self._path.exists():
             return None
         saved = torch.load(self._path, weights_only=True)
@@ -36,12 +36,15 @@ class FileVault:
 
 
 def ledger_keeper(folder: Path) -> Callable[[Ledger], None]:
-    """Writes a ledger to the run folder: given to it, before anything it charges is released."""
+    """Return a function that writes a ledger to the run folder.
+
+    It is called before anything that the ledger charges is released.
+    """
     return lambda ledger: write_json(folder / LEDGER, ledger.to_json())
 
 
 def read_ledger(folder: Path) -> list[dict[str, object]]:
-    """The rows of a run's ledger. Raises OSError or ValueError where there is none to read."""
+    """Read the rows of a run's ledger. Raises OSError or ValueError where there is none to read."""
     rows = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
     if not isinstance(rows, list):
         raise ValueError(f"{LEDGER} is not a list of entries")
@@ -49,5 +52,5 @@ def read_ledger(folder: Path) -> list[dict[str, object]]:
 
 
 def overspent(error: BudgetError | LedgerError) -> UserError:
-    """The error with the exit code of a privacy violation."""
+    """Return the error with the exit code of a privacy violation."""
     return UserError(f"privacy: {error}", PRIVACY_VIOLATION)

@@ -34,7 +34,8 @@ PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a ta
 
 @dataclass(frozen=True)
 class PrivacyPlan:
-    """Public before the first round: who takes part, what may be spent, how much noise that is."""
+    """This is public before the first round: who takes part, what may be spent, how much noise that
+    is."""
 
     sampling: Sampling
     budget: Budget | None
@@ -45,7 +46,8 @@ class PrivacyPlan:
     clip_rule: ClipRule | None = None  # of an adaptive clip
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
-        """Absolute standard deviation on the sum over a cohort of which nobody vanishes."""
+        """Return the absolute standard deviation on the sum over a cohort of which nobody
+        vanishes."""
         more = 1.0
         if dp.trust == "local":
             more = math.sqrt(self.sampling.rate * population)
@@ -55,10 +57,11 @@ class PrivacyPlan:
 
 
 def plan(config: RunConfig, population: int, items: int, dims: int | None = None) -> PrivacyPlan:
-    """Sampling, budget and calibrated noise; items: how many there are, public like the users.
+    """Return sampling, budget and calibrated noise.
 
-    dims: values of a client's upload in the round with most, for a noise whose price depends on
-    them; None for all others. Raises UserError for what cannot be promised.
+    items: the number of items, which is public like the number of users. dims: the number of values
+    of a client's upload in the round with most, for a noise whose price depends on them; None for
+    all others. Raises UserError for what cannot be promised.
     """
     planned = _plan(config, population, items, dims)
     cohort = planned.sampling.rate * population
@@ -66,7 +69,7 @@ def plan(config: RunConfig, population: int, items: int, dims: int | None = None
 
 
 def needs_dims(config: RunConfig) -> bool:
-    """Whether the price of the config's noise depends on how many values a client sends."""
+    """Return whether the price of the config's noise depends on how many values a client sends."""
     dp = config.dp
     if dp is None or dp.unit == "interaction" or dp.trust == "distributed":
         return False
@@ -152,14 +155,14 @@ def _shares(config: RunConfig, population: int) -> Shares:
 
 
 def survivors(config: RunConfig) -> Survivors:
-    """How many clients may vanish, and which do."""
+    """Return how many clients may vanish, and how many do in a simulation."""
     terms = config.secure
     tolerated = terms.dropout if config.is_secure or terms.simulated_dropout else 0.0
     return Survivors(tolerated, terms.simulated_dropout, config.seed)
 
 
 def device_steps(config: RunConfig) -> int:
-    """Noisy training steps of a device in a round, under unit interaction."""
+    """Return the noisy training steps of a device in a round, under unit interaction."""
     return config.entry.device_steps(config.method_settings)
 
 

@@ -42,7 +42,7 @@ def noise_source(config: RunConfig) -> Source:
 
 
 def dp_sgd(config: RunConfig, planned: PrivacyPlan) -> OnDevice | None:
-    """The noise of each device's training under unit interaction; None otherwise."""
+    """Return the noise of each device's training under unit interaction; None otherwise."""
     dp = config.dp
     if dp is None or dp.unit != "interaction":
         return None
@@ -54,7 +54,7 @@ def build_stack(
     config: RunConfig, planned: PrivacyPlan, algorithm: Algorithm, population: int, ledger: Ledger,
     vault: Vault | None, transcript: Transcript | None = None,
 ) -> PrivacyStack:
-    """The stack of a run. Raises UserError where the pieces give no guarantee together."""
+    """Build the stack of a run. Raises UserError where the pieces give no guarantee together."""
     dp = config.dp
     if dp is None and not config.is_secure:
         return PrivacyStack(
@@ -131,7 +131,8 @@ def _projection(config: RunConfig, algorithm: Algorithm) -> Project | None:
 
 
 def dims_of(config: RunConfig, algorithm: Algorithm) -> int:
-    """Values of a client's upload in the round with most of them, as they leave the device."""
+    """Return the number of values of a client's upload, as they leave the device, in the round with
+    most of them."""
     project, releases = _projection(config, algorithm), algorithm.releases
     rounds = {t for r in releases for t in r.rounds or ()} or {0}
     shape = project.shape if project else (lambda r: r.shape)
@@ -141,7 +142,7 @@ def dims_of(config: RunConfig, algorithm: Algorithm) -> int:
 def statement(
     config: RunConfig, planned: PrivacyPlan, stack: PrivacyStack, population: int
 ) -> Statement:
-    """What the run promises."""
+    """Return the statement of what the run promises."""
     first = [r for r in stack.releases if r.in_round(0)]
     shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)
     dims = sum(math.prod(shape(release)) for release in first)

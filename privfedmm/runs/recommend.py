@@ -20,10 +20,11 @@ from privfedmm.runs.session import CHECKPOINT
 
 
 def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any]:
-    """The `top` items that the run's best model ranks first for a user, without training items.
+    """Return the `top` items that the run's best model ranks first for a user, without training
+    items.
 
-    explain: beside each score the parts that it is the sum of. Raises UserError for an unknown
-    user, a folder that holds no run, and data that has changed since.
+    explain: whether each score has beside it the parts that it is the sum of. Raises UserError for
+    an unknown user, a folder that holds no run, and data that has changed since.
     """
     if top < 1:
         raise UserError(f"--top: {top} items cannot be shown; give 1 or more")
@@ -40,7 +41,7 @@ def ranked(
     data: Dataset, algorithm: Algorithm, state: Any, clients: Any, user: str, top: int,
     explain: bool,
 ) -> dict[str, Any]:
-    """The same of a model in memory: number of training items, and the best items.
+    """Return the number of training items and the best items of a user, from a model in memory.
 
     Raises UserError for an unknown user and for top below 1.
     """
@@ -78,7 +79,8 @@ def ranked(
 def restored(
     folder: Path, config: RunConfig, data: Dataset
 ) -> tuple[Algorithm, Any, Any, str]:
-    """The run's algorithm with the state of its best round, or of its last where none is judged."""
+    """Return the run's algorithm with the state of its best round, or of its last where none is
+    judged, and words for that round. Raises UserError where there is no model."""
     try:
         saved = torch.load(folder / CHECKPOINT, weights_only=True)
         if saved["data"] != data.sha256:
@@ -105,7 +107,7 @@ def _title(data: Dataset, item: int) -> str:
 
 
 def table(result: dict[str, Any]) -> Table:
-    """The same for people."""
+    """Return the recommendations of a user as a table for people."""
     out = Table(title=f"user {result['user']}: model of the {result['model']}; its "
                       f"{result['training_items']} training items are left out")
     for name, justify in (("", "right"), ("item", "left"), ("title", "left"), ("score", "right")):

@@ -34,7 +34,10 @@ _SIMULATED = "one process plays all clients; no message leaves it"
 
 @dataclass(frozen=True)
 class Carried:
-    """What carried the rounds. only: what no claim covers, known to the experimenter alone."""
+    """This says what carried the rounds.
+
+    only: what no claim covers, known to the experimenter alone.
+    """
 
     backend: str
     nodes: int
@@ -51,7 +54,7 @@ _SIMULATION_ONLY = [
 
 
 def dataset_section(data: Dataset) -> dict[str, Any]:
-    """Identity and size of the data."""
+    """Return identity and size of the data."""
     return {
         "name": data.name,
         "users": data.num_users,
@@ -67,7 +70,7 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
 
 
 def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> dict[str, Any]:
-    """How the data was split and how models are ranked."""
+    """Return how the data was split and how models are ranked."""
     return {
         "split": data.protocol.split,
         "split_ties": data.protocol.ties,
@@ -80,7 +83,8 @@ def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> di
 
 
 def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, Any]:
-    """What left the clients, what is claimed about it, and against whom. None where nothing is."""
+    """Return what left the clients, what is claimed about it, and against whom; None where nothing
+    is."""
     stack, promise = session.stack, session.statement
     entries = stack.ledger.entries
     budget = session.planned.budget
@@ -128,7 +132,8 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
 
 
 def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
-    """Sizes of the groups at the best round, and their agreement with a planted truth."""
+    """Return the sizes of the groups at the best round, and their agreement with a planted
+    truth."""
     found = session.algorithm.groups_of(session.best_model) if session.best_model else None
     if found is None:
         return None
@@ -145,7 +150,8 @@ def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
 
 
 def cold_section(session: Session, data: Dataset) -> dict[str, Any] | None:
-    """How cold items were ranked, and by how much better than at random. None without any."""
+    """Return how cold items were ranked, and by how much better than at random; None without
+    any."""
     if data.cold is None or data.cold_target is None:
         return None
     ranks, seed = session.best_ranks["test_cold"], session.config.seed
@@ -164,7 +170,7 @@ def cold_section(session: Session, data: Dataset) -> dict[str, Any] | None:
 
 
 def environment_section(config: RunConfig) -> dict[str, Any]:
-    """Versions and machine, as far as they can change a number."""
+    """Return versions and machine, as far as they can change a number."""
     return {
         "python": platform.python_version(),
         "platform": platform.system(),
@@ -175,7 +181,7 @@ def environment_section(config: RunConfig) -> dict[str, Any]:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident set of this process so far."""
+    """Return the largest resident set of this process so far, in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
@@ -187,7 +193,7 @@ def build(
     baselines: dict[str, dict[str, object]],
     carried: Carried = SIMULATOR,
 ) -> dict[str, Any]:
-    """The whole record, as JSON values."""
+    """Return the whole record, as JSON values."""
     totals = session.totals
     rounds = max(session.state.round, 1)
     parts = session.config.entry.parts(session.config.method_settings)
@@ -235,5 +241,5 @@ def build(
 
 
 def set_threads(threads: int) -> None:
-    """One place for the thread policy: spinning OpenMP threads cost more than they give here."""
+    """Set the number of threads of torch: spinning OpenMP threads cost more than they give here."""
     torch.set_num_threads(threads)

@@ -49,15 +49,15 @@ Announce = Callable[[list[str]], None]
 
 
 class StopTraining(Exception):
-    """Raised by whoever listens to rounds, to make the round just told the last."""
+    """A listener to rounds raises this to make the round just told the last."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """How rounds are carried, and who ranks the held-out items: target name -> ranks [users],
-    or nothing where nobody tells.
+    """These are the means by which rounds are carried.
 
-    command: of privfedmm, by which such a run is continued.
+    ranks: returns the ranks of the held-out items, target name -> ranks [users], or nothing where
+    nobody tells. command: the privfedmm command by which such a run is continued.
     """
 
     backend: Backend
@@ -66,7 +66,7 @@ class Means:
 
 
 def load_data(config: RunConfig, report: Report = silent) -> Dataset:
-    """The data of a config, encoded where it is raw. Raises UserError for faults in it."""
+    """Load the data of a config, encoded where it is raw. Raises UserError for faults in it."""
     try:
         how = Encoding(config.encoders, feature_cache(), report)
         return changed(load(config.dataset, k_core=config.k_core, seed=config.split_seed,
@@ -76,7 +76,7 @@ def load_data(config: RunConfig, report: Report = silent) -> Dataset:
 
 
 def changed(data: Dataset, config: RunConfig) -> Dataset:
-    """Data as the config wants it changed: features dropped, items held out of training.
+    """Return data as the config wants it changed: features dropped, items held out of training.
 
     Raises DataError where that cannot be done.
     """
@@ -91,7 +91,7 @@ def start(
     config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
     report: Report = silent,
 ) -> dict[str, Any]:
-    """A new run in folder `out`, which must be absent or empty; its record.
+    """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
     announce: told what the run promises, before its first round. report: told of encoding.
     """
@@ -101,7 +101,7 @@ def start(
 
 
 def refuse_full(out: Path) -> None:
-    """Raises UserError for a run folder that is not empty."""
+    """Refuse a run folder that is not empty. Raises UserError for one."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
                         f"that run with --resume {out}")
@@ -111,7 +111,7 @@ def in_folder(
     config: RunConfig, data: Dataset, out: Path, listen: Listener,
     announce: Announce = lambda lines: None,
 ) -> tuple[Session, dict[str, Any]]:
-    """A whole run on data that are there, in folder `out`: its session, and its record.
+    """Play a whole run on data that are there, in folder `out`. Return its session and its record.
 
     Raises UserError as `start` does.
     """
@@ -125,7 +125,7 @@ def in_memory(
     config: RunConfig, data: Dataset, listen: Listener,
     announce: Announce = lambda lines: None,
 ) -> tuple[Session, dict[str, Any]]:
-    """A whole run of which nothing is written: its session, and its record.
+    """Play a whole run of which nothing is written. Return its session and its record.
 
     A budget holds all the same: its ledger is in the session. Raises UserError as `start` does.
     """
@@ -138,7 +138,7 @@ def in_memory(
 
 
 def resume(out: Path, listen: Listener) -> dict[str, Any]:
-    """Continue the run in folder `out`; its record. A finished run gives its record at once."""
+    """Continue the run in folder `out` and return its record, at once where the run is finished."""
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
     if (out / RECORD).exists():
@@ -157,7 +157,7 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
 
 
 def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce) -> Session:
-    """A session before its first round, its config, statement and checkpoint in the folder.
+    """Return a session before its first round, and write its config, statement and checkpoint.
 
     The session's config, and the folder's, is settled by the data.
     """
@@ -173,12 +173,12 @@ def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce)
 
 
 def protocol_of(config: RunConfig) -> EvalProtocol:
-    """How models are ranked."""
+    """Return the protocol by which models are ranked."""
     return EvalProtocol(config.evaluation.sampled_negatives, config.seed)
 
 
 def in_one_process(session: Session, data: Dataset) -> Means:
-    """All clients in this process."""
+    """Return the means by which one process plays all clients."""
     targets = {"validation": data.validation, "test": data.test}
     protocol = protocol_of(session.config)
 
@@ -197,7 +197,7 @@ def in_one_process(session: Session, data: Dataset) -> Means:
 def play(
     session: Session, data_hash: str, out: Path | None, listen: Listener, means: Means
 ) -> None:
-    """The rounds that are left; a checkpoint after each. Raises UserError.
+    """Play the rounds that are left and write a checkpoint after each. Raises UserError.
 
     out: the run folder, None to write nothing. listen: told of every round; one that raises
     StopTraining makes this round the last.
@@ -240,7 +240,7 @@ def _stopped(session: Session, means: Means) -> None:
 def conclude(
     session: Session, data: Dataset, out: Path | None, carried: records.Carried
 ) -> dict[str, Any]:
-    """Baselines, record and ranks of a run whose rounds are over; its record.
+    """Write baselines, record and ranks of a run whose rounds are over, and return its record.
 
     out: the run folder, None to write nothing. Raises UserError.
     """
@@ -315,7 +315,7 @@ def _add(totals: dict[str, float], key: str, value: float) -> None:
 
 
 def deployed_by(out: Path) -> str:
-    """The command of privfedmm that continues the deployment in a folder."""
+    """Return the privfedmm command that continues the deployment in a folder."""
     found = out / DEPLOY / SHAPE
     if not found.exists():  # it ended before it began; either command says so
         return "deploy local"
@@ -323,7 +323,8 @@ def deployed_by(out: Path) -> str:
 
 
 def rounds_of(out: Path) -> int:
-    """Rounds that the run in a folder is set to. Raises UserError where it is no run folder."""
+    """Return the rounds that the run in a folder is set to. Raises UserError where it is no run
+    folder."""
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
     return resolve(out / CONFIG, {}).rounds

@@ -33,7 +33,7 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass
 class Session:
-    """Everything that changes over rounds, plus what it is computed with."""
+    """A session holds everything that changes over rounds, and what it is computed with."""
 
     config: RunConfig
     algorithm: Algorithm
@@ -55,11 +55,11 @@ class Session:
         cls, config: RunConfig, data: Dataset, folder: Path | None = None,
         transcript: Transcript | None = None, guard: bool = False,
     ) -> Session:
-        """A session before its first round, its ledger kept in `folder` where given.
+        """Return a session before its first round, with its ledger kept in `folder` where given.
 
-        transcript: told every message of secure aggregation. guard: keep what is released even
-        without a budget, for clients who answer a round but once.
-        Raises UserError for settings that do not fit.
+        transcript: told every message of secure aggregation. guard: whether to keep what is
+        released even without a budget, for clients who answer a round but once. Raises UserError
+        for settings that do not fit.
         """
         # Without a mechanism there is no budget to guard: `save` writes the ledger once a round.
         guarded = folder if config.dp is not None or guard else None
@@ -81,7 +81,7 @@ class Session:
         )
 
     def save(self, folder: Path, data_hash: str) -> None:
-        """Write ledger and checkpoint; the checkpoint last, so that it never runs ahead."""
+        """Write the ledger, then the checkpoint, so that the checkpoint never runs ahead."""
         write_json(folder / LEDGER, self.stack.ledger.to_json())
         save_tensors(
             folder / CHECKPOINT,

@@ -18,7 +18,7 @@ from privfedmm.runs import run as runs
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as dotted paths."""
+    """Return nested tables as one table of dotted paths."""
     out: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):
@@ -30,7 +30,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its name, settings and folder."""
+    """A job is one run of a sweep: its name, settings and folder."""
 
     name: str
     config: RunConfig
@@ -38,8 +38,11 @@ class Job:
 
 
 def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
-    """All runs of a sweep file, on `dataset` where given. A variant may name its own seeds and
-    epsilons; epsilons = [] is a variant without privacy. Raises UserError for a malformed file."""
+    """Yield all runs of a sweep file, on `dataset` where given.
+
+    A variant may name its own seeds and epsilons; epsilons = [] is a variant without privacy.
+    Raises UserError for a malformed file.
+    """
     plan = read_toml(file)
     unknown = plan.keys() - {"seeds", "epsilons", "base", "variants"}
     if unknown or not plan.get("seeds") or not plan.get("variants"):
@@ -67,7 +70,7 @@ def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
 
 
 def play(job: Job) -> str:
-    """Run or continue a job; one line of result."""
+    """Run or continue a job and return one line of result."""
     if (job.folder / runs.CONFIG).exists():
         record = runs.resume(job.folder, lambda row: None)
     else:

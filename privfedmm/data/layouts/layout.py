@@ -12,14 +12,14 @@ from privfedmm.data.raw import Raw
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to lay data out in a folder.
+    """This is one way to lay data out in a folder.
 
-    name: as sentences call it. summary: which files and columns it needs, in words; the sentence
+    name: what sentences call it. summary: which files and columns it needs, in words; the sentence
     for a folder that fits no layout shows it. reference: who uses it. recognises: whether a folder
-    is laid out so, by its files alone; it raises `DataError` where that cannot be told. read: the
-    interactions, items and features of such a folder; it raises `DataError` with a sentence for
-    every fault. files: patterns, as for `Path.glob`, of the files that hold interactions; a folder
-    with such files is refused where users' rows must not be.
+    is laid out so, by its files alone; it raises `DataError` where that cannot be told. read:
+    returns the interactions, items and features of such a folder; it raises `DataError` with a
+    sentence for every fault. files: patterns, as for `Path.glob`, of the files that hold
+    interactions; a folder with such files is refused where users' rows must not be.
     """
 
     name: str

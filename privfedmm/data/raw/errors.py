@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class DataError(ValueError):
-    """A fault in the user's data, told as one sentence: file, line or row, what to do."""
+    """The user's data has a fault, told as one sentence: file, line or row, and what to do."""

@@ -11,15 +11,16 @@ import pandas as pd
 
 @dataclass
 class Raw:
-    """What a loader hands on.
+    """This is what a loader hands on.
 
-    name: of the data set. source: of the interactions, for sentences. frame: columns user, item
-    (str), line (int, as in the file), time (number or absent) and split (train, validation, test
-    or absent), in file order. items: metadata indexed by item id (str). features: modality ->
-    (item ids in row order, matrix [rows, F] float32). present: modality -> bool [rows], only where
-    some are missing. feature_notes: modality -> how its features were made. pictures: the folder
-    or zip of them. given_test: columns user and item, where the layout names test items.
-    item_source: of the item table, for sentences. notes: whole sentences for the record.
+    name: the name of the data set. source: the source of the interactions, for sentences. frame:
+    the columns user, item (str), line (int, as in the file), time (number or absent) and split
+    (train, validation, test or absent), in file order. items: the metadata indexed by item id
+    (str). features: modality -> (item ids in row order, matrix [rows, F] float32). present:
+    modality -> bool [rows], only where some are missing. feature_notes: modality -> how its
+    features were made. pictures: the folder or zip of pictures. given_test: the columns user and
+    item, where the layout names test items. item_source: the source of the item table, for
+    sentences. notes: whole sentences for the record.
     """
 
     name: str

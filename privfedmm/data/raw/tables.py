@@ -23,11 +23,11 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a table comes from, for sentences about it.
+    """An origin says where a table comes from, for sentences about it.
 
-    name: of the file or table. place: how to point into it, with {name}, {line} and {column}.
-    word: what one of its lines is called. first: the number of the row labelled 0, which in a file
-    with a header is line 2.
+    name: the name of the file or table. place: how to point into it, with {name}, {line} and
+    {column}. word: what one of its lines is called. first: the number of the row labelled 0, which
+    in a file with a header is line 2.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Origin:
     first: int = 2
 
     def at(self, line: int, column: str) -> str:
-        """Return words that point to a line and column."""
+        """Return the words that point to a line and column."""
         return self.place.format(name=self.name, line=line, column=column)
 
     def refuse(self, bad: pd.Series, lines: pd.Series, column: str, what: str, fix: str) -> None:
