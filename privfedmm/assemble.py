@@ -87,9 +87,9 @@ def assemble(
 
     planned: None for `plan_of` this config and the data's users. population: the number of clients
     of the stack, None for all users of the data. keep, vault: make ledger and released sums
-    durable. transcript: told every message of secure aggregation. budget: False for a ledger that
-    refuses nothing, for parties whose releases another one charges. Raises UserError for settings
-    that do not fit.
+    durable. transcript: is told every message of secure aggregation. budget: False for a ledger
+    that refuses nothing, for parties whose releases another one charges. Raises UserError for
+    settings that do not fit.
     """
     clients = data.num_users if population is None else population
     if planned is None:

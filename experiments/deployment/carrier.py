@@ -79,8 +79,8 @@ def start(
 ) -> dict[str, Any]:
     """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
-    hook: called about twice a second while the run goes on. Raises UserError, with no process left,
-    whatever happens.
+    hook: is called about twice a second while the run goes on. Raises UserError, with no process
+    left, whatever happens.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "

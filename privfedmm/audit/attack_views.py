@@ -72,7 +72,7 @@ class Mode:
     def protocol(self, source: SimulationSource, transcript: Watcher) -> PrivacyStack:
         """Return the mode's stack with keys, masks and ciphertexts really made.
 
-        source: the source of its noise. transcript: told every message.
+        source: the source of its noise. transcript: is told every message.
         """
         made = assemble(self.config, self.data, planned=self.planned, population=self.users,
                         transcript=transcript, budget=False)

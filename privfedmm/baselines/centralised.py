@@ -52,7 +52,7 @@ def slit(
 
     It is SLIT of Choi et al. 2021, with one item as target.
 
-    age: of each training interaction, how many later ones its user has. Rows of S halve every
+    age: for each training interaction, how many later ones its user has. Rows of S halve every
     `half_life` items; scores are the rows that would come next, times B.
     """
     # Of every item, its row of what came before and the row it adds to: both in order of time.

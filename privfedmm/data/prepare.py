@@ -46,7 +46,7 @@ class Split:
     """A split holds interactions with indices for ids.
 
     users [n], items [m]: the ids in the order of their indices. held: validation and test [n]
-    int64, each an item or -1. age: as `Dataset.train_age`. name, note: the split in words.
+    int64, each an item or -1. age: as in `Dataset.train_age`. name, note: the split in words.
     """
 
     users: np.ndarray

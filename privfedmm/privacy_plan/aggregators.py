@@ -29,7 +29,8 @@ def aggregator(
 ) -> Aggregator:
     """Return the aggregator of a run: one for everything, or one each for updates and statistics.
 
-    transcript: told every message of the protocols. Raises UserError for what cannot be carried.
+    transcript: is told every message of the protocols. Raises UserError for what cannot be
+    carried.
     """
     secure = config.secure
     terms = SumTerms(

@@ -93,7 +93,7 @@ def start(
 ) -> dict[str, Any]:
     """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
-    announce: told what the run promises, before its first round. report: told of encoding.
+    announce: is told what the run promises, before its first round. report: is told of encoding.
     """
     refuse_full(out)
     records.set_threads(config.threads)
@@ -199,7 +199,7 @@ def play(
 ) -> None:
     """Play the rounds that are left and write a checkpoint after each. Raises UserError.
 
-    out: the run folder, None to write nothing. listen: told of every round; one that raises
+    out: the run folder, None to write nothing. listen: is told of every round; one that raises
     StopTraining makes this round the last.
     """
     if out is not None:

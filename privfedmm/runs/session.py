@@ -57,7 +57,7 @@ class Session:
     ) -> Session:
         """Return a session before its first round, with its ledger kept in `folder` where given.
 
-        transcript: told every message of secure aggregation. guard: whether to keep what is
+        transcript: is told every message of secure aggregation. guard: whether to keep what is
         released even without a budget, for clients who answer a round but once. Raises UserError
         for settings that do not fit.
         """
