@@ -77,7 +77,8 @@ def test_it_is_listed_and_explained() -> None:
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("flags", [
-    (), ("--dp-epsilon", "8", "--noise", "simulation"), ("--aggregation", "masked"),
+    (), pytest.param(("--dp-epsilon", "8", "--noise", "simulation"), marks=pytest.mark.slow),
+    pytest.param(("--aggregation", "masked"), marks=pytest.mark.slow),
     ("--dp-epsilon", "8", "--noise", "simulation", "--aggregation", "masked", "--trust",
      "distributed"),
 ], ids=["plain", "private", "masked", "distributed"])
@@ -138,7 +139,9 @@ PARTS = {
     "aggregator": (("--aggregation", "two_servers"), "two_servers",
                    ((), PRIVATE, (*PRIVATE, "--trust", "distributed"))),
 }
-RUNS = [pytest.param(part, under, id=f"{part}-{at}", marks=[pytest.mark.slow] * bool(at))
+# The default suite has one of them; contracts run grouping and fusion from Python.
+RUNS = [pytest.param(part, under, id=f"{part}-{at}",
+                     marks=[pytest.mark.slow] * (part != "noise" or at > 0))
         for part, (_, _, protections) in PARTS.items() for at, under in enumerate(protections)]
 
 
