@@ -1,4 +1,4 @@
-"""Empirical audit: does a mechanism leak more than its ledger claims? And what do attacks learn?"""
+"""Audit empirically: does a mechanism leak more than its ledger claims? What do attacks learn?"""
 
 from privacy.audit.attacks import (
     Attack,

@@ -1,4 +1,4 @@
-"""Attacks on what an adversary saw, as pure functions of arrays.
+"""Attack what an adversary saw, by pure functions of arrays.
 
 Rows stand for items, a client's truth marks the rows that are to stay secret (its interactions).
 Every attack gives scores, decisions and truth of the same length; `measure` turns them to figures.
@@ -15,8 +15,11 @@ from privacy.audit.counts import AuditError
 
 @dataclass(frozen=True)
 class Attack:
-    """scores [n] (higher: more likely true), guess [n] bool, truth [n] bool, unit [n] int: the
-    user behind each row."""
+    """Hold the outcome of an attack, one entry a row.
+
+    scores [n]: higher is more likely true. guess [n] bool: what was decided. truth [n] bool. unit
+    [n] int: the user behind each row.
+    """
 
     scores: np.ndarray
     guess: np.ndarray
@@ -40,7 +43,8 @@ def _row_norms(rows: np.ndarray) -> np.ndarray:
 
 
 def touched_rows(updates: np.ndarray, truth: np.ndarray) -> Attack:
-    """Which rows of a client's own upload changed; updates [clients, rows, width].
+    """Find which rows of a client's own upload changed; updates [clients, rows, width], truth
+    [clients, rows] bool.
 
     Truth may be the rows trained on, or the interactions alone, among which sampled negatives
     hide (Chai et al. 2021, "Secure federated matrix factorization", section 4).
@@ -50,7 +54,8 @@ def touched_rows(updates: np.ndarray, truth: np.ndarray) -> Attack:
 
 
 def signed_rows(updates: np.ndarray, truth: np.ndarray) -> Attack:
-    """Interactions among touched rows: gradients of positives and negatives point opposite ways.
+    """Find interactions among touched rows: gradients of positives and negatives point opposite
+    ways. updates [clients, rows, width], truth [clients, rows] bool.
 
     Rows are projected on their leading direction; the side with fewer rows is taken for the
     positives, since negatives are sampled several to one.
@@ -66,7 +71,8 @@ def signed_rows(updates: np.ndarray, truth: np.ndarray) -> Attack:
 
 
 def row_geometry(updates: np.ndarray, truth: np.ndarray, steps: int = 10) -> Attack:
-    """Interactions from the angles between uploaded rows alone, whatever their lengths.
+    """Find interactions from the angles between uploaded rows alone, whatever their lengths.
+    updates [clients, rows, width], truth [clients, rows] bool.
 
     Spherical two-means of a client's touched rows, from the sides of their leading direction; the
     smaller cluster is taken for the positives. In the manner of PubPara (TOIS 2025), which
@@ -116,7 +122,7 @@ def _most(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def rows_in_sum(
     released: np.ndarray, reference: np.ndarray, truth: np.ndarray, shorter: bool = False
 ) -> Attack:
-    """Interactions of target users from a released sum: rows that stand out of a reference.
+    """Find interactions of target users in a released sum: rows that stand out of a reference.
 
     shorter: true rows are looked for among the short ones. An item that its users like in part is
     pulled both ways, and its row in the sum is shorter than that of an item nobody likes.
@@ -131,7 +137,7 @@ def rows_in_sum(
 
 
 def rows_in_difference(with_user: np.ndarray, without: np.ndarray, truth: np.ndarray) -> Attack:
-    """Interactions of a user who was in one release and not in the other.
+    """Find interactions of a user who was in one release and not in the other.
 
     with_user, without [targets, rows, width], a pair of releases a target; truth [targets, rows].
     """
@@ -142,10 +148,11 @@ def rows_in_difference(with_user: np.ndarray, without: np.ndarray, truth: np.nda
 def presence(
     later: np.ndarray, earlier: np.ndarray, updates: np.ndarray, truth: np.ndarray
 ) -> Attack:
-    """Whether a user whose update is known took part in the later release and not the earlier.
+    """Tell whether a user whose update is known took part in the later release and not the earlier.
 
     later, earlier, updates [trials, dims]; truth [trials] bool. Score: the part of the difference
-    along the update, in its lengths; guessed where it is above one half.
+    along the update, in its lengths; guessed where it is above one half. Raises AuditError for an
+    update that is zero.
     """
     lengths = (updates.astype(np.float64) ** 2).sum(1)
     if not (lengths > 0).all():
@@ -155,7 +162,7 @@ def presence(
 
 
 def group_from_support(observed: np.ndarray, groups: np.ndarray) -> Attack:
-    """A client's group from the slot of its upload that carries most.
+    """Guess a client's group from the slot of its upload that carries most.
 
     observed [clients, slots, ...], as the server sees it; groups [clients] int.
     """
@@ -166,7 +173,8 @@ def group_from_support(observed: np.ndarray, groups: np.ndarray) -> Attack:
 def group_from_size(
     sizes: np.ndarray, groups: np.ndarray, known: np.ndarray, slots: int
 ) -> Attack:
-    """A client's group from the size of its message, by the mean sizes of known clients' groups.
+    """Guess a client's group from the size of its message, by the mean sizes of known clients'
+    groups.
 
     sizes, groups [clients]; known [clients] bool: colluders, who are left out of the result.
     Raises AuditError where a group has no known client.

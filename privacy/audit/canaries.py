@@ -1,4 +1,4 @@
-"""Canaries: made-up clients whose uploads are known directions, in or out by secret fair coins.
+"""Make canaries: made-up clients whose uploads are known directions, in or out by secret coins.
 
 Directions live in the joint vector that the clip bounds and the noise covers (projected and
 weighted); uploads are lifted from there, and go through the same gate as everybody's.
@@ -23,7 +23,8 @@ from privacy.uploads import Dense, Release, Uploads
 
 
 class AuditSource(SimulationSource):
-    """Keyed by a public seed, in streams that no SimulationSource of whatever seed shares."""
+    """Draw numbers from a public seed, in streams that no SimulationSource of whatever seed
+    shares."""
 
     name = "audit"
 
@@ -32,13 +33,13 @@ class AuditSource(SimulationSource):
 
 
 def draw_coins(canaries: int, source: Source) -> np.ndarray:
-    """Independent fair coins [canaries] bool: who is in. The training must never see them."""
+    """Draw independent fair coins [canaries] bool: who is in. The training must never see them."""
     return source.uniform("audit coins", 0, canaries) <= 0.5
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each release lies in the joint vector of one round.
+    """Say where each release lies in the joint vector of one round.
 
     shapes: release -> shape of its part after a projection; weights as of the clip.
     """
@@ -49,11 +50,11 @@ class Layout:
 
     @property
     def dims(self) -> int:
-        """Length of the joint vector."""
+        """Return the length of the joint vector."""
         return sum(math.prod(shape) for shape in self.shapes.values())
 
     def join(self, sums: Mapping[str, Tensor]) -> np.ndarray:
-        """Released totals (expanded, as handed out) in the joint vector, float64 [dims]."""
+        """Place released totals (expanded, as handed out) in the joint vector, float64 [dims]."""
         parts = []
         for name in self.shapes:
             value = sums[name].double()
@@ -63,13 +64,15 @@ class Layout:
         return torch.cat(parts).numpy()
 
     def join_rows(self, rows: Mapping[str, Tensor]) -> np.ndarray:
-        """Clients' vectors as they leave the device, float64 [clients, dims]."""
+        """Place clients' vectors as they leave the device in the joint vector, float64
+        [clients, dims]."""
         return torch.cat([rows[name].double().flatten(1) * self.weights[name]
                           for name in self.shapes], dim=1).numpy()
 
 
 def layout(releases: Sequence[Release], mechanism: Mechanism) -> Layout:
-    """The joint vector of the releases of a round. Raises AuditError where there are none."""
+    """Lay out the joint vector of the releases of a round. Raises AuditError where there are
+    none."""
     if not releases:
         raise AuditError("nothing is released in this round; there is nothing to audit")
     bases = mechanism.project.bases if mechanism.project else {}
@@ -79,7 +82,7 @@ def layout(releases: Sequence[Release], mechanism: Mechanism) -> Layout:
 
 
 def draw_directions(canaries: int, dims: int, source: Source) -> np.ndarray:
-    """Unit directions, float64 [canaries, dims].
+    """Draw unit directions, float64 [canaries, dims].
 
     Orthonormal where canaries <= dims / 2, so that no canary disturbs another; beyond that
     independent Gaussian directions, whose overlaps only weaken the audit.
@@ -97,7 +100,7 @@ def draw_directions(canaries: int, dims: int, source: Source) -> np.ndarray:
 
 
 def signs(rounds: int) -> np.ndarray:
-    """+1, -1, +1, ... [rounds]: the sign with which a canary uploads its direction.
+    """Return +1, -1, +1, ... [rounds]: the sign with which a canary uploads its direction.
 
     What is equal in consecutive rounds, benign signal or noise used twice, cancels in the
     scores; under fresh noise they are distributed as with constant signs.
@@ -108,7 +111,8 @@ def signs(rounds: int) -> np.ndarray:
 def canary_uploads(
     releases: Sequence[Release], where: Layout, directions: np.ndarray, norm: float
 ) -> Uploads:
-    """Uploads of the declared shapes whose joint vectors are directions [m, dims] times norm."""
+    """Make uploads of the declared shapes whose joint vectors are directions [m, dims] times
+    norm."""
     out, start = {}, 0
     for release in releases:
         shape = where.shapes[release.name]
@@ -126,11 +130,11 @@ def canary_scores(
     released: np.ndarray, directions: np.ndarray, sign: np.ndarray, noise_stddev: float,
     predicted: np.ndarray | None = None,
 ) -> np.ndarray:
-    """sum_t sign_t <c_i, Y_t - P_t> / (noise_stddev sqrt T), [m].
+    """Score each canary by sum_t sign_t <c_i, Y_t - P_t> / (noise_stddev sqrt T), [m].
 
-    released [T, dims]; directions [m, dims]; predicted [T, dims]: benign signal to take away.
-    A Gaussian mechanism gives an included canary a mean of mu = sqrt(T) / noise multiplier, and
-    all of them a deviation of 1 from its noise.
+    released [T, dims]; directions [m, dims]; sign [T]; predicted [T, dims]: benign signal to take
+    away. A Gaussian mechanism gives an included canary a mean of mu = sqrt(T) / noise multiplier,
+    and all of them a deviation of 1 from its noise. Raises AuditError where the noise is zero.
     """
     if not noise_stddev > 0:
         raise AuditError("scores are counted in noise deviations; the claimed noise is zero")
@@ -139,7 +143,8 @@ def canary_scores(
 
 
 def predict_previous(released: np.ndarray) -> np.ndarray:
-    """P_t = Y_{t-1}; the first round, which nothing predicts, is left out (P_0 = Y_0). [T, dims].
+    """Predict each release by the one before: P_t = Y_{t-1}, [T, dims]. The first round, which
+    nothing predicts, is left out (P_0 = Y_0).
 
     Only for canaries with alternating signs: constant ones would cancel.
     """
@@ -147,7 +152,8 @@ def predict_previous(released: np.ndarray) -> np.ndarray:
 
 
 def predict_common(released: np.ndarray, components: int) -> np.ndarray:
-    """The part of Y_t in the leading directions of the sums of consecutive rounds, [T, dims].
+    """Return the part of Y_t in the leading directions of the sums of consecutive rounds,
+    [T, dims].
 
     Canaries with alternating signs cancel in those sums, so what leads there is benign. (The
     leading directions of the releases themselves would hold the canaries of a noiseless run.)

@@ -1,4 +1,4 @@
-"""Lower bounds on epsilon from counts of right and wrong guesses.
+"""Bound epsilon from below by counts of right and wrong guesses.
 
 Each holds with confidence 1 - alpha for a guessing rule that was fixed before the coins were
 looked at. A rule chosen for its success is not covered.
@@ -20,11 +20,12 @@ _LARGEST = 1e3
 
 
 class AuditError(ValueError):
-    """An audit that cannot be carried out, or whose figures would mean nothing."""
+    """Report an audit that cannot be carried out, or whose figures would mean nothing."""
 
 
 def check_levels(delta: float, alpha: float) -> None:
-    """Raises AuditError outside 0 <= delta < 1 and 0 < alpha < 0.5."""
+    """Check the levels of an audit. Raises AuditError outside 0 <= delta < 1 and 0 < alpha <
+    0.5."""
     if not 0 <= delta < 1:
         raise AuditError(f"delta must be in [0, 1), got {delta}")
     if not 0 < alpha < 0.5:
@@ -52,7 +53,7 @@ def _largest_refuted(excess: Callable[[float], float]) -> float:
 def one_run_p_value(
     canaries: int, guesses: int, correct: int, epsilon: float, delta: float
 ) -> float:
-    """How likely an (epsilon, delta)-DP mechanism lets `correct` or more guesses be right.
+    """Return how likely an (epsilon, delta)-DP mechanism lets `correct` or more guesses be right.
 
     Steinke, Nasr and Jagielski (2023), arXiv 2305.08846, theorem 5.2:
     beta + 2 m delta max_i (P[Bin >= v - i] - beta) / i, beta = P[Bin(r, 1/(1+e^-eps)) >= v].
@@ -69,10 +70,10 @@ def one_run_p_value(
 def one_run_epsilon(
     canaries: int, guesses: int, correct: int, delta: float, alpha: float
 ) -> float:
-    """Lower bound on epsilon of any mechanism, from one run with independent fair coins.
+    """Return a lower bound on epsilon of any mechanism, from one run with independent fair coins.
 
-    Abstaining is free: guesses may be fewer than canaries. Raises AuditError for counts or
-    levels out of range.
+    Steinke, Nasr and Jagielski (2023), theorem 5.2, as in `one_run_p_value`. Abstaining is free:
+    guesses may be fewer than canaries. Raises AuditError for counts or levels out of range.
     """
     check_levels(delta, alpha)
     _check_counts(canaries, guesses, correct)
@@ -97,9 +98,9 @@ def _gaussian_excess(
 
 
 def gaussian_run_mu(canaries: int, guesses: int, correct: int, alpha: float) -> float:
-    """Lower bound on mu of a Gaussian mechanism, from one run with independent fair coins.
+    """Return a lower bound on mu of a Gaussian mechanism, from one run with independent fair coins.
 
-    Mahloujifar, Melis and Chaudhuri (2024), arXiv 2410.22235. Raises AuditError as
+    Mahloujifar, Melis and Chaudhuri (2024), arXiv 2410.22235, algorithm 3. Raises AuditError as
     `one_run_epsilon`.
     """
     check_levels(0.0, alpha)
@@ -111,25 +112,25 @@ def gaussian_run_mu(canaries: int, guesses: int, correct: int, alpha: float) -> 
 def gaussian_run_epsilon(
     canaries: int, guesses: int, correct: int, delta: float, alpha: float
 ) -> float:
-    """`gaussian_run_mu` as an epsilon at delta."""
+    """Return `gaussian_run_mu` as an epsilon at delta."""
     check_levels(delta, alpha)
     return mu_to_epsilon(gaussian_run_mu(canaries, guesses, correct, alpha), delta)
 
 
 def mu_to_epsilon(mu: float, delta: float) -> float:
-    """Epsilon of a mu-GDP mechanism at delta; 0 for mu <= 0, infinite for an infinite mu."""
+    """Return epsilon of a mu-GDP mechanism at delta; 0 for mu <= 0, infinite for an infinite mu."""
     if delta == 0 and mu > 0:
         return math.inf
     return gaussian_epsilon(mu, delta) if 0 < mu < math.inf else max(mu, 0.0)
 
 
 def proportion_upper(count: int, trials: int, alpha: float) -> float:
-    """Clopper and Pearson (1934): upper confidence limit of a proportion, one-sided."""
+    """Return the one-sided upper confidence limit of a proportion (Clopper and Pearson 1934)."""
     return 1.0 if count >= trials else float(beta.ppf(1 - alpha, count + 1, trials - count))
 
 
 def proportion_lower(count: int, trials: int, alpha: float) -> float:
-    """Clopper and Pearson (1934): lower confidence limit of a proportion, one-sided."""
+    """Return the one-sided lower confidence limit of a proportion (Clopper and Pearson 1934)."""
     return 0.0 if count <= 0 else float(beta.ppf(alpha, count, trials - count + 1))
 
 
@@ -137,10 +138,11 @@ def repeated_epsilon(
     true_positives: int, members: int, false_positives: int, others: int, delta: float,
     alpha: float,
 ) -> float:
-    """Lower bound on epsilon of a mechanism that was run many times, independently.
+    """Return a lower bound on epsilon of a mechanism that was run many times, independently.
 
-    max of ln((TPR - delta) / FPR) and its mirror, each rate at its Clopper-Pearson limit of
-    alpha / 2 (Nasr et al. 2021, arXiv 2101.04535). Raises AuditError for counts out of range.
+    It is the greater of ln((TPR - delta) / FPR) and its mirror, each rate at its Clopper-Pearson
+    limit of alpha / 2 (Nasr et al. 2021, arXiv 2101.04535). Raises AuditError for counts out of
+    range.
     """
     check_levels(delta, alpha)
     for count, trials in ((true_positives, members), (false_positives, others)):

@@ -1,4 +1,4 @@
-"""One-run audit of a privacy stack: canaries pass the real gate beside benign clients."""
+"""Audit a privacy stack in one run: canaries pass the real gate beside benign clients."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _BLOCK = 64
 
 @dataclass(frozen=True, kw_only=True)
 class AuditPlan:
-    """clients: benign ones, numbered from 0; the canaries follow them.
+    """Fix all of an audit before anything is seen.
 
-    norm: of a canary's upload in clip norms; above 1, so that a missing clip shows. components:
-    leading benign directions that are taken out of the releases before scoring. knows_benign: the
-    adversary of the claim knows every other client, so the clipped benign uploads are taken out of
-    the sums; with one or two releases, or with each in rounds of its own, alternating signs cancel
-    nothing. guesses: how many canaries are guessed, None: a quarter. All of it is fixed before
-    anything is seen.
+    clients: benign ones, numbered from 0; the canaries follow them. norm: of a canary's upload in
+    clip norms; above 1, so that a missing clip shows. components: leading benign directions that
+    are taken out of the releases before scoring. knows_benign: the adversary of the claim knows
+    every other client, so the clipped benign uploads are taken out of the sums; with one or two
+    releases, or with each in rounds of its own, alternating signs cancel nothing. guesses: how many
+    canaries are guessed, None: a quarter.
     """
 
     clients: int
@@ -89,7 +89,7 @@ class _Watch:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Scores and coins [m], and the claim that the ledger made by the end."""
+    """Hold the scores and coins [m] of an audit, and the claim that the ledger made by the end."""
 
     scores: np.ndarray
     coins: np.ndarray
@@ -209,7 +209,8 @@ def _columns(full: Layout, active: Sequence[Release]) -> np.ndarray:
 def synthetic_benign(
     releases: Sequence[Release], clients: int, source: Source, rank: int = 5, norm: float = 2.0
 ) -> BenignRound:
-    """Benign clients with updates of about `norm` a release: low rank, a drift, fresh noise."""
+    """Make benign clients with updates of about `norm` a release: low rank, a drift, fresh
+    noise."""
     scale = norm / math.sqrt(3)
 
     def draw(label: str, round_: int, *shape: int) -> Tensor:

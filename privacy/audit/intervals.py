@@ -1,4 +1,4 @@
-"""How well scores tell two classes apart, each figure with its interval."""
+"""Measure how well scores tell two classes apart, each figure with its interval."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from privacy.randomness import Source
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its two-sided confidence interval."""
+    """Hold an estimate and its two-sided confidence interval."""
 
     value: float
     low: float
@@ -34,7 +34,7 @@ def _classes(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def auc_value(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the ROC curve, ties counted half; scores [n], truth [n] bool."""
+    """Return the area under the ROC curve, ties counted half; scores [n], truth [n] bool."""
     positive, negative = _classes(scores, truth)
     ranks = rankdata(np.concatenate([positive, negative]))
     own = len(positive) * (len(positive) + 1) / 2
@@ -42,7 +42,7 @@ def auc_value(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def auc(scores: np.ndarray, truth: np.ndarray, alpha: float) -> Interval:
-    """`auc_value` with the interval of DeLong, DeLong and Clarke-Pearson (1988).
+    """Return `auc_value` with the interval of DeLong, DeLong and Clarke-Pearson (1988).
 
     Where the classes are apart without an exception, whose variance DeLong puts at zero, the
     exact limit (alpha/2)^(1/min(classes)) takes its place. Scores must be independent.
@@ -62,7 +62,8 @@ def auc(scores: np.ndarray, truth: np.ndarray, alpha: float) -> Interval:
 
 
 def tpr_at(scores: np.ndarray, truth: np.ndarray, fpr: float, alpha: float) -> Interval:
-    """True-positive rate at the threshold above which at most `fpr` of the negatives lie.
+    """Return the true-positive rate at the threshold above which at most `fpr` of the negatives
+    lie.
 
     The interval is Clopper and Pearson's for the threshold that the negatives set; it leaves out
     the uncertainty of that threshold.
@@ -77,7 +78,7 @@ def tpr_at(scores: np.ndarray, truth: np.ndarray, fpr: float, alpha: float) -> I
 
 @dataclass(frozen=True)
 class Decided:
-    """Precision, recall and F1 of an attack's decisions."""
+    """Hold precision, recall and F1 of an attack's decisions."""
 
     precision: Interval
     recall: Interval
@@ -95,10 +96,11 @@ def decided(
     guess: np.ndarray, truth: np.ndarray, unit: np.ndarray, alpha: float, source: Source,
     draws: int = 500,
 ) -> Decided:
-    """Precision, recall, F1 of guess [n] bool against truth [n], with percentile intervals.
+    """Return precision, recall and F1 of guess [n] bool against truth [n], with percentile
+    intervals.
 
-    unit [n] int names the user behind a row: users are resampled, since a user's rows go
-    together. 0 where nothing was guessed.
+    unit [n] int names the user behind a row: users are resampled, since a user's rows go together.
+    0 where nothing was guessed. Raises AuditError where the arrays differ in shape.
     """
     if not guess.shape == truth.shape == unit.shape:
         raise AuditError(f"guess, truth and unit differ: {guess.shape}, {truth.shape}, "
@@ -132,7 +134,7 @@ def grouped_auc(
     scores: np.ndarray, truth: np.ndarray, unit: np.ndarray, alpha: float, source: Source,
     draws: int = 100,
 ) -> Interval:
-    """`auc_value` with a percentile interval from resampling the users named by unit [n].
+    """Return `auc_value` with a percentile interval from resampling the users named by unit [n].
 
     With fewer than two users, DeLong's interval over the rows, which takes them as independent.
     """

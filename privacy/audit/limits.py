@@ -1,4 +1,4 @@
-"""The best that any attack can do against a mechanism with a claim.
+"""Compute the best that any attack can do against a mechanism with a claim.
 
 The claim bounds an attack that tells two neighbouring data sets apart, each as likely as the
 other. What can be guessed without the target (an item's popularity, say) comes on top.
@@ -19,7 +19,8 @@ def _check(epsilon: float, delta: float) -> None:
 
 
 def best_tpr(fpr: float, epsilon: float, delta: float) -> float:
-    """min(e^eps fpr + delta, 1 - e^-eps (1 - delta - fpr), 1).
+    """Return the largest true-positive rate at a false-positive rate: min(e^eps fpr + delta, 1 -
+    e^-eps (1 - delta - fpr), 1).
 
     Wasserman and Zhou (2010), theorem 2.4; Kairouz, Oh and Viswanath (2015), theorem 2.1.
     """
@@ -30,29 +31,30 @@ def best_tpr(fpr: float, epsilon: float, delta: float) -> float:
 
 
 def best_auc(epsilon: float, delta: float) -> float:
-    """Area under `best_tpr`: 1 - (1 - delta)^2 / (1 + e^eps)."""
+    """Return the area under `best_tpr`: 1 - (1 - delta)^2 / (1 + e^eps)."""
     _check(epsilon, delta)
     return 1 - (1 - delta) ** 2 * _one_over_one_plus_exp(epsilon)
 
 
 def best_advantage(epsilon: float, delta: float) -> float:
-    """Largest TPR - FPR: (e^eps - 1 + 2 delta) / (e^eps + 1) (Humphries et al. 2023)."""
+    """Return the largest TPR - FPR: (e^eps - 1 + 2 delta) / (e^eps + 1) (Humphries et al. 2023)."""
     _check(epsilon, delta)
     return 1 - 2 * (1 - delta) * _one_over_one_plus_exp(epsilon)
 
 
 def best_accuracy(epsilon: float, delta: float) -> float:
-    """Largest share of right answers with both cases equally likely: (1 + advantage) / 2."""
+    """Return the largest share of right answers with both cases equally likely: (1 + advantage) /
+    2."""
     return (1 + best_advantage(epsilon, delta)) / 2
 
 
 def best_gaussian_auc(mu: float) -> float:
-    """Phi(mu / sqrt 2): the area under the Gaussian trade-off curve, below `best_auc`."""
+    """Return Phi(mu / sqrt 2): the area under the Gaussian trade-off curve, below `best_auc`."""
     return float(norm.cdf(mu / math.sqrt(2)))
 
 
 def substituted(epsilon: float, delta: float) -> tuple[float, float]:
-    """The claim against a question about a user who is there in any case.
+    """Return the claim (epsilon, delta) against a question about a user who is there in any case.
 
     Whether a present user has an item compares two data sets that are both one zero-out away
     from the data without the user: (2 eps, (1 + e^eps) delta), by group privacy. For a Gaussian

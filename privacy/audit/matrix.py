@@ -1,4 +1,4 @@
-"""Attack figures by mode: measured with an interval, beside chance and what theory allows."""
+"""Set attack figures beside chance and what theory allows, by mode, each with an interval."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ from privacy.randomness import Source
 
 @dataclass(frozen=True)
 class Claim:
-    """An (epsilon, delta) claim; present: the question is about a user who is there anyway, as
-    for what it interacted with, and not whether it is there."""
+    """State an (epsilon, delta) claim.
+
+    present: the question is about a user who is there anyway, as for what it interacted with, and
+    not whether it is there.
+    """
 
     epsilon: float
     delta: float
     present: bool = True
 
     def auc_limit(self) -> float:
-        """Largest AUC that the claim allows an attack on a fair coin."""
+        """Return the largest AUC that the claim allows an attack on a fair coin."""
         return best_auc(*(substituted(self.epsilon, self.delta) if self.present
                           else (self.epsilon, self.delta)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One attack under one mode. bound: largest AUC that the claim allows; 1 without a claim.
+    """Hold the figures of one attack under one mode.
 
-    chance_auc: of an adversary who sees nothing of the target (0.5, or an item's popularity);
-    chance_f1: of as many guesses at random.
+    bound: largest AUC that the claim allows; 1 without a claim. chance_auc: of an adversary who
+    sees nothing of the target (0.5, or an item's popularity); chance_f1: of as many guesses at
+    random.
     """
 
     mode: str
@@ -49,7 +53,7 @@ def measure(
     mode: str, name: str, attack: Attack, source: Source, claim: Claim | None = None,
     chance_auc: float = 0.5, alpha: float = 0.05,
 ) -> Cell:
-    """The figures of an attack. Raises AuditError where its truth is of one class only."""
+    """Measure an attack. Raises AuditError where its truth is of one class only."""
     total, true, guessed = len(attack.truth), attack.truth.sum(), attack.guess.sum()
     return Cell(
         mode=mode, attack=name,
@@ -61,7 +65,8 @@ def measure(
 
 @dataclass(frozen=True)
 class AttackMatrix:
-    """Cells by mode and attack, in the order given. Raises AuditError for a pair given twice."""
+    """Hold cells by mode and attack, in the order given. Raises AuditError for a pair given
+    twice."""
 
     cells: tuple[Cell, ...]
 
@@ -72,23 +77,23 @@ class AttackMatrix:
 
     @classmethod
     def of(cls, cells: Iterable[Cell]) -> AttackMatrix:
-        """The matrix of cells."""
+        """Make the matrix of cells."""
         return cls(tuple(cells))
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """Modes in order of appearance."""
+        """Return the modes in order of appearance."""
         return tuple(dict.fromkeys(cell.mode for cell in self.cells))
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """Attacks in order of appearance."""
+        """Return the attacks in order of appearance."""
         return tuple(dict.fromkeys(cell.attack for cell in self.cells))
 
     def cell(self, mode: str, attack: str) -> Cell | None:
-        """The cell, or None where the attack does not apply to the mode."""
+        """Return the cell, or None where the attack does not apply to the mode."""
         return next((c for c in self.cells if (c.mode, c.attack) == (mode, attack)), None)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The cells as JSON objects."""
+        """Return the cells as JSON objects."""
         return [asdict(cell) for cell in self.cells]

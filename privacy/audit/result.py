@@ -1,4 +1,4 @@
-"""What an audit found, beside what was claimed."""
+"""Set what an audit found beside what was claimed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class AuditResult:
-    """Claim, estimate and lower bounds, each of which holds with confidence 1 - alpha alone.
+    """Hold a claim, an estimate and lower bounds, each of which holds with confidence 1 - alpha
+    alone.
 
     bounds: name -> lower bound on epsilon at delta; `missing` says why one is not there. estimate:
     the epsilon that the mechanism seems to give, None without a Gaussian claim. All bounds
@@ -47,18 +48,18 @@ class AuditResult:
 
     @property
     def violations(self) -> tuple[str, ...]:
-        """The bounds that lie above the claim."""
+        """Return the bounds that lie above the claim."""
         limit = self.claimed * (1 + _ROUNDING)
         return tuple(name for name, low in self.bounds.items() if low > limit)
 
     @property
     def passed(self) -> bool:
-        """Whether every lower bound is at most the claim."""
+        """Tell whether every lower bound is at most the claim."""
         return not self.violations
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """Return one sentence that says how the audit ended."""
         if self.passed:
             return (f"passed: no lower bound is above the claimed epsilon {self.claimed:.4g}; "
                     "this shows no fault and proves no claim")
@@ -67,7 +68,7 @@ class AuditResult:
                 f"allows (lower bounds at {1 - self.alpha:.0%}: {found})")
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; an infinite figure stays infinite."""
+        """Return the result as JSON values; an infinite figure stays infinite."""
         return {**asdict(self), "violations": list(self.violations), "passed": self.passed,
                 "verdict": self.verdict}
 
@@ -76,7 +77,7 @@ def judge(
     scores: np.ndarray, coins: np.ndarray, claimed: float, delta: float, alpha: float,
     guesses: int | None = None, gaussian: bool = True,
 ) -> AuditResult:
-    """The result of canary scores [m] and their coins [m] bool against a claim.
+    """Judge canary scores [m] and their coins [m] bool against a claim.
 
     guesses: how many canaries are guessed, fixed beforehand; None: `default_guesses`. gaussian:
     whether the mechanism is claimed to be Gaussian as a whole, so that its curve is known; a

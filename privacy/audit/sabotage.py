@@ -1,4 +1,4 @@
-"""Stacks that are broken on purpose, to see whether an audit notices.
+"""Break stacks on purpose, to see whether an audit notices.
 
 The real parts are wrapped; nothing in them can be switched off. A broken stack charges its
 ledger as the honest one does: that is what makes its claim false.
@@ -164,7 +164,7 @@ SABOTAGES = tuple(_BROKEN)
 
 
 def sabotage(stack: PrivacyStack, name: str) -> PrivacyStack:
-    """The stack with one fault: a name of SABOTAGES.
+    """Return the stack with one fault: a name of SABOTAGES.
 
     noise_off, noise_half: no noise, half of it. clip_off: any norm passes. wrong_clip_in_noise:
     uploads keep twice the norm that the noise is made for. same_noise_each_round: the first

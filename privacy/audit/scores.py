@@ -1,4 +1,4 @@
-"""From canary scores to lower bounds on epsilon: the mean shift, and the guesses to count."""
+"""Go from canary scores to lower bounds on epsilon: the mean shift, and the guesses to count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NORMAL_LEVEL = 0.01
 
 @dataclass(frozen=True)
 class MeanShift:
-    """How far included canaries score above the others, in standard deviations.
+    """Say how far included canaries score above the others, in standard deviations.
 
     mu: the estimate; mu_lower: one-sided limit; low, high: two-sided interval. normal_p: Shapiro's
     p-value of the scores about their two means; below NORMAL_LEVEL the limits do not hold.
@@ -29,20 +29,20 @@ class MeanShift:
 
     @property
     def normal(self) -> bool:
-        """Whether the scores pass for normal, which the limits rest on."""
+        """Tell whether the scores pass for normal, which the limits rest on."""
         return self.normal_p > NORMAL_LEVEL
 
     def epsilon(self, delta: float) -> float:
-        """The estimate as an epsilon: what the mechanism seems to give, not a bound."""
+        """Return the estimate as an epsilon: what the mechanism seems to give, not a bound."""
         return mu_to_epsilon(self.mu, delta)
 
     def epsilon_lower(self, delta: float) -> float | None:
-        """Lower bound on epsilon; None where the scores are not normal."""
+        """Return the lower bound on epsilon; None where the scores are not normal."""
         return mu_to_epsilon(self.mu_lower, delta) if self.normal else None
 
 
 def split(scores: np.ndarray, coins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of the included canaries and of the others; scores and coins [m].
+    """Split the scores into those of the included canaries and of the others; scores and coins [m].
 
     Raises AuditError for scores that are not finite and for groups of fewer than three.
     """
@@ -57,7 +57,7 @@ def split(scores: np.ndarray, coins: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def mean_shift(scores: np.ndarray, coins: np.ndarray, alpha: float) -> MeanShift:
-    """Shift of normal scores; scores and coins [m].
+    """Estimate the shift of normal scores; scores and coins [m].
 
     (mean in - mean out) / pooled deviation is at most mu for a mu-GDP mechanism: any other
     variation only lowers it. Its t statistic is non-central t; the limits use the approximation
@@ -84,12 +84,13 @@ def mean_shift(scores: np.ndarray, coins: np.ndarray, alpha: float) -> MeanShift
 
 
 def default_guesses(canaries: int) -> int:
-    """A quarter of the canaries: few enough to be sure, enough to refute an epsilon of 3."""
+    """Return a quarter of the canaries: few enough to be sure, enough to refute an epsilon of 3."""
     return max(2, canaries // 4)
 
 
 def right_guesses(scores: np.ndarray, coins: np.ndarray, guesses: int) -> int:
-    """How many of `guesses` are right: half of them for the highest scores, half for the lowest.
+    """Count how many of `guesses` are right: half of them for the highest scores, half for the
+    lowest. scores and coins [m].
 
     The rule looks at scores and never at coins, and its size is fixed, as the bounds need it.
     Raises AuditError for more guesses than canaries.
@@ -106,7 +107,8 @@ def right_guesses(scores: np.ndarray, coins: np.ndarray, guesses: int) -> int:
 def repeated_scores_epsilon(
     inside: np.ndarray, outside: np.ndarray, delta: float, alpha: float
 ) -> float:
-    """Lower bound from scores of independent runs with and without the canary, [runs] each.
+    """Bound epsilon from below by scores of independent runs with and without the canary, [runs]
+    each.
 
     The threshold is chosen on the even runs and used on the odd ones. Raises AuditError for
     fewer than four runs a side.
@@ -125,6 +127,7 @@ def repeated_scores_epsilon(
 def repeated_counts_epsilon(
     inside: np.ndarray, outside: np.ndarray, threshold: float, delta: float, alpha: float
 ) -> float:
-    """Lower bound for a threshold that was fixed beforehand."""
+    """Bound epsilon from below by scores of independent runs, [runs] each, for a threshold that was
+    fixed beforehand."""
     return repeated_epsilon(int((inside >= threshold).sum()), len(inside),
                             int((outside >= threshold).sum()), len(outside), delta, alpha)
