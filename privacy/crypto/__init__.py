@@ -1,4 +1,4 @@
-"""Primitives of secure aggregation: key pairs, seals, mask streams, secret sharing."""
+"""This package holds the primitives of secure aggregation: keys, seals, masks, secret sharing."""
 
 from privacy.crypto.aead import SealError, open_sealed, seal
 from privacy.crypto.keys import (

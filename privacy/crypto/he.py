@@ -1,4 +1,4 @@
-"""Encryption of integer vectors so that sums can be made under it: the one file that uses TenSEAL.
+"""Encrypt integer vectors so that sums can be made under it: the one file that uses TenSEAL.
 
 A vector is cut into ciphertexts here, never by TenSEAL: given more values than one ciphertext
 holds it prints a warning to standard output, where a machine may be reading JSON.
@@ -29,7 +29,7 @@ def _tenseal() -> Any:
 
 @dataclass(frozen=True, eq=False)
 class PublicContext:
-    """What encrypts and adds, and cannot decrypt. Make it with `read_public`.
+    """Encrypt and add, without being able to decrypt. Make one with `read_public`.
 
     cell_bytes: length that every ciphertext is padded to on the wire.
     """
@@ -41,11 +41,11 @@ class PublicContext:
 
     @cached_property
     def hash(self) -> bytes:
-        """SHA-256 of the serialised context, by which it is pinned."""
+        """Return the SHA-256 of the serialised context, by which it is pinned."""
         return hashlib.sha256(self.serialised).digest()
 
     def upload_bytes(self, dims: int) -> int:
-        """Bytes of an encrypted vector of dims integers."""
+        """Return how many bytes an encrypted vector of dims integers takes."""
         return self.parameters.ciphertexts(dims) * self.cell_bytes
 
     def encrypt(self, vector: np.ndarray) -> bytes:
@@ -57,7 +57,8 @@ class PublicContext:
         return b"".join(self._cell(row) for row in rows)
 
     def read(self, cells: bytes, dims: int) -> Ciphertexts:
-        """The ciphertexts of `encrypt` or of a total. Raises ProtocolError for anything else."""
+        """Read the ciphertexts of `encrypt` or of a total. Raises ProtocolError for anything
+        else."""
         return _read(self._context, self.parameters, self.cell_bytes, cells, dims)
 
     def _cell(self, row: np.ndarray) -> bytes:
@@ -70,13 +71,14 @@ class PublicContext:
 
 
 class Ciphertexts:
-    """An encrypted vector: it can be added to and written out, nothing else."""
+    """Hold an encrypted vector: it can be added to and written out, nothing else."""
 
     def __init__(self, vectors: list[Any], cell_bytes: int) -> None:
         self._vectors, self._cell_bytes = vectors, cell_bytes
 
     def add(self, other: Ciphertexts) -> None:
-        """Add another vector under the same key, in place; all of it or, on refusal, nothing."""
+        """Add another vector under the same key, in place; all of it or, on refusal, nothing.
+        Raises ProtocolError where the ciphertexts do not fit together."""
         try:
             added = [a + b for a, b in zip(self._vectors, other._vectors, strict=True)]
         except _REFUSED as error:
@@ -84,7 +86,7 @@ class Ciphertexts:
         self._vectors = added
 
     def to_bytes(self) -> bytes:
-        """Cells as in `encrypt`."""
+        """Write the cells as in `encrypt`."""
         return b"".join(_pad(v.serialize(), self._cell_bytes) for v in self._vectors)
 
     def _decrypted(self) -> list[list[float]]:
@@ -92,14 +94,15 @@ class Ciphertexts:
 
 
 class SecretContext:
-    """The key pair of a run. Whoever holds it reads every ciphertext made under its public half."""
+    """Hold the key pair of a run. Whoever has it reads every ciphertext made under its public
+    half."""
 
     def __init__(self, context: Any, parameters: HEParameters) -> None:
         self._context, self._parameters = context, parameters
 
     @classmethod
     def generate(cls, parameters: HEParameters) -> SecretContext:
-        """A fresh key pair; the randomness is SEAL's own (Blake2 seeded by the system)."""
+        """Make a fresh key pair; the randomness is SEAL's own (Blake2 seeded by the system)."""
         bits = list(parameters.coeff_bits)
         if parameters.scheme == "bfv":
             context = _tenseal().context(
@@ -114,20 +117,21 @@ class SecretContext:
 
     @classmethod
     def from_bytes(cls, serialised: bytes, parameters: HEParameters) -> SecretContext:
-        """The key pair of `to_bytes`. Raises ProtocolError where it is none."""
+        """Read the key pair of `to_bytes`. Raises ProtocolError where it is none."""
         context = _parse_context(serialised, parameters)
         if not context.is_private():
             raise ProtocolError("the stored context holds no secret key")
         return cls(context, parameters)
 
     def to_bytes(self) -> bytes:
-        """The secret key included: for the owner's own storage, and no one else."""
+        """Write the key pair, the secret key included: for the owner's own storage, and no one
+        else."""
         stored: bytes = self._context.serialize(
             save_secret_key=True, save_galois_keys=False, save_relin_keys=False)
         return stored
 
     def public(self) -> PublicContext:
-        """The public half: no secret, Galois or relinearisation key."""
+        """Return the public half: no secret, Galois or relinearisation key."""
         serialised = self._context.serialize(
             save_secret_key=False, save_galois_keys=False, save_relin_keys=False)
         context = _parse_context(serialised, self._parameters)
@@ -138,7 +142,8 @@ class SecretContext:
         return PublicContext(serialised, self._parameters, cell, context)
 
     def decrypt(self, cells: bytes, cell_bytes: int, dims: int) -> np.ndarray:
-        """Sum of integers, int64 [dims], rounded to the integer grid: no raw output leaves here.
+        """Decrypt a sum of integers, int64 [dims], rounded to the integer grid: no raw output
+        leaves here.
 
         Raises ProtocolError where a slot lies outside what the planned clients can add up to.
         """
@@ -157,7 +162,7 @@ class SecretContext:
 
 
 def read_public(serialised: bytes, parameters: HEParameters, cell_bytes: int) -> PublicContext:
-    """A public context from the wire.
+    """Read a public context from the wire.
 
     Raises ProtocolError where it cannot be read, holds a secret key or has other parameters.
     """
@@ -168,7 +173,8 @@ def read_public(serialised: bytes, parameters: HEParameters, cell_bytes: int) ->
 
 
 def to_slots(vector: np.ndarray, parameters: HEParameters) -> np.ndarray:
-    """Integers as digits in slots, int64 [ciphertexts, slots]; the lowest digits come first."""
+    """Write integers [dims] as digits in slots, int64 [ciphertexts, slots]; the lowest digits come
+    first."""
     digits, rest = [], vector.astype(np.int64)
     half = 1 << (parameters.limb_bits - 1)
     for _ in range(parameters.limbs - 1):
@@ -182,7 +188,8 @@ def to_slots(vector: np.ndarray, parameters: HEParameters) -> np.ndarray:
 
 
 def from_slots(rows: np.ndarray, parameters: HEParameters, dims: int) -> np.ndarray:
-    """The integers of `to_slots`, or of a sum of such, int64 [dims]."""
+    """Read the integers of `to_slots`, or of a sum of such, int64 [dims]. Raises ProtocolError
+    where unused slots are taken."""
     used = dims * parameters.limbs
     flat = rows.reshape(-1)
     if flat[used:].any():

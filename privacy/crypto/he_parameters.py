@@ -1,4 +1,4 @@
-"""Parameters of the encryption: security, range and error, all settled before a key is made.
+"""Settle the parameters of the encryption (security, range, error) before a key is made.
 
 A ciphertext that comes out of SEAL's public-key encryption is wrong, a coefficient, by
     r0 + r1 * s + e,    |r0|, |r1| <= 1/2 the rounding by the special prime p, s ternary,
@@ -32,7 +32,7 @@ _MOST_LIMBS = 4
 
 @dataclass(frozen=True)
 class HEParameters:
-    """One key's worth: what is encrypted, for how many clients, and that their sum stays exact.
+    """Describe one key: what is encrypted, for how many clients, and that their sum stays exact.
 
     coeff_bits: sizes of the primes, the special one last. clients, max_abs: the sum of `clients`
     integers of at most max_abs is exact. limbs: slots an integer takes, limb_bits each.
@@ -74,17 +74,18 @@ class HEParameters:
 
     @property
     def slots(self) -> int:
-        """Integers that one ciphertext holds."""
+        """Return the integers that one ciphertext holds."""
         return self.degree if self.scheme == "bfv" else self.degree // 2
 
     @property
     def limb_abs(self) -> int:
-        """Largest magnitude in a slot of one client."""
+        """Return the largest magnitude in a slot of one client."""
         return self.max_abs if self.limbs == 1 else 2 ** (self.limb_bits - 1) + 1
 
     @property
     def security_bits(self) -> int:
-        """128, 192 or 256 bits (classical) by the standard's table, 0 where it gives less."""
+        """Return 128, 192 or 256 bits (classical) by the standard's table, 0 where it gives
+        less."""
         table = _STANDARD.get(self.degree, (0, 0, 0))
         fits = [b for b, most in zip((256, 192, 128), table, strict=True)
                 if sum(self.coeff_bits) <= most]
@@ -92,7 +93,8 @@ class HEParameters:
 
     @property
     def error_bound(self) -> float:
-        """Largest error of the total, in integers, before it is rounded; must be below 1/2."""
+        """Return the largest error of the total, in integers, before it is rounded; must be below
+        1/2."""
         if self.scheme == "bfv":
             return _likely(self.degree, self.coeff_bits, self.clients) * self.plain_modulus / (
                 2.0 ** _data_bits(self.coeff_bits))
@@ -100,7 +102,8 @@ class HEParameters:
 
     @property
     def headroom_bits(self) -> float:
-        """Bits between the guarded error and the rounding, or of range, whichever is less."""
+        """Return the bits between the guarded error and the rounding, or of range, whichever is
+        less."""
         error = -math.log2(4.0 * self.error_bound) if self.error_bound > 0 else -1.0
         total = float(self.clients * self.limb_abs)
         if self.scheme == "bfv":
@@ -111,7 +114,7 @@ class HEParameters:
 
     @property
     def certain(self) -> bool:
-        """Whether the total is exact in every case, not only but for 2^-64."""
+        """Tell whether the total is exact in every case, not only but for 2^-64."""
         if self.scheme == "ckks":
             return False
         worst = _certain(self.degree, self.coeff_bits, self.clients)
@@ -122,14 +125,14 @@ class HEParameters:
         return 2.0 ** (CKKS_SCALE_BITS - self.unit_bits)
 
     def ciphertexts(self, dims: int) -> int:
-        """Ciphertexts that dims integers take."""
+        """Return how many ciphertexts dims integers take."""
         return -(-dims * self.limbs // self.slots)
 
 
 def plan(
     scheme: Scheme, clients: int, max_abs: int, degree: int = 4096, certain: bool = False
 ) -> HEParameters:
-    """The parameters with the fewest bytes a value that keep the sum exact.
+    """Choose the parameters with the fewest bytes a value that keep the sum exact.
 
     clients: most contributors of a total. max_abs: largest magnitude of one client's integer.
     certain: ask for exactness in every case instead of but for 2^-64 (BFV alone offers it).

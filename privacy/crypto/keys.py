@@ -1,4 +1,4 @@
-"""Key pairs: a long-term Ed25519 identity per client, fresh X25519 pairs per round."""
+"""Make key pairs: a long-term Ed25519 identity per client, fresh X25519 pairs per round."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 
 @dataclass(frozen=True)
 class Identity:
-    """A client's long-term signing key, and the number by which the server knows the client."""
+    """Hold a client's long-term signing key, and the number by which the server knows the
+    client."""
 
     number: int
     key: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls, number: int) -> Identity:
-        """A fresh identity, keyed by the operating system."""
+        """Make a fresh identity, keyed by the operating system."""
         return cls(number, Ed25519PrivateKey.generate())
 
     @classmethod
     def from_bytes(cls, number: int, secret: bytes) -> Identity:
-        """The identity of 32 secret bytes, as `secret_bytes` gave them."""
+        """Make the identity of 32 secret bytes, as `secret_bytes` gave them."""
         return cls(number, Ed25519PrivateKey.from_private_bytes(secret))
 
     def secret_bytes(self) -> bytes:
-        """The 32 secret bytes, for the client's own disk and nobody else."""
+        """Return the 32 secret bytes, for the client's own disk and nobody else."""
         return self.key.private_bytes_raw()
 
     def verify_key(self) -> bytes:
-        """The public 32 bytes that go into a `Directory`."""
+        """Return the public 32 bytes that go into a `Directory`."""
         return self.key.public_key().public_bytes_raw()
 
     def sign(self, message: bytes) -> bytes:
-        """Ed25519 signature [64] (RFC 8032)."""
+        """Sign a message; return the Ed25519 signature [64] (RFC 8032)."""
         return self.key.sign(message)
 
 
 @dataclass(frozen=True)
 class Directory:
-    """The verify keys of all registered parties: the one thing that they trust beforehand.
+    """Hold the verify keys of all registered parties: the one thing that they trust beforehand.
 
     keys: party -> verify key [32]: of clients by their number, and of a key holder by its own.
     A server that could write this directory could play any client, so deployments hand it out
@@ -69,19 +70,20 @@ class Directory:
 
     @classmethod
     def of(cls, identities: Iterable[Identity]) -> Directory:
-        """The directory of these identities."""
+        """Make the directory of these identities."""
         return cls({i.number: i.verify_key() for i in identities})
 
     def __contains__(self, number: int) -> bool:
         return number in self.keys
 
     def including(self, number: int, verify_key: bytes) -> Directory:
-        """This directory with one more party. Raises ValueError where it has the key already."""
+        """Return this directory with one more party. Raises ValueError where it has the key
+        already."""
         return Directory({**self.keys, number: verify_key})
 
 
 def verify_signature(verify_key: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether an Ed25519 signature is good (RFC 8032)."""
+    """Tell whether an Ed25519 signature is good (RFC 8032)."""
     try:
         Ed25519PublicKey.from_public_bytes(verify_key).verify(signature, message)
     except InvalidSignature:
@@ -91,25 +93,28 @@ def verify_signature(verify_key: bytes, signature: bytes, message: bytes) -> boo
 
 @dataclass(frozen=True)
 class KeyPair:
-    """An X25519 pair for one round. public: 32 bytes. The secret is 32 bytes of any value,
-    which X25519 clamps inside (RFC 7748, section 5)."""
+    """Hold an X25519 pair for one round.
+
+    public: 32 bytes. The secret is 32 bytes of any value, which X25519 clamps inside (RFC 7748,
+    section 5).
+    """
 
     private: X25519PrivateKey = field(repr=False)
     public: bytes
 
     @classmethod
     def generate(cls) -> KeyPair:
-        """A fresh pair from 32 bytes of the operating system."""
+        """Make a fresh pair from 32 bytes of the operating system."""
         return cls.from_bytes(os.urandom(KEY_BYTES))
 
     @classmethod
     def from_bytes(cls, secret: bytes) -> KeyPair:
-        """The pair of 32 secret bytes."""
+        """Make the pair of 32 secret bytes."""
         private = X25519PrivateKey.from_private_bytes(secret)
         return cls(private, private.public_key().public_bytes_raw())
 
     def secret_bytes(self) -> bytes:
-        """The 32 secret bytes."""
+        """Return the 32 secret bytes."""
         return self.private.private_bytes_raw()
 
 
@@ -118,7 +123,7 @@ Derive = Callable[[KeyPair, bytes, bytes, int], bytes]
 
 
 def derive_pair_key(own: KeyPair, peer: bytes, info: bytes, length: int) -> bytes:
-    """Key bytes that two parties share: HKDF-SHA256 (RFC 5869) over X25519 (RFC 7748).
+    """Derive key bytes that two parties share: HKDF-SHA256 (RFC 5869) over X25519 (RFC 7748).
 
     peer: the other's public key [32]. info: purpose, terms and the pair in one order, so that
     both ends derive the same and no other use does. Raises ValueError where the peer's key is

@@ -1,4 +1,4 @@
-"""Mask streams: 32 key bytes become pseudorandom numbers of the ring of integers mod 2**32."""
+"""Stretch 32 key bytes into masks: pseudorandom numbers of the ring of integers mod 2**32."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROOM = 15
 
 
 class MaskStream:
-    """Adds masks to vectors of `dims` numbers, all in one reused buffer.
+    """Add masks to vectors of `dims` numbers, all in one reused buffer.
 
     AES-128 in counter mode: the first 16 key bytes are the AES key, the last 16 the first
     counter. X25519, whence the keys come, is good for 128 bits itself (RFC 7748), so that a
@@ -31,12 +31,12 @@ class MaskStream:
         cipher.encryptor().update_into(self._zeros, self._buffer)
 
     def add(self, total: np.ndarray, seed: bytes) -> None:
-        """total += mask, in place; total: uint32 [dims]."""
+        """Add the mask of a seed [32] to total, uint32 [dims], in place."""
         self._fill(seed)
         np.add(total, self._words, out=total)
 
     def subtract(self, total: np.ndarray, seed: bytes) -> None:
-        """total -= mask, in place; total: uint32 [dims]."""
+        """Subtract the mask of a seed [32] from total, uint32 [dims], in place."""
         self._fill(seed)
         np.subtract(total, self._words, out=total)
 

@@ -1,4 +1,4 @@
-"""Shamir's secret sharing (1979) of 32-byte secrets over a prime just above 2**256."""
+"""Share 32-byte secrets over a prime just above 2**256 (Shamir 1979)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ PRIME = 2**256 + 297
 
 
 def split(secrets: Sequence[bytes], count: int, threshold: int) -> list[bytes]:
-    """Shares 1..count; each holds one share [33] of every secret [32], one behind the other.
+    """Make shares 1..count; each holds one share [33] of every secret [32], one behind the other.
 
     Any `threshold` shares give the secret, fewer say nothing of it: the other coefficients are
-    uniform below 2**256, at a distance of 297 / 2**256 from uniform below the prime.
+    uniform below 2**256, at a distance of 297 / 2**256 from uniform below the prime. Raises
+    ValueError for a threshold that does not fit and a secret of another length.
     """
     if not 1 <= threshold <= count < PRIME:
         raise ValueError(f"a threshold of {threshold} does not fit {count} shares")
@@ -66,7 +67,7 @@ def _weights(points: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
 
 
 def combine(points: Sequence[int], shares: Sequence[bytes]) -> bytes:
-    """The secret [32] of exactly `threshold` shares [33] at their points.
+    """Return the secret [32] of exactly `threshold` shares [33] at their points.
 
     Raises ValueError where the shares cannot belong together. Wrong shares may still give wrong
     bytes: check them against a commitment.
