@@ -1,4 +1,4 @@
-"""Privacy modules: they know vectors, clients and bytes, and nothing of items or training."""
+"""This package protects vectors of clients; it knows clients and bytes, not items or training."""
 
 from privacy.accounting import PricingError, Shares, calibrate, epsilon
 from privacy.adaptive import AdaptiveClip, ClipRule

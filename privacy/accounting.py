@@ -1,4 +1,4 @@
-"""Prices of Gaussian releases: exact where a closed form exists, PLD or RDP elsewhere.
+"""Price Gaussian releases: exactly where a closed form exists, by PLD or RDP elsewhere.
 
 Closed form: T Gaussian releases with multipliers z_t are one Gaussian mechanism with
 mu^2 = sum z_t^-2 (Dong, Roth and Su 2022, corollary 2), and
@@ -59,7 +59,8 @@ _RANK: tuple[Accountant, ...] = ("closed_form", "pld", "rdp")
 
 
 def joint_steps(entries: Iterable[Charged]) -> list[Joint]:
-    """One step a cohort. Raises PricingError for unknown events and mixed samplings in a round."""
+    """Combine the entries of a ledger into one step a cohort. Raises PricingError for unknown
+    events and for mixed samplings in a round."""
     rounds: dict[tuple[int, int], list[Charged]] = {}
     for entry in entries:
         event = event_named(entry.event)
@@ -93,7 +94,7 @@ def _count(entry: Charged) -> int:
 
 
 def gaussian_delta(epsilon: float, mu: float) -> float:
-    """delta of a mu-GDP mechanism at epsilon."""
+    """Return delta of a mu-GDP mechanism at epsilon (Balle and Wang 2018, theorem 8)."""
     if mu == 0:
         return 0.0
     # In logarithms: e^eps overflows where the tail beside it underflows.
@@ -102,7 +103,8 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
-    """Smallest epsilon of a mu-GDP mechanism at delta."""
+    """Return the smallest epsilon of a mu-GDP mechanism at delta, the inverse of
+    `gaussian_delta`."""
     if gaussian_delta(0.0, mu) <= delta:
         return 0.0
     high = 1.0
@@ -116,7 +118,8 @@ def gaussian_epsilon(mu: float, delta: float) -> float:
 def epsilon(
     entries: Iterable[Charged], delta: float, accountant: Accountant | None = None
 ) -> float:
-    """Price of the entries at delta; the tightest sound accountant unless one is named.
+    """Return the price of the entries at delta, by the tightest sound accountant unless one is
+    named.
 
     Raises PricingError where the named accountant is no upper bound for an event.
     """
@@ -129,7 +132,7 @@ def epsilon(
 
 
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
-    """closed_form at full participation, rdp for a fixed size or shares, pld for Poisson.
+    """Choose closed_form at full participation, rdp for a fixed size or shares, pld for Poisson.
 
     Of a ledger with several events: the tightest that has a bound for all of them. Where none has,
     rdp, which says why.
@@ -227,8 +230,11 @@ _ACCOUNTANTS: dict[str, Callable[[Sequence[Joint], float], float]] = {
 
 @dataclass(frozen=True)
 class Shares:
-    """Of distributed noise: honest shares it is provisioned for, values a release, and the bound of
-    a client's vector in steps."""
+    """State what distributed noise is provisioned for.
+
+    count: honest shares in a sum. dims: values of a release. limit: bound on the L2 norm of a
+    client's vector, in steps.
+    """
 
     count: int
     dims: int
@@ -259,7 +265,7 @@ def planned(
     local: bool = False, shares: Shares | None = None, *,
     event: Event | None = None, terms: Terms | None = None,
 ) -> list[_Planned]:
-    """The entries that `rounds` equal rounds would leave.
+    """Return the entries that `rounds` equal rounds would leave.
 
     event, terms: of the noise (`Noise.event`, `Noise.terms`); None: those of Gaussian noise, which
     `local` and `shares` place.
@@ -282,7 +288,7 @@ def calibrate(
     local: bool = False, shares: Shares | None = None, *,
     event: Event | None = None, terms: Terms | None = None,
 ) -> float:
-    """Smallest noise multiplier (std / bound) with epsilon <= target after all rounds.
+    """Find the smallest noise multiplier (std / bound) with epsilon <= target after all rounds.
 
     event, terms: as of `planned`. Raises PricingError where no multiplier reaches the target.
     """

@@ -1,4 +1,4 @@
-"""A clip norm that follows a quantile of the clients' norms (Andrew et al. 2021, algorithm 1).
+"""Let the clip norm follow a quantile of the clients' norms (Andrew et al. 2021, algorithm 1).
 
 Every client sends one bit beside its clipped vector: whether the clip left it as it was, as +1/2 or
 -1/2. The noisy share of such clients moves the clip norm of the next round. The clip norm of a
@@ -27,7 +27,7 @@ _BIT = 0.5  # leaving a client out moves the sum of bits by this
 
 @dataclass(frozen=True)
 class ClipRule:
-    """How the clip norm moves; all public.
+    """Say how the clip norm moves from round to round; every figure is public.
 
     quantile: share of clients that should stay unclipped. bit_stddev: absolute standard deviation
     of the noise on the sum of bits; 0 where the vectors get none either. Raises ChainError for
@@ -52,7 +52,8 @@ class ClipRule:
             raise ChainError(f"bit_stddev must be 0 or more, got {self.bit_stddev}")
 
     def after(self, clip_norm: float, share: float) -> float:
-        """The next clip norm: C exp(-rate (share - quantile)), within the caps.
+        """Return the next clip norm: C exp(-rate (share - quantile)), within the caps (Andrew et
+        al. 2021, algorithm 1).
 
         share: released, so noise may carry it outside 0..1; it counts as the nearer end.
         """
@@ -61,14 +62,16 @@ class ClipRule:
         return min(max(moved, self.smallest), self.largest)
 
     def trajectory(self, shares: list[float]) -> list[float]:
-        """The clip norm of every round, and of the next one: one more than there are shares."""
+        """Return the clip norm of every round and of the next one: one more than there are
+        shares."""
         norms = [self.start]
         for share in shares:
             norms.append(self.after(norms[-1], share))
         return norms
 
     def vector_multiplier(self, noise_multiplier: float) -> float:
-        """Multiplier on the vectors that leaves both releases at `noise_multiplier` together.
+        """Return the multiplier on the vectors that leaves both releases at `noise_multiplier`
+        together.
 
         z_v = (z^-2 - (2 bit_stddev)^-2)^(-1/2) (Andrew et al. 2021, theorem 1). Raises ChainError
         where the bits alone would cost as much.
@@ -87,14 +90,15 @@ class ClipRule:
 
 @dataclass(frozen=True)
 class QuantileMechanism(Mechanism):
-    """The mechanism of one round: the chain at that round's clip norm, and the bit beside it."""
+    """Protect one round: apply the chain at that round's clip norm, and send the bit beside it."""
 
     bit_stddev: float = 0.0
 
     def on_clients(
         self, uploads: Uploads, ids: np.ndarray, source: Source, round_: int
     ) -> Clipped:
-        """As for every chain; the bit says whether the clip left a client's vector as it was."""
+        """Apply the chain to the uploads of clients ids [block]; the bit says whether the clip left
+        a client's vector as it was."""
         clipped = super().on_clients(uploads, ids, source, round_)
         bits = (~clipped.shortened & ~clipped.zeroed).float() - _BIT
         return replace(clipped, uploads={**clipped.uploads, QUANTILE: Dense(bits[:, None])})
@@ -103,7 +107,7 @@ class QuantileMechanism(Mechanism):
         self, sums: Mapping[str, Tensor], source: Source, round_: int,
         noised: Collection[str] = (),
     ) -> dict[str, Tensor]:
-        """Noise on the vectors' sums, and on the sum of bits its own."""
+        """Add noise to the vectors' sums, and noise of its own to the sum of bits."""
         rest = {name: x for name, x in sums.items() if name != QUANTILE}
         bits = GaussianNoise(self.bit_stddev / _BIT, _BIT).on_sums(
             {QUANTILE: sums[QUANTILE]}, {QUANTILE: 1.0}, source, round_)
@@ -112,23 +116,24 @@ class QuantileMechanism(Mechanism):
 
 @dataclass
 class AdaptiveClip:
-    """The rule, and the released shares of the rounds so far; part of every checkpoint."""
+    """Keep the rule and the released shares of the rounds so far; part of every checkpoint."""
 
     rule: ClipRule
     shares: list[float] = field(default_factory=list)
 
     @property
     def release(self) -> Release:
-        """What leaves a client beside the declared releases."""
+        """Return the release of the bits, which leave a client beside the declared releases."""
         return Release(QUANTILE, (1,), meaning="1/2 where the clip left a client's vector as it "
                                                "was, -1/2 elsewhere")
 
     def clip_norm(self, round_: int) -> float:
-        """The clip norm of a round; of the releases before it only."""
+        """Return the clip norm of a round, which follows from the releases before it alone."""
         return self.rule.trajectory(self.shares[:round_])[round_]
 
     def mechanism(self, base: Mechanism, round_: int) -> QuantileMechanism:
-        """The round's mechanism: `base` at the round's clip norm, both releases at its price.
+        """Return the round's mechanism: `base` at the round's clip norm, both releases at its
+        price.
 
         Raises ChainError for chains that clip or add noise elsewhere than the rule assumes.
         """
@@ -156,6 +161,6 @@ class AdaptiveClip:
         self.shares[round_:] = [float(bits) / denominator + _BIT]
 
     def to_json(self) -> dict[str, Any]:
-        """The rule, the released shares and the clip norms that follow, as JSON values."""
+        """Return the rule, the released shares and the clip norms that follow, as JSON values."""
         return {**vars(self.rule), "shares": list(self.shares),
                 "clip_norms": self.rule.trajectory(self.shares)[:-1]}

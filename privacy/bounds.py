@@ -1,4 +1,4 @@
-"""What is known of one client's joint vector, and the order in which that knowledge may change."""
+"""Track what is known of one client's joint vector, and the order in which that may change."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 
 class ChainError(ValueError):
-    """Steps in an order, or with parameters, from which no guarantee would follow."""
+    """Report steps in an order, or with parameters, from which no guarantee would follow."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """l2: bound on the joint vector's norm. grid: step of the grid it lies on; 0 for none.
+    """State what is known of one client's joint vector.
 
-    noise_stddev: absolute standard deviation of the noise that is on it; 0 before the noise step.
+    l2: bound on its norm. grid: step of the grid it lies on; 0 for none. noise_stddev: absolute
+    standard deviation of the noise that is on it; 0 before the noise step.
     """
 
     l2: float = math.inf

@@ -1,4 +1,4 @@
-"""Discrete Gaussian noise in shares: every client adds an integer, and the sum hides each of them.
+"""Add discrete Gaussian noise in shares: every client adds an integer, and the sum hides each.
 
 The discrete Gaussian has mass proportional to exp(-k^2 / (2 stddev^2)) on the integers (Canonne,
 Kamath and Steinke, NeurIPS 2020). A sample inverts the table of the distribution function at 64
@@ -32,9 +32,10 @@ LARGEST_SHARE = 4096.0
 
 @lru_cache(maxsize=8)
 def thresholds(stddev: float) -> np.ndarray:
-    """Distribution function of the discrete Gaussian x 2^64 on -w..w-1, uint64; w = 9.5 stddev.
+    """Tabulate the distribution function of the discrete Gaussian x 2^64 on -w..w-1, w = 9.5
+    stddev.
 
-    Raises ValueError outside (0, 4096], for which no table is made.
+    Returns uint64 [2w]. Raises ValueError outside (0, 4096], for which no table is made.
     """
     if not 0 < stddev <= LARGEST_SHARE:
         raise ValueError(f"a discrete Gaussian of standard deviation {stddev:g} steps is not "
@@ -52,7 +53,7 @@ def thresholds(stddev: float) -> np.ndarray:
 
 
 def sample(stddev: float, raw: bytes) -> np.ndarray:
-    """Discrete Gaussian integers, int32, one from every 8 of the uniform bytes."""
+    """Draw discrete Gaussian integers, int32, one from every 8 of the uniform bytes."""
     table = thresholds(stddev)
     words = np.frombuffer(raw, dtype=np.uint64)
     # Count of thresholds <= word: the inverse of the distribution function.
@@ -61,7 +62,7 @@ def sample(stddev: float, raw: bytes) -> np.ndarray:
 
 @dataclass(frozen=True)
 class DistributedNoise:
-    """Each client's share of discrete Gaussian noise, added to its integers on the device.
+    """Add each client's share of discrete Gaussian noise to its integers on the device.
 
     Any `shares` of the shares together have standard deviation noise_multiplier x sensitivity:
     provisioned for the fewest honest clients whose uploads may be in a sum. More of them mean more
@@ -88,52 +89,55 @@ class DistributedNoise:
 
     @property
     def stddev(self) -> float:
-        """Absolute standard deviation of `shares` shares in the joint vector."""
+        """Return the absolute standard deviation of `shares` shares in the joint vector."""
         return self.noise_multiplier * self.sensitivity
 
     def share_stddev(self, step: float) -> float:
-        """Standard deviation of one share, in steps."""
+        """Return the standard deviation of one share, in steps."""
         return self.stddev / (step * math.sqrt(self.shares))
 
     @property
     def honest(self) -> int:
-        """Fewest clients whose shares must be in every sum; 0 without noise."""
+        """Return the fewest clients whose shares must be in every sum; 0 without noise."""
         return self.shares if self.stddev else 0
 
     def share(self, step: float) -> float:
-        """Standard deviation of one share, in steps; 0 without noise."""
+        """Return the standard deviation of one share, in steps; 0 without noise."""
         return self.share_stddev(step)
 
     def trust(self, hidden: bool) -> str:
-        """The server with the protocol alone, and `shares` clients with their share."""
+        """Say who is trusted: the server with the protocol alone, and `shares` clients with their
+        share."""
         return ("each device adds a share of the noise inside a secure sum; the server is trusted "
                 f"with nothing but the protocol, and {self.shares} clients of those in every sum "
                 "are assumed to add their share honestly")
 
     def variances_on_sum(self, clients: float) -> float:
-        """More clients than `shares` mean more noise than stated."""
+        """Return the noise's variance as a multiple of stddev^2: more clients than `shares` mean
+        more noise than stated."""
         return clients / self.shares
 
     def stddev_on_sum(self, clients: float) -> float:
-        """Absolute standard deviation of the noise on a sum over that many clients."""
+        """Return the absolute standard deviation of the noise on a sum over that many clients."""
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
     def event(self, sampling: Sampling) -> Event:
-        """DistributedDiscreteGaussian: no sampling amplifies it, for the server sees who sends."""
+        """Return DistributedDiscreteGaussian: no sampling amplifies it, for the server sees who
+        sends."""
         return event_named(DISTRIBUTED)
 
     def terms(self, dims: int, limit: float | None) -> Terms:
-        """The shares, the values and the bound in steps; all of them enter tau."""
+        """Return the shares, the values and the bound in steps; all of them enter tau."""
         return Terms(self.shares, dims, limit)
 
     def remade(self, noise_multiplier: float, sensitivity: float) -> DistributedNoise:
-        """The same noise of another multiplier, for another bound."""
+        """Return the same noise of another multiplier, for another bound."""
         return replace(self, noise_multiplier=noise_multiplier, sensitivity=sensitivity)
 
     def on_clients(
         self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
     ) -> Uploads:
-        """Each client's share on its integers; the integers as they are without noise."""
+        """Add each client's share to its integers; they stay as they are without noise."""
         if not self.stddev:
             return uploads
         return self.on_rows(uploads, scale.step, ids, source, round_)
@@ -141,11 +145,12 @@ class DistributedNoise:
     def on_sum(
         self, sums: Mapping[str, Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, Tensor]:
-        """The sums as they are: the noise came in the uploads."""
+        """Return the sums as they are: the noise came in the uploads."""
         return dict(sums)
 
     def bound(self, before: Bound) -> Bound:
-        """Raises ChainError off the grid, for a smaller bound, too coarse a grid, or twice."""
+        """Return the bound after the noise. Raises ChainError off the grid, for a smaller bound,
+        too coarse a grid, or twice."""
         if not before.grid:
             raise ChainError("quantise before distributed noise: its shares are integers")
         if self.sensitivity < before.l2 * (1 - 1e-12):
@@ -166,7 +171,8 @@ class DistributedNoise:
     def on_rows(
         self, uploads: Uploads, step: float, ids: np.ndarray, source: Source, round_: int
     ) -> dict[str, Dense]:
-        """Integers with each client's own share on every value, from the client's own stream."""
+        """Add each client's own share to every value of its integers, from the client's own
+        stream."""
         stddev, out = self.share_stddev(step), {}
         for name, part in uploads.items():
             rows = part.dense()

@@ -1,4 +1,4 @@
-"""Noise inside local training: every step's sum over a client's examples is clipped and noised.
+"""Add noise inside local training: every step's sum over a client's examples is clipped and noised.
 
 DP-SGD (Abadi et al. 2016, algorithm 1) on each device, full batches, with one interaction as the
 example. All that the device computes from then on is post-processing, so the guarantee holds
@@ -31,7 +31,7 @@ _KEPT = "device/"
 
 @dataclass(frozen=True)
 class OnDevice:
-    """Per-example clip and noise of the steps that every client takes in a round.
+    """Clip each example and add noise in the steps that every client takes in a round.
 
     noise_multiplier: noise standard deviation / clip_norm; 0 adds nothing, and no guarantee
     follows. steps: Gaussian steps a round, the same for every client. Raises ChainError for values
@@ -53,11 +53,12 @@ class OnDevice:
 
     @property
     def stddev(self) -> float:
-        """Absolute standard deviation of the noise on a client's summed gradient."""
+        """Return the absolute standard deviation of the noise on a client's summed gradient."""
         return self.noise_multiplier * self.clip_norm
 
     def factors(self, squared_norms: Tensor) -> Tensor:
-        """min(1, clip_norm / norm) of each example, float32; 0 where its gradient is not finite.
+        """Return min(1, clip_norm / norm) of each example, float32; 0 where its gradient is not
+        finite.
 
         squared_norms: of each example's whole gradient, all parameters together, float64.
         """
@@ -68,7 +69,8 @@ class OnDevice:
         return torch.where(usable, factor, 0.0).float()
 
     def noise(self, ids: np.ndarray, values: int, round_: int, step: int) -> Tensor:
-        """Noise for the whole gradient of each client of a block, touched or not: [m, values]."""
+        """Draw noise for the whole gradient of each client of a block, touched or not:
+        [m, values]."""
         if not self.stddev:
             return torch.zeros(len(ids), values)
         label = f"step {step}|{int(ids[0])}|{len(ids)}"
@@ -76,7 +78,8 @@ class OnDevice:
         return torch.from_numpy(drawn).float().reshape(len(ids), values)
 
     def fits(self, releases: Sequence[Release], mechanism: bool, sampling: Sampling) -> None:
-        """Raise ChainError for a stack in which the guarantee would not be the stated one."""
+        """Check the stack around the steps. Raises ChainError where the guarantee would not be the
+        stated one."""
         if mechanism:
             raise ChainError("devices that train with noise need no clip and no noise on their "
                              "uploads: the mechanism must be None")
@@ -89,7 +92,7 @@ class OnDevice:
                              "releases the same every round")
 
     def charged(self, charge: Charge) -> Charge:
-        """A round's charge for the steps that every client took."""
+        """Return a round's charge for the steps that every client took."""
         private = self.noise_multiplier > 0
         return replace(
             charge, event=INTERACTION if private else NON_PRIVATE, clip_norm=self.clip_norm,
@@ -100,7 +103,8 @@ class OnDevice:
 def keep_devices(
     sums: Mapping[str, Tensor], devices: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """Sums, and copies of what noisy training left on the devices, under names of their own."""
+    """Return the sums, and copies of what noisy training left on the devices, under names of their
+    own."""
     held = {_KEPT + name: value.clone() for name, value in (devices or {}).items()}
     return {**sums, **held}
 
@@ -108,7 +112,7 @@ def keep_devices(
 def restore_devices(
     kept: Mapping[str, Tensor], devices: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """The sums of `keep_devices`; what it kept of the devices is put back in place.
+    """Return the sums of `keep_devices`, and put back in place what it kept of the devices.
 
     Raises UploadError where something of the devices was not kept.
     """

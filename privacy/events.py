@@ -1,4 +1,4 @@
-"""Events that a ledger charges: each one a type with its price, described once.
+"""Define the events that a ledger charges: each one a type with its price, described once.
 
 An event says what a release is to an accountant: how far one unit of protection moves it, which
 accountants have an upper bound for it, and what it may be composed with. `register_event` adds one;
@@ -22,11 +22,11 @@ _LIBRARIES = {"pld": "PLD", "prv": "PRV", "rdp": "RDP"}
 
 
 class PricingError(ValueError):
-    """An event that has no price, or an accountant that does not apply to it."""
+    """Report an event that has no price, or an accountant that does not apply to it."""
 
 
 class Charged(Protocol):
-    """What pricing reads of a ledger entry."""
+    """Name what pricing reads of a ledger entry; the fields are those of `Charge` and `Entry`."""
 
     @property
     def round(self) -> int: ...
@@ -52,10 +52,10 @@ class Charged(Protocol):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a price may need beside the noise multiplier; None: it needs none.
+    """Hold what a price may need beside the noise multiplier; None: it needs none.
 
-    shares: honest shares that the noise is provisioned for. dims: values of a release. limit:
-    bound of a client's vector, in steps of the grid.
+    shares: honest shares that the noise is provisioned for. dims: values of a release. limit: bound
+    of a client's vector, in steps of the grid.
     """
 
     shares: int | None = None
@@ -65,7 +65,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Joint:
-    """All releases of one cohort as one: z_eff^-2 = sum of z^-2.
+    """Count all releases of one cohort as one: z_eff^-2 = sum of z^-2.
 
     Priced together because they share their coin flips: as separate sampled steps they would be
     under-charged.
@@ -82,7 +82,7 @@ class Joint:
 
 
 class Event:
-    """A kind of release, and its price.
+    """Describe a kind of release, and its price.
 
     name: what the ledger calls it. accountants: those with an upper bound for it, the tightest
     first. factor: bounds by which one unit of protection may move the vector: 1 where a unit is
@@ -110,33 +110,37 @@ class Event:
     scores_are_normal: bool = False
 
     def check(self, number: int, group: Sequence[Charged]) -> None:
-        """Raise PricingError where the releases of round `number` cannot be priced as this."""
+        """Check that the releases of round `number` can be priced as this. Raises PricingError
+        where they cannot."""
         if len(group) > 1 and not self.combines:
             raise PricingError(f"round {number}: {self.what} is priced as one release a round")
 
     def refusal(self, accountant: Accountant) -> str:
-        """Why an accountant that is not among `accountants` does not apply."""
+        """Say why an accountant that is not among `accountants` does not apply."""
         if accountant == "closed_form":
             return "the closed form holds at full participation only; use pld or rdp"
         best = self.accountants[0] if self.accountants else "none"
         return f"{_LIBRARIES[accountant]} has no event for {self.what}; use {best}"
 
     def mu(self, step: Joint) -> float:
-        """mu of the Gaussian-DP mechanism that a step is before sampling: factor / multiplier.
+        """Return mu of the Gaussian-DP mechanism that a step is before sampling: factor /
+        multiplier.
 
         Asked by `closed_form` and `prv`. Raises PricingError for a release that is none.
         """
         raise PricingError(f"{self.what} is no Gaussian mechanism")
 
     def library_event(self, step: Joint) -> Any:
-        """The step as an event of dp_accounting; asked by `pld` and, without a curve, by `rdp`.
+        """Return the step as an event of dp_accounting; asked by `pld` and, without a curve, by
+        `rdp`.
 
         Raises PricingError where the library has none.
         """
         raise PricingError(f"{self.what} has no event in dp_accounting")
 
     def curve(self, step: Joint, orders: np.ndarray) -> np.ndarray | None:
-        """Renyi divergence of a step at each order [orders]; None: `library_event` has it."""
+        """Return the Renyi divergence of a step at each order [orders]; None: `library_event` has
+        it."""
         return None
 
 
@@ -155,14 +159,15 @@ class _GaussianEvent(Event):
 
 
 class Gaussian(_GaussianEvent):
-    """Noise on a sum over everyone (Balle and Wang 2018, theorem 8)."""
+    """Price noise on a sum over everyone (Balle and Wang 2018, theorem 8)."""
 
     name = "Gaussian"
     what = "a Gaussian release"
 
 
 class LocalGaussian(_GaussianEvent):
-    """Noise on each client's own vector: a replaced client moves it by up to twice its bound."""
+    """Price noise on each client's own vector: a replaced client moves it by up to twice its
+    bound."""
 
     name = "LocalGaussian"
     what = "local Gaussian noise"
@@ -172,7 +177,8 @@ class LocalGaussian(_GaussianEvent):
 
 
 class InteractionGaussian(_GaussianEvent):
-    """Steps of noisy training on each device, which protect one interaction (Abadi et al. 2016)."""
+    """Price noisy training steps on each device, which protect one interaction (Abadi et al.
+    2016)."""
 
     name = "InteractionGaussian"
     what = "a step of noisy training"
@@ -180,7 +186,8 @@ class InteractionGaussian(_GaussianEvent):
 
 
 class PoissonSampledGaussian(_GaussianEvent):
-    """Noise on a sum over clients that each came by its own coin; amplified by the sampling."""
+    """Price noise on a sum over clients that each came by its own coin; amplified by the
+    sampling."""
 
     scores_are_normal = False  # a mixture: some rounds leave the canary out
     name = "PoissonSampledGaussian"
@@ -193,7 +200,7 @@ class PoissonSampledGaussian(_GaussianEvent):
 
 
 class FixedSizeSampledGaussian(Event):
-    """Noise on a sum over a cohort of fixed size (Wang, Balle and Kasiviswanathan 2019)."""
+    """Price noise on a sum over a cohort of fixed size (Wang, Balle and Kasiviswanathan 2019)."""
 
     name = "FixedSizeSampledGaussian"
     what = "a Gaussian release of a cohort of fixed size"
@@ -220,7 +227,7 @@ class FixedSizeSampledGaussian(Event):
 
 
 class DistributedDiscreteGaussian(Event):
-    """Shares of every device inside a secure sum (Kairouz, Liu and Steinke 2021)."""
+    """Price shares of every device inside a secure sum (Kairouz, Liu and Steinke 2021)."""
 
     scores_are_normal = True
     name = "DistributedDiscreteGaussian"
@@ -245,7 +252,7 @@ class DistributedDiscreteGaussian(Event):
 
 
 class NonPrivate(Event):
-    """A release of which nothing bounds what it tells: its price is infinite."""
+    """Price a release of which nothing bounds what it tells: infinity."""
 
     name = "NonPrivate"
     what = "a release without noise"
@@ -268,19 +275,19 @@ def register_event(event: Event) -> Event:
 
 
 def is_known(name: str) -> bool:
-    """Whether an event of that name has a price."""
+    """Tell whether an event of that name has a price."""
     return name in _EVENTS
 
 
 def event_named(name: str) -> Event:
-    """The event that a ledger calls `name`. Raises PricingError for an unknown one."""
+    """Return the event that a ledger calls `name`. Raises PricingError for an unknown one."""
     if name not in _EVENTS:
         raise PricingError(f"no price is known for the event {name!r}")
     return _EVENTS[name]
 
 
 def events_of(steps: Iterable[Joint]) -> list[Event]:
-    """The different events of steps, in the order in which they first occur."""
+    """Return the different events of steps, in the order in which they first occur."""
     return [event_named(name) for name in dict.fromkeys(step.event for step in steps)]
 
 

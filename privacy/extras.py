@@ -1,4 +1,4 @@
-"""Libraries that a plain installation leaves out; a sentence says which one is absent."""
+"""Import libraries that a plain installation leaves out; a sentence says which one is absent."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class MissingExtra(ImportError):
-    """An optional library is not installed; the sentence says what needs it and how to get it."""
+    """Report an optional library that is not installed, what needs it and how to get it."""
 
 
 def need(module: str, extra: str, what: str) -> Any:
-    """The module, imported. what: what needs it, as the beginning of a sentence.
+    """Import a module and return it. what: what needs it, as the beginning of a sentence.
 
     Raises MissingExtra where it is not installed, with the extra of privfedmm that brings it.
     """
@@ -21,7 +21,8 @@ def need(module: str, extra: str, what: str) -> Any:
 
 
 def check(module: str, extra: str, what: str) -> None:
-    """As `need`, without importing anything. Raises MissingExtra."""
+    """Do as `need`, without importing anything. Raises MissingExtra where the module is not
+    installed."""
     top = module.partition(".")[0]
     if find_spec(top) is None:
         raise MissingExtra(f"{what} needs the package {top}, which is not installed; get it with: "

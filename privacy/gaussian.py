@@ -1,4 +1,4 @@
-"""Gaussian noise, on the sum or on each client's own vector."""
+"""Add Gaussian noise, on the sum or on each client's own vector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Place = Literal["central", "local"]
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """N(0, (noise_multiplier * sensitivity)^2) on every value of the joint vector.
+    """Add N(0, (noise_multiplier * sensitivity)^2) to every value of the joint vector.
 
     place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
     it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
@@ -45,7 +45,7 @@ class GaussianNoise:
 
     @property
     def stddev(self) -> float:
-        """Absolute standard deviation in the joint vector."""
+        """Return the absolute standard deviation in the joint vector."""
         return self.noise_multiplier * self.sensitivity
 
     kind = "Gaussian"
@@ -57,17 +57,19 @@ class GaussianNoise:
 
     @property
     def against_server(self) -> bool:
-        """Whether the guarantee holds against the server: only where it never sees a bare sum."""
+        """Tell whether the guarantee holds against the server: only where it never sees a bare
+        sum."""
         return self.place == "local"
 
     def trust(self, hidden: bool) -> str:
-        """Who is trusted with what; hidden: whether the server learns sums only."""
+        """Say who is trusted with what; hidden: whether the server learns sums only."""
         if self.place == "local":
             return NOBODY_TRUSTED
         return SERVER_ADDS_NOISE if hidden else SERVER_READS_ALL
 
     def bound(self, before: Bound) -> Bound:
-        """Raises ChainError without a clip, for a smaller clip, or a second time."""
+        """Return the bound after the noise. Raises ChainError without a clip, for a smaller clip,
+        or a second time."""
         if not math.isfinite(before.l2):
             raise ChainError("clip before noise: nothing bounds what the noise should hide")
         if self.place == "local" and before.grid:
@@ -81,33 +83,35 @@ class GaussianNoise:
         return replace(before, noise_stddev=self.stddev)
 
     def share(self, step: float) -> float:
-        """No noise of a client's own enters a sum on a grid of that step."""
+        """Return 0: no noise of a client's own enters a sum on a grid of that step."""
         return 0.0
 
     def variances_on_sum(self, clients: float) -> float:
-        """One draw on a central sum, one a client on a sum of local vectors."""
+        """Return 1 for the one draw on a central sum, `clients` for one draw on each local
+        vector."""
         return clients if self.place == "local" else 1.0
 
     def stddev_on_sum(self, clients: float) -> float:
-        """Absolute standard deviation of the noise on a sum over that many clients."""
+        """Return the absolute standard deviation of the noise on a sum over that many clients."""
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
     def event(self, sampling: Sampling) -> Event:
-        """LocalGaussian, or the Gaussian release that the sampling makes of it."""
+        """Return LocalGaussian, or the Gaussian release that the sampling makes of it."""
         return event_named(LocalGaussian.name if self.place == "local" else sampling.event)
 
     def terms(self, dims: int, limit: float | None) -> Terms:
-        """Nothing: a Gaussian's price is in its multiplier."""
+        """Return no terms: a Gaussian's price is in its multiplier."""
         return Terms()
 
     def remade(self, noise_multiplier: float, sensitivity: float) -> GaussianNoise:
-        """The same noise of another multiplier, for another bound."""
+        """Return the same noise of another multiplier, for another bound."""
         return replace(self, noise_multiplier=noise_multiplier, sensitivity=sensitivity)
 
     def on_clients(
         self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
     ) -> Uploads:
-        """Local noise on every client's vector; the uploads as they are for central noise."""
+        """Add local noise to every client's vector; for central noise the uploads stay as they
+        are."""
         if self.place != "local" or not self.stddev:
             return uploads
         return self.on_rows(uploads, scale.weights, ids, source, round_)
@@ -115,7 +119,7 @@ class GaussianNoise:
     def on_sum(
         self, sums: Mapping[str, Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, Tensor]:
-        """Central noise on every sum, on the grid where the sums lie on one."""
+        """Add central noise to every sum, on the grid where the sums lie on one."""
         if self.place != "central":
             return dict(sums)
         if not scale.step:
@@ -125,7 +129,7 @@ class GaussianNoise:
     def on_sums(
         self, sums: Mapping[str, Tensor], weights: Mapping[str, float], source: Source, round_: int
     ) -> dict[str, Tensor]:
-        """Sums with noise of stddev / weight in each release."""
+        """Add noise of stddev / weight to the sum of each release."""
         if not self.stddev:
             return dict(sums)
         return {
@@ -136,7 +140,7 @@ class GaussianNoise:
     def on_grid(
         self, total: Tensor, step: float, source: Source, label: str, round_: int
     ) -> Tensor:
-        """An integer total [...] with the noise in steps, rounded to the grid.
+        """Add the noise, in steps, to an integer total [...] and round to the grid.
 
         The total lies on the grid already, so this is the rounding of the noisy total:
         post-processing, which also hides the last bits of the floating-point draw.
@@ -150,7 +154,7 @@ class GaussianNoise:
         self, uploads: Uploads, weights: Mapping[str, float], ids: np.ndarray, source: Source,
         round_: int,
     ) -> Uploads:
-        """Each client's vector with its own noise, in full length: no row stays untouched."""
+        """Add each client's own noise to its vector, in full length: no row stays untouched."""
         out = {}
         for name, part in uploads.items():
             rows = part.dense().double()

@@ -1,4 +1,4 @@
-"""The ledger: what was released, in order, each entry bound to the one before by its hash."""
+"""Keep the ledger: what was released, in order, each entry bound to the one before by its hash."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Status = Literal["released", "aborted"]
 
 
 class LedgerError(ValueError):
-    """A ledger whose entries do not follow from one another, or that would charge twice."""
+    """Report a ledger whose entries do not follow from one another, or that would charge twice."""
 
 
 class BudgetError(LedgerError):
-    """A release that would spend more than the budget."""
+    """Report a release that would spend more than the budget."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What may be spent in all."""
+    """State what may be spent in all."""
 
     epsilon: float
     delta: float
@@ -33,9 +33,9 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Charge:
-    """One release of one round. `event` names one of privacy.events; it is `NonPrivate`
-    where nothing bounds what it tells.
+    """Describe one release of one round.
 
+    event: one of privacy.events by its name; `NonPrivate` where nothing bounds what it tells.
     noise_multiplier: noise standard deviation / the bound that it hides. status `aborted`: the
     round failed after uploads, and counts all the same. shares, dims, limit: of distributed noise,
     the honest shares it is provisioned for, the values of a release and its bound in steps of the
@@ -60,7 +60,7 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(Charge):
-    """A charge in its place in the ledger; attempt: how many aborted ones came before."""
+    """Place a charge in the ledger; attempt: how many aborted ones came before."""
 
     attempt: int
     previous: str
@@ -68,7 +68,7 @@ class Entry(Charge):
 
 
 def together(charges: Sequence[Charge]) -> Charge:
-    """The charges of one round as one: z^-2 = sum of steps z^-2."""
+    """Combine the charges of one round into one: z^-2 = sum of steps z^-2."""
     first, multipliers = charges[0], [c.noise_multiplier for c in charges]
     if len(charges) == 1 or first.noise_multiplier is None:
         return first
@@ -84,7 +84,7 @@ def _digest(fields: dict[str, Any]) -> str:
 
 
 class Ledger:
-    """Append-only list of releases under a budget (None: nothing is claimed, nothing refused).
+    """Keep an append-only list of releases under a budget (None: nothing is claimed or refused).
 
     keep: called with the ledger after each charge and before the release, to make it durable.
     """
@@ -102,20 +102,20 @@ class Ledger:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The entries in the order in which they were charged."""
+        """Return the entries in the order in which they were charged."""
         return tuple(self._entries)
 
     def released(self, round_: int) -> tuple[Entry, ...]:
-        """The entries of a round that were released, none where it was not."""
+        """Return the entries of a round that were released, none where it was not."""
         return tuple(e for e in self._entries if e.round == round_ and e.status == "released")
 
     def attempt(self, round_: int) -> int:
-        """How often a round was aborted so far."""
+        """Return how often a round was aborted so far."""
         return len({e.attempt for e in self._entries
                     if e.round == round_ and e.status == "aborted"})
 
     def charge(self, charge: Charge) -> Entry:
-        """Append one release: what `check` gives.
+        """Append one release, as the entry that `check` gives.
 
         Raises what `check` raises; nothing is appended then. An aborted round has happened: it is
         appended whatever it costs.
@@ -127,7 +127,7 @@ class Ledger:
         return entry
 
     def check(self, charge: Charge) -> Entry:
-        """The entry that a charge would append.
+        """Return the entry that a charge would append.
 
         Raises LedgerError for an event without a price or a release charged before, BudgetError
         where the budget would be overspent.
@@ -156,11 +156,11 @@ class Ledger:
         return entry
 
     def spent(self, delta: float) -> float:
-        """Epsilon of everything in the ledger; infinite once anything left unprotected."""
+        """Return epsilon of everything in the ledger; infinite once anything left unprotected."""
         return epsilon(self._entries, delta)
 
     def verify(self) -> None:
-        """Raise LedgerError where an entry was altered, removed or reordered."""
+        """Check the chain. Raises LedgerError where an entry was altered, removed or reordered."""
         previous = GENESIS
         for number, entry in enumerate(self._entries):
             fields = asdict(entry)
@@ -171,7 +171,7 @@ class Ledger:
             previous = digest
 
     def to_json(self) -> list[dict[str, object]]:
-        """The entries as JSON objects."""
+        """Return the entries as JSON objects."""
         return [asdict(entry) for entry in self._entries]
 
     @classmethod
@@ -181,7 +181,8 @@ class Ledger:
         budget: Budget | None = None,
         keep: Callable[[Ledger], None] | None = None,
     ) -> Ledger:
-        """The ledger of `to_json`. Raises LedgerError where the chain or an entry is broken."""
+        """Read the ledger of `to_json`. Raises LedgerError where the chain or an entry is
+        broken."""
         try:
             entries = [Entry(**row) for row in rows]  # type: ignore[arg-type]
         except TypeError as error:

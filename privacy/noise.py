@@ -1,4 +1,4 @@
-"""What a noise answers for itself: where it is added, how wide it is, and what it costs.
+"""State what a noise answers for itself: where it is added, how wide it is, and what it costs.
 
 The chain, the stack, the statement and the ledger ask these questions and know no kind of noise.
 """
@@ -33,7 +33,7 @@ NOBODY_TRUSTED = "nobody is trusted: each device adds its own noise before anyth
 
 @dataclass(frozen=True)
 class Scale:
-    """Of the vectors under a noise: the weight of each release, and the step of their grid.
+    """Describe the vectors under a noise: the weight of each release, and the step of their grid.
 
     A release enters the joint vector multiplied by its weight, so noise of a standard deviation in
     the joint vector is that divided by the weight on the release. step: 0 where there is no grid;
@@ -45,107 +45,115 @@ class Scale:
 
 
 class Noise(Protocol):
-    """The noise step of a chain; one that is none of the package's own need not derive from it."""
+    """Play the noise step of a chain; one that is none of the package's own need not derive from
+    it."""
 
     @property
     def noise_multiplier(self) -> float:
-        """Standard deviation / the bound that it hides; 0 adds nothing, and no guarantee
+        """Return standard deviation / the bound that it hides; 0 adds nothing, and no guarantee
         follows."""
         ...
 
     @property
     def sensitivity(self) -> float:
-        """Bound on the L2 norm of a client's joint vector that it is made for."""
+        """Return the bound on the L2 norm of a client's joint vector that it is made for."""
         ...
 
     @property
     def stddev(self) -> float:
-        """Absolute standard deviation, in the joint vector, of what is promised on a sum."""
+        """Return the absolute standard deviation, in the joint vector, of what is promised on a
+        sum."""
         ...
 
     @property
     def place(self) -> Where:
-        """`central` on the sum, `local` on each vector, `distributed` in shares of a sum."""
+        """Return `central` on the sum, `local` on each vector, `distributed` in shares of a sum."""
         ...
 
     @property
     def kind(self) -> str:
-        """What a statement calls it, as in `Gaussian` releases."""
+        """Return what a statement calls it, as in `Gaussian` releases."""
         ...
 
     @property
     def reason(self) -> str:
-        """Why its figure may be claimed, in a statement."""
+        """Say why its figure may be claimed, in a statement."""
         ...
 
     @property
     def numbers(self) -> str:
-        """`float64`, or `integer` where no last bits of a float can tell anything."""
+        """Return `float64`, or `integer` where no last bits of a float can tell anything."""
         ...
 
     @property
     def drawn_from(self) -> Stream:
-        """The method of `Source` that its numbers come from."""
+        """Return the method of `Source` that its numbers come from."""
         ...
 
     @property
     def needs_secure_sum(self) -> bool:
-        """Whether it protects nobody where the server sees each client's upload."""
+        """Tell whether it protects nobody where the server sees each client's upload."""
         ...
 
     @property
     def against_server(self) -> bool:
-        """Whether the guarantee holds against the server too."""
+        """Tell whether the guarantee holds against the server too."""
         ...
 
     @property
     def honest(self) -> int:
-        """Fewest clients that a released sum must hold; 0 where any number does."""
+        """Return the fewest clients that a released sum must hold; 0 where any number does."""
         ...
 
     def trust(self, hidden: bool) -> str:
-        """Who is trusted with what, in a sentence; hidden: whether the server learns sums only."""
+        """Say who is trusted with what, in a sentence; hidden: whether the server learns sums
+        only."""
         ...
 
     def bound(self, before: Bound) -> Bound:
-        """What is known of a vector after it. Raises ChainError where no guarantee would follow."""
+        """Return what is known of a vector after it. Raises ChainError where no guarantee would
+        follow."""
         ...
 
     def share(self, step: float) -> float:
-        """Standard deviation, in steps, of what one client adds on a grid; 0 for nothing."""
+        """Return the standard deviation, in steps, of what one client adds on a grid; 0 for
+        nothing."""
         ...
 
     def variances_on_sum(self, clients: float) -> float:
-        """Variance of the noise on a sum over that many clients, as a multiple of stddev^2."""
+        """Return the variance of the noise on a sum over that many clients, as a multiple of
+        stddev^2."""
         ...
 
     def stddev_on_sum(self, clients: float) -> float:
-        """Absolute standard deviation of the noise on a sum over that many clients."""
+        """Return the absolute standard deviation of the noise on a sum over that many clients."""
         ...
 
     def event(self, sampling: Sampling) -> Event:
-        """What the ledger charges for a release under that sampling."""
+        """Return what the ledger charges for a release under that sampling."""
         ...
 
     def terms(self, dims: int, limit: float | None) -> Terms:
-        """What that event's price needs beside the multiplier.
+        """Return what that event's price needs beside the multiplier.
 
         dims: values of a release. limit: bound of a client's vector in steps; None off a grid.
         """
         ...
 
     def remade(self, noise_multiplier: float, sensitivity: float) -> Noise:
-        """The same noise of another multiplier, for another bound."""
+        """Return the same noise of another multiplier, for another bound."""
         ...
 
     def on_clients(
         self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
     ) -> Uploads:
-        """What the devices of clients ids [block] send: with their noise, where they add any."""
+        """Return what the devices of clients ids [block] send: with their noise, where they add
+        any."""
         ...
 
     def on_sum(
         self, sums: Mapping[str, Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, Tensor]:
-        """The sums with the noise that is added to them; as they are where clients added it."""
+        """Return the sums with the noise that is added to them; as they are where clients added
+        it."""
         ...

@@ -1,4 +1,4 @@
-"""Noises by name, for those who build a chain from settings; one registration adds one."""
+"""Find noises by name, to build a chain from settings; one registration adds one."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from privacy.sampling import Sampling
 
 
 class Build(Protocol):
-    """Makes a noise for one place."""
+    """Make a noise for one place."""
 
     def __call__(
         self, noise_multiplier: float, sensitivity: float, shares: int | None
     ) -> Noise:
-        """The noise of a multiplier for a bound; shares: honest clients in every sum, where their
-        shares make it."""
+        """Make the noise of a multiplier for a bound.
+
+        shares: honest clients in every sum, where their shares make it.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class NoiseEntry:
-    """A noise that can be asked for by name.
+    """Describe a noise that can be asked for by name.
 
     places: place -> how it is built there; what it costs, it says itself. reference: where its
     guarantee is proved, with the theorem.
@@ -40,14 +42,16 @@ class NoiseEntry:
     def build(
         self, place: Where, noise_multiplier: float, sensitivity: float, shares: int | None
     ) -> Noise:
-        """The noise at a place. Raises ChainError for a place where this noise is not known."""
+        """Make the noise at a place. Raises ChainError for a place where this noise is not
+        known."""
         if place not in self.places:
             raise ChainError(f"{self.name} noise is not known at place {place}; there is "
                              f"{', '.join(sorted(self.places))}")
         return self.places[place](noise_multiplier, sensitivity, shares)
 
     def event(self, place: Where, sampling: Sampling, shares: int | None) -> Event:
-        """What a release with it is charged as, for a calibration that comes before the noise.
+        """Return what a release with it is charged as, for a calibration that comes before the
+        noise.
 
         Raises ChainError for a place where this noise is not known.
         """
@@ -69,7 +73,8 @@ def register_noise(entry: NoiseEntry) -> NoiseEntry:
 
 
 def noise_entry(name: str) -> NoiseEntry:
-    """The noise of a name. Raises ValueError, with the names there are, for an unknown one."""
+    """Return the noise of a name. Raises ValueError, with the names there are, for an unknown
+    one."""
     if name not in _NOISES:
         raise ValueError(f"no noise is called {name!r}; there are {', '.join(sorted(_NOISES))}")
     return _NOISES[name]

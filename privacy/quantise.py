@@ -1,4 +1,4 @@
-"""Clipped vectors to integers: stochastic rounding to a grid, within a stated norm.
+"""Round clipped vectors to integers: stochastic rounding to a grid, within a stated norm.
 
 The conditional rounding of Kairouz, Liu and Steinke (ICML 2021, arXiv 2102.06387): a vector of norm
 x (in steps) is rounded coordinate by coordinate, up with the probability of its fraction, and the
@@ -33,7 +33,7 @@ TAIL = 12.0  # standard deviations of a sum's noise that must still fit
 
 @dataclass(frozen=True)
 class Quantise:
-    """The joint vector, of `dims` values, to integer multiples of `step`; zero stays zero."""
+    """Round the joint vector, of `dims` values, to integer multiples of `step`; zero stays zero."""
 
     step: float
     dims: int
@@ -45,13 +45,15 @@ class Quantise:
             raise ChainError(f"a vector has at least one value, got dims {self.dims}")
 
     def limit(self, l2: float) -> float:
-        """Bound on the norm of a rounded vector, in steps, from one of norm l2 before it."""
+        """Return the bound on the norm of a rounded vector, in steps, from one of norm l2 before
+        it."""
         x, root = l2 / self.step, math.sqrt(self.dims)
         likely = x * x + self.dims / 4 + math.sqrt(2 * _LOG_INVERSE_BETA) * (x + root / 2)
         return min(x + root, math.sqrt(likely))
 
     def bound(self, before: Bound) -> Bound:
-        """Raises ChainError without a clip before it, after noise, or a second time."""
+        """Return the bound after rounding. Raises ChainError without a clip before it, after noise,
+        or a second time."""
         if not math.isfinite(before.l2):
             raise ChainError("clip before quantise: nothing bounds what would be rounded")
         if before.grid or before.noise_stddev:
@@ -62,9 +64,11 @@ class Quantise:
         self, uploads: Uploads, weights: Mapping[str, float], l2: float, ids: np.ndarray,
         source: Source, round_: int,
     ) -> dict[str, Part]:
-        """Parts of int32 values in steps of the joint vector; l2: norm bound before rounding.
+        """Round the uploads of clients ids [block] to parts of int32 values, in steps of the joint
+        vector.
 
-        The draws of a client come from its own stream, whatever block it is in.
+        l2: norm bound before rounding. The draws of a client come from its own stream, whatever
+        block it is in. Raises ChainError where no rounding lies within its bound.
         """
         exact = {n: p.held().double() * (weights[n] / self.step) for n, p in uploads.items()}
         rounded = {n: torch.zeros(x.shape, dtype=torch.int32) for n, x in exact.items()}
@@ -86,7 +90,7 @@ class Quantise:
     def decode(
         self, totals: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> dict[str, Tensor]:
-        """Integer totals as float32 in each part's own scale."""
+        """Turn integer totals into float32 in each part's own scale."""
         return {n: (x.double() * (self.step / weights[n])).float() for n, x in totals.items()}
 
 
@@ -100,11 +104,11 @@ def _uniforms(source: Source, label: str, round_: int, ids: np.ndarray, size: in
 
 
 def check_capacity(clients: int, limit: float, noise_stddev: float) -> None:
-    """Whether a sum over `clients` integer vectors fits the ring; figures in steps.
+    """Check that a sum over `clients` integer vectors fits the ring; figures in steps.
 
-    A value of the sum is at most clients x limit, and its noise stays within 12 standard
-    deviations (of the noise of all clients together) but for a chance below 1e-32. Raises
-    CapacityError.
+    A value of the sum is at most clients x limit, and its noise stays within 12 standard deviations
+    (of the noise of all clients together) but for a chance below 1e-32. Raises CapacityError where
+    it does not fit.
     """
     largest = clients * limit + TAIL * noise_stddev
     if largest >= 2 ** (RING_BITS - 1):
@@ -116,5 +120,6 @@ def check_capacity(clients: int, limit: float, noise_stddev: float) -> None:
 
 
 def most_levels(clients: int) -> int:
-    """Largest power of two, at most 2^22, of steps in a clip norm that `clients` can sum."""
+    """Return the largest power of two, at most 2^22, of steps in a clip norm that `clients` can
+    sum."""
     return int(2 ** min(22, math.floor(math.log2(2 ** (RING_BITS - 2) / clients))))

@@ -1,4 +1,4 @@
-"""Randomness for noise and cohorts: a keyed AES-CTR stream, never a numpy or torch generator."""
+"""Draw noise and cohorts from a keyed AES-CTR stream, never from a numpy or torch generator."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _TWO_53 = 2.0**53
 
 
 class Source(Protocol):
-    """Where random numbers come from; `name` goes into every record and statement."""
+    """Give random numbers; `name` goes into every record and statement."""
 
     @property
     def name(self) -> str:
-        """`csprng` or `simulation`."""
+        """Return `csprng` or `simulation`."""
         ...
 
     def raw(self, label: str, round_: int, size: int) -> bytes:
-        """Uniform bytes [size]."""
+        """Return uniform bytes [size]."""
         ...
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
-        """Uniform numbers in (0, 1], float64 [size]."""
+        """Return uniform numbers in (0, 1], float64 [size]."""
         ...
 
     def normal(self, label: str, round_: int, size: int) -> np.ndarray:
-        """Standard normal numbers, float64 [size]."""
+        """Return standard normal numbers, float64 [size]."""
         ...
 
 
@@ -56,7 +56,7 @@ def _normal(key: bytes, context: str, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SystemSource:
-    """Keyed once from the operating system; no two calls ever share a stream."""
+    """Draw from a key of the operating system; no two calls ever share a stream."""
 
     name: str = "csprng"
     _key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
@@ -73,7 +73,7 @@ class SystemSource:
 
 
 class SimulationSource:
-    """Keyed by a public seed: repeatable, and so without any protection for what is released."""
+    """Draw from a public seed: repeatable, and so without any protection for what is released."""
 
     name = "simulation"
 

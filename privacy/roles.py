@@ -1,4 +1,4 @@
-"""What releases are for."""
+"""Name what releases are for."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a release is for, so that whoever needs one finds it without knowing its name.
+    """Name what a release is for, so that whoever needs one finds it without knowing its name.
 
     item_table: a row an item, which a client changes where it has interactions. item_counts: a row
     an item, one value wide: the interactions themselves. group_membership: a slot of the client's

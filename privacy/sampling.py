@@ -1,4 +1,4 @@
-"""Who takes part in a round, and what that choice means for a privacy claim."""
+"""Choose who takes part in a round, and say what that choice means for a privacy claim."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REPLACE_ONE = "replacement of one user's whole data"
 
 @dataclass(frozen=True)
 class Cohort:
-    """The clients of one round: ids [cohort] int64, ascending, and the round they serve.
+    """Name the clients of one round: ids [cohort] int64, ascending, and the round they serve.
 
     denominator: the public number that averages are divided by, never the realised count.
     """
@@ -26,39 +26,39 @@ class Cohort:
 
 
 class Sampling(Protocol):
-    """Draws a cohort, and states the adjacency, the rate and the event that the draw implies."""
+    """Draw a cohort, and state the adjacency, the rate and the event that the draw implies."""
 
     @property
     def adjacency(self) -> str:
-        """The pair of data sets that a guarantee under this sampling compares."""
+        """Return the pair of data sets that a guarantee under this sampling compares."""
         ...
 
     @property
     def rate(self) -> float:
-        """Probability that a given client takes part in a given round."""
+        """Return the probability that a given client takes part in a given round."""
         ...
 
     @property
     def event(self) -> str:
-        """Name under which the ledger charges a Gaussian release under this sampling."""
+        """Return the name under which the ledger charges a Gaussian release under this sampling."""
         ...
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
-        """The cohort of a round; population: how many clients there are. Raises ValueError for an
-        empty population."""
+        """Draw the cohort of a round; population: how many clients there are. Raises ValueError for
+        an empty population."""
         ...
 
 
 @dataclass(frozen=True)
 class Everyone:
-    """Full participation: every client, every round; no amplification is claimed."""
+    """Draw every client in every round; no amplification is claimed."""
 
     adjacency: str = ZERO_OUT
     rate: float = 1.0
     event: str = "Gaussian"
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
-        """All clients 0..population-1. Raises ValueError for an empty population."""
+        """Return all clients 0..population-1. Raises ValueError for an empty population."""
         if population < 1:
             raise ValueError("a cohort needs at least one client")
         return Cohort(round_, np.arange(population, dtype=np.int64), float(population))
@@ -66,7 +66,8 @@ class Everyone:
 
 @dataclass(frozen=True)
 class Poisson:
-    """Each client by its own coin of probability `rate`: the only sampling that PLD can amplify."""
+    """Draw each client by its own coin of probability `rate`: the only sampling that PLD can
+    amplify."""
 
     rate: float
     adjacency: str = ZERO_OUT
@@ -77,14 +78,14 @@ class Poisson:
             raise ValueError(f"the Poisson rate must be between 0 and 1, got {self.rate}")
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
-        """A cohort of random size, maybe empty."""
+        """Draw a cohort of random size, maybe empty."""
         coins = source.uniform("cohort", round_, population) <= self.rate
         return Cohort(round_, np.flatnonzero(coins), population * self.rate)
 
 
 @dataclass(frozen=True)
 class FixedSize:
-    """`size` clients without replacement out of `population`.
+    """Draw `size` clients without replacement out of `population`.
 
     Replace-one adjacency: the realised size is public, so a user cannot just be left out.
     """
@@ -104,7 +105,7 @@ class FixedSize:
         return self.size / self.population
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
-        """Exactly `size` clients. Raises ValueError for another population than stated."""
+        """Draw exactly `size` clients. Raises ValueError for another population than stated."""
         if population != self.population:
             raise ValueError(f"the cohort is planned for {self.population} clients, "
                              f"not {population}")

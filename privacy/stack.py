@@ -1,4 +1,4 @@
-"""The privacy stack: the one gate through which anything leaves a client, and its bookkeeping."""
+"""Build the privacy stack: the one gate through which anything leaves a client, and its books."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ JOINT = "joint"
 
 @dataclass(frozen=True)
 class Totals:
-    """What the algorithm may compute on: sums by release name, the individual releases, the cohort.
+    """Hold what the algorithm may compute on: sums by release name, individual releases, the
+    cohort.
 
     cohort: the public number of clients that every average is divided by. noise_stddev: release ->
     absolute standard deviation of the noise on its sum that was promised; empty without noise.
@@ -41,20 +42,20 @@ class Totals:
 
 
 class Vault(Protocol):
-    """Keeps a round's released sums, so that a round played again is not released again."""
+    """Keep a round's released sums, so that a round played again is not released again."""
 
     def put(self, round_: int, sums: Mapping[str, Tensor]) -> None:
         """Make the sums durable, before the round is charged."""
         ...
 
     def get(self, round_: int) -> Mapping[str, Tensor] | None:
-        """The sums of a round that was put, None for another round."""
+        """Return the sums of a round that was put, None for another round."""
         ...
 
 
 @dataclass(frozen=True)
 class PrivacyStack:
-    """Declared releases, who takes part, how uploads are protected and summed, and the ledger.
+    """Hold declared releases, who takes part, how uploads are protected and summed, and the ledger.
 
     mechanism None: uploads leave as they are, and every release is charged as NonPrivate.
     on_device says that each device trained with noise. clipper: moves the mechanism's clip norm
@@ -102,11 +103,12 @@ class PrivacyStack:
                              "noise on a sum cannot protect it")
 
     def draw(self, population: int, round_: int) -> Cohort:
-        """Who takes part in a round."""
+        """Draw who takes part in a round."""
         return self.sampling.draw(population, round_, self.source)
 
     def admit(self, cohort: Cohort, population: int) -> None:
-        """Raise BudgetError, before anything is uploaded, for a round that would overspend."""
+        """Check a round before anything is uploaded. Raises BudgetError for one that would
+        overspend."""
         private = self.mechanism is not None or self.on_device is not None
         if private and not self.ledger.released(cohort.round):
             self.ledger.check(together(self._charges(cohort, population)))
@@ -114,7 +116,8 @@ class PrivacyStack:
     def task(
         self, cohort: Cohort, plan_hash: bytes = b"", attempt: int | None = None
     ) -> Task:
-        """What a round is about; plan_hash: hash of the plan, which is what the clients are told.
+        """Return what a round is about; plan_hash: hash of the plan, which is what the clients are
+        told.
 
         attempt: for a party that holds no ledger; None: as often as the ledger says. Raises
         CapacityError where the round's sum might leave the ring, ChainError where fewer clients
@@ -142,7 +145,7 @@ class PrivacyStack:
     def open(
         self, cohort: Cohort, plan_hash: bytes = b"", attempt: int | None = None
     ) -> Gate:
-        """The gate of one round; the arguments, and what is raised, are those of `task`."""
+        """Open the gate of one round; the arguments, and what is raised, are those of `task`."""
         task = self.task(cohort, plan_hash, attempt)
         active = [r for r in self.releases if r.in_round(cohort.round)]
         return Gate(active, self.aggregator.open(task), self.at(cohort.round), self.source, task)
@@ -154,7 +157,7 @@ class PrivacyStack:
         return lambda total, name: mechanism.grid_noise(total, self.source, name, label)
 
     def at(self, round_: int) -> Mechanism | None:
-        """The mechanism of a round."""
+        """Return the mechanism of a round."""
         if self.mechanism is None or self.clipper is None:
             return self.mechanism
         return self.clipper.mechanism(self.mechanism, round_)
@@ -208,7 +211,8 @@ class PrivacyStack:
         return Totals(totals, {}, cohort.denominator, noise), before
 
     def kept(self, round_: int) -> bool:
-        """Whether `finish` hands out what a round released before, whatever sums it is given."""
+        """Tell whether `finish` hands out what a round released before, whatever sums it is
+        given."""
         vaulted = self.vault is not None and self.vault.get(round_) is not None
         return vaulted or bool(self.ledger.released(round_))
 
@@ -253,18 +257,18 @@ class PrivacyStack:
         )
 
     def values(self, round_: int) -> int:
-        """Values of a client's vector in a round, as it leaves the device."""
+        """Return how many values a client's vector has in a round, as it leaves the device."""
         shape = self.mechanism.shape if self.mechanism else (lambda r: r.shape)
         return dims([replace(r, shape=shape(r)) for r in self.releases if r.in_round(round_)])
 
     def most_values(self) -> int:
-        """Values of a client's vector in the round with most of them."""
+        """Return how many values a client's vector has in the round with most of them."""
         times = {t for r in self.releases for t in r.rounds or ()} or {0}
         return max(self.values(t) for t in times)
 
 
 class Gate:
-    """Takes uploads of blocks of clients; refuses what was not declared.
+    """Take uploads of blocks of clients, and refuse what was not declared.
 
     zeroed, shortened: clients whose upload was unusable, or longer than the clip. Known where one
     process plays all clients; no client sends them.
@@ -284,7 +288,7 @@ class Gate:
         self.shortened = 0
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
-        """Pass a block on, protected.
+        """Pass on the uploads of a block of clients, ids [block], protected.
 
         Raises UploadError for an undeclared or misshapen part, and without a clip for values that
         are not finite.

@@ -1,4 +1,4 @@
-"""What a run promises, in words and figures, before its first round and in its record."""
+"""State what a run promises, in words and figures, before its first round and in its record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ _ON_DEVICE = (
 
 @dataclass(frozen=True)
 class Statement:
-    """The promise of a run; every epsilon with unit, adjacency, trust and whom it holds against."""
+    """Hold the promise of a run; every epsilon with unit, adjacency, trust and whom it holds
+    against."""
 
     unit: str
     adjacency: str
@@ -56,11 +57,11 @@ class Statement:
     noise_kind: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The statement as JSON values."""
+        """Return the statement as JSON values."""
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The statement in sentences, for people to read."""
+        """Return the statement in sentences, for people to read."""
         if self.epsilon is None:
             return [f"epsilon: none ({self.reason})"]
         # Records from before the kind was stated hold two kinds, told apart by who is trusted.
@@ -103,7 +104,7 @@ class Statement:
 def state(
     stack: PrivacyStack, budget: Budget | None, rounds: int, population: int, dims: int
 ) -> Statement:
-    """The statement of a stack for `rounds` rounds; dims: values of the first release."""
+    """Make the statement of a stack for `rounds` rounds; dims: values of the first release."""
     if stack.on_device is not None:
         return _on_device(stack, stack.on_device, budget, rounds, population)
     mechanism, sampling = stack.mechanism, stack.sampling

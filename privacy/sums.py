@@ -1,4 +1,4 @@
-"""A whole stack from the figures of a promise: for models that need private sums and nothing else.
+"""Build a whole stack from the figures of a promise, for models that need private sums alone.
 
 Every figure is stated by the caller; none is inferred from data and none has a default.
 """
@@ -30,14 +30,14 @@ from privacy.uploads import Release, UploadError, Uploads
 
 @dataclass(frozen=True)
 class PrivateSums:
-    """Sums over clients 0..population-1, for `rounds` rounds, under one budget."""
+    """Sum over clients 0..population-1, for `rounds` rounds, under one budget."""
 
     stack: PrivacyStack
     rounds: int
     population: int
 
     def statement(self) -> Statement:
-        """What the rounds promise together, before the first of them."""
+        """State what the rounds promise together, before the first of them."""
         return state(self.stack, self.stack.ledger.budget, self.rounds, self.population,
                      self.stack.values(0))
 

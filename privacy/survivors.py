@@ -1,4 +1,4 @@
-"""How many clients may vanish in a round, and, in a simulation, which ones do, and when."""
+"""Say how many clients may vanish in a round and, in a simulation, which ones do, and when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from privacy.sampling import Cohort
 
 @dataclass(frozen=True)
 class Survivors:
-    """How much of a cohort may vanish, and how much of it does in a simulation.
+    """Say how much of a cohort may vanish, and how much of it does in a simulation.
 
     tolerated: the share of a cohort, in [0, 1), that may vanish before the round is aborted.
     simulated: the share that does vanish in a simulation, at stages drawn from `seed`; 0 for none.
@@ -31,11 +31,11 @@ class Survivors:
                 raise ValueError(f"the {name} share of dropouts must be in [0, 1), got {share}")
 
     def min_survivors(self, cohort: int) -> int:
-        """Fewest clients, of a cohort of this size, whose sum may be released."""
+        """Return the fewest clients, of a cohort of this size, whose sum may be released."""
         return max(math.ceil((1 - self.tolerated) * cohort - 1e-9), min(cohort, 1))
 
     def dropouts(self, cohort: Cohort) -> dict[str, frozenset[int]]:
-        """Stage -> clients that vanish there; exactly the simulated share of the cohort."""
+        """Return stage -> clients that vanish there; exactly the simulated share of the cohort."""
         count = round(self.simulated * len(cohort.ids))
         if not count:
             return {}

@@ -1,4 +1,4 @@
-"""The steps between a client's update and a release: project, clip, quantise, noise.
+"""Take the steps between a client's update and a release: project, clip, quantise, noise.
 
 A chain carries its bound from step to step and cannot be built in an order that breaks it.
 """
@@ -30,7 +30,7 @@ _ROUNDING = 1e-5  # relative, of a float32 sum of squares
 
 @dataclass(frozen=True)
 class Project:
-    """Table releases onto public orthonormal columns: name -> basis [rows, r].
+    """Project table releases onto public orthonormal columns: name -> basis [rows, r].
 
     A client's [rows, width] becomes B'x [r, width]; the total is expanded with B after the sum.
     Done before the clip, so that the clip is spent on what remains.
@@ -46,23 +46,25 @@ class Project:
                                  "could grow an update")
 
     def bound(self, before: Bound) -> Bound:
-        """Raises ChainError after a clip: the clip would be spent on what is thrown away."""
+        """Return the bound as it is. Raises ChainError after a clip: the clip would be spent on
+        what is thrown away."""
         if before != Bound():
             raise ChainError("project before clip, quantise and noise")
         return before
 
     def shape(self, release: Release) -> tuple[int, ...]:
-        """Shape of one client's part after the projection."""
+        """Return the shape of one client's part after the projection."""
         basis = self.bases.get(release.name)
         return release.shape if basis is None else (basis.shape[1], *release.shape[1:])
 
     def apply(self, uploads: Uploads) -> Uploads:
-        """The uploads with every named table projected."""
+        """Return the uploads with every named table projected."""
         return {n: _projected(p, self.bases[n]) if n in self.bases else p
                 for n, p in uploads.items()}
 
     def expand(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Totals back in the shape that the releases declare."""
+        """Return totals in the shape that the releases declare: a projected one as B x
+        [rows, width]."""
         return {n: self.bases[n] @ x if n in self.bases else x for n, x in sums.items()}
 
 
@@ -74,7 +76,11 @@ def _projected(part: Part, basis: Tensor) -> Dense:
 
 @dataclass(frozen=True)
 class Clipped:
-    """A clipped block. zeroed, shortened [clients] bool: unusable; longer than the clip."""
+    """Hold a clipped block of clients.
+
+    zeroed [clients] bool: the upload was unusable. shortened [clients] bool: it was longer than the
+    clip.
+    """
 
     uploads: Uploads
     zeroed: Tensor
@@ -83,7 +89,7 @@ class Clipped:
 
 @dataclass(frozen=True)
 class JointClip:
-    """One L2 clip of the whole upload: part b enters the joint vector multiplied by weights[b]."""
+    """Clip the whole upload once in L2: part b enters the joint vector multiplied by weights[b]."""
 
     clip_norm: float
     weights: Mapping[str, float]
@@ -96,14 +102,15 @@ class JointClip:
                 raise ChainError(f"the weight of {name!r} must be positive, got {weight}")
 
     def bound(self, before: Bound) -> Bound:
-        """Raises ChainError after noise or quantising, which a clip would undo."""
+        """Return the bound after the clip. Raises ChainError after noise or quantising, which a
+        clip would undo."""
         if before.noise_stddev or before.grid:
             raise ChainError("clip before quantise and noise")
         return replace(before, l2=min(before.l2, self.clip_norm))
 
     def apply(self, uploads: Uploads) -> Clipped:
-        """min(1, clip_norm / norm) times each client; a client with NaN, infinity or a norm
-        beyond float32 contributes zero."""
+        """Multiply each client by min(1, clip_norm / norm); one with NaN, infinity or a norm beyond
+        float32 contributes zero."""
         squared = sum(self.weights[n] ** 2 * p.squared_norms() for n, p in uploads.items())
         assert isinstance(squared, Tensor)
         zeroed = ~torch.isfinite(squared.float())
@@ -124,7 +131,7 @@ Step = Project | JointClip | Quantise | Noise
 
 @dataclass(frozen=True)
 class Mechanism:
-    """A chain whose bound has been checked; build it with `chain`."""
+    """Apply a chain whose bound has been checked; build it with `chain`."""
 
     project: Project | None
     clip: JointClip
@@ -135,7 +142,7 @@ class Mechanism:
     def on_clients(
         self, uploads: Uploads, ids: np.ndarray, source: Source, round_: int
     ) -> Clipped:
-        """What happens on the devices of a block of clients."""
+        """Do what happens on the devices of a block of clients, ids [block]."""
         if self.project:
             uploads = self.project.apply(uploads)
         clipped = self.clip.apply(uploads)
@@ -149,7 +156,7 @@ class Mechanism:
         self, sums: Mapping[str, Tensor], source: Source, round_: int,
         noised: Collection[str] = (),
     ) -> dict[str, Tensor]:
-        """What happens to the sum before anybody else sees it; `noised` have their noise.
+        """Do what happens to the sum before anybody else sees it; `noised` have their noise.
 
         `noised` are known on a grid only, where a key holder adds the noise.
         """
@@ -161,23 +168,23 @@ class Mechanism:
                                     self.clip.weights)
 
     def grid_noise(self, total: Tensor, source: Source, label: str, round_: int) -> Tensor:
-        """An integer total with the noise of a central mechanism, by whoever holds it."""
+        """Add the noise of a central mechanism to an integer total [...], by whoever holds it."""
         assert self.quantise is not None
         return self.noise.on_sum({label: total}, self.scale, source, round_)[label]
 
     @property
     def scale(self) -> Scale:
-        """What a noise needs to know of the vectors that it is added to."""
+        """Return what a noise needs to know of the vectors that it is added to."""
         return Scale(self.clip.weights, self.quantise.step if self.quantise else 0.0)
 
     @property
     def limit(self) -> float:
-        """Bound on the norm of a client's rounded vector, in steps."""
+        """Return the bound on the norm of a client's rounded vector, in steps."""
         assert self.quantise is not None
         return self.bound.l2 / self.quantise.step
 
     def largest(self, clients: int) -> float:
-        """Largest value of one client's integers, its noise share included.
+        """Return the largest value of one client's integers, its noise share included.
 
         Raises CapacityError where the sum of `clients` of them might leave the ring.
         """
@@ -187,21 +194,22 @@ class Mechanism:
         return self.limit + TAIL * share
 
     def noise_on_sums(self, clients: int) -> dict[str, float]:
-        """Release -> standard deviation of the noise on its sum over all `clients`."""
+        """Return release -> standard deviation of the noise on its sum over all `clients`."""
         return {n: self.noise.stddev_on_sum(clients) / w for n, w in self.clip.weights.items()
                 if self.noise.stddev}
 
     def terms(self, dims: int) -> Terms:
-        """What the price of a release of `dims` values needs beside the noise multiplier."""
+        """Return what the price of a release of `dims` values needs beside the noise multiplier."""
         return self.noise.terms(dims, self.limit if self.quantise else None)
 
     def shape(self, release: Release) -> tuple[int, ...]:
-        """Shape of one client's part of a release as it leaves the device."""
+        """Return the shape of one client's part of a release as it leaves the device."""
         return self.project.shape(release) if self.project else release.shape
 
 
 def chain(steps: Sequence[Step]) -> Mechanism:
-    """The mechanism of steps in their order. Raises ChainError where no guarantee would follow."""
+    """Build the mechanism of steps in their order. Raises ChainError where no guarantee would
+    follow."""
     bound = Bound()
     for step in steps:
         bound = step.bound(bound)

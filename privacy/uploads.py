@@ -1,4 +1,4 @@
-"""What may leave a client: named parts, each standing for one fixed-length vector a client.
+"""Define what may leave a client: named parts, each standing for one fixed-length vector a client.
 
 A part holds a block of clients. Its compact form (touched rows, a slot number) is how the
 simulator keeps memory small; `dense()` is the vector that the part stands for, and every
@@ -23,12 +23,12 @@ Kind = Literal["sum", "individual"]
 
 
 class UploadError(ValueError):
-    """An upload that was not declared, has another shape than declared, or is not finite."""
+    """Report an upload that was not declared, has another shape than declared, or is not finite."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A declared release: its name, the shape of one client's vector, and who sees what of it.
+    """Declare a release: its name, the shape of one client's vector, and who sees what of it.
 
     `sum`: the server needs only the sum over the cohort. `individual`: the server needs every
     client's own vector, which no aggregation can hide. rounds: the rounds in which it leaves the
@@ -45,19 +45,19 @@ class Release:
     role: Role = Role.OTHER
 
     def in_round(self, round_: int) -> bool:
-        """Whether the release is made in a round."""
+        """Tell whether the release is made in a round."""
         return self.rounds is None or round_ in self.rounds
 
 
 class Part(Protocol):
-    """A block of clients' vectors for one release."""
+    """Hold a block of clients' vectors for one release."""
 
     def shape(self) -> tuple[int, ...]:
-        """The shape of one client's vector."""
+        """Return the shape of one client's vector."""
         ...
 
     def clients(self) -> int:
-        """How many clients are in the block."""
+        """Return how many clients are in the block."""
         ...
 
     def add_to(self, total: Tensor) -> None:
@@ -65,35 +65,36 @@ class Part(Protocol):
         ...
 
     def dense(self) -> Tensor:
-        """The vectors themselves, [clients, *shape]."""
+        """Return the vectors themselves, [clients, *shape]."""
         ...
 
     def finite(self) -> bool:
-        """Whether every value is finite."""
+        """Tell whether every value is finite."""
         ...
 
     def squared_norms(self) -> Tensor:
-        """Squared L2 norm of each client's vector, float64 [clients]; not finite where it is."""
+        """Return the squared L2 norm of each client's vector, float64 [clients]; not finite where
+        it is."""
         ...
 
     def scaled(self, factor: Tensor) -> Part:
-        """Each client's vector times its factor [clients]; factor 0 also clears NaN."""
+        """Return each client's vector times its factor [clients]; factor 0 also clears NaN."""
         ...
 
     def held(self) -> Tensor:
-        """The values that are held, [clients, ...]; every other value of the vector is 0."""
+        """Return the values that are held, [clients, ...]; every other value of the vector is 0."""
         ...
 
     def holding(self, values: Tensor) -> Part:
-        """The same part with other held values, of the shape of `held`."""
+        """Return the same part with other held values, of the shape of `held`."""
         ...
 
     def rows(self, where: Tensor) -> Part:
-        """The part of some of the clients, by their places in the block [some]."""
+        """Return the part of some of the clients, by their places in the block [some]."""
         ...
 
     def nbytes(self) -> int:
-        """Bytes of the compact form of the whole block, as it would travel."""
+        """Return the bytes of the compact form of the whole block, as it would travel."""
         ...
 
 
@@ -121,7 +122,7 @@ def _finite(values: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Dense:
-    """Vectors held in full: values [clients, *shape]."""
+    """Hold vectors in full: values [clients, *shape]."""
 
     values: Tensor
 
@@ -161,7 +162,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Touched:
-    """A table of `num_rows` rows a client of which only some rows changed.
+    """Hold a table of `num_rows` rows a client of which only some rows changed.
 
     index [clients, L] int64 names the rows, values [clients, L, width] their values, and
     mask [clients, L] is 0 on padding, whose values must be 0.
@@ -192,7 +193,8 @@ class Touched:
         return _finite(self.values)
 
     def squared_norms(self) -> Tensor:
-        """Raises UploadError where a client names a row twice: its norm would be understated."""
+        """Return the squared L2 norm of each client's table, float64 [clients]. Raises UploadError
+        where a client names a row twice: its norm would be understated."""
         # Padding gets numbers of its own, beyond the table.
         spread = self.num_rows + torch.arange(self.index.shape[1])
         order = torch.where(self.mask > 0, self.index, spread).sort(dim=1).values
@@ -204,7 +206,7 @@ class Touched:
         return Touched(self.index, _scaled(self.values, factor), self.mask, self.num_rows)
 
     def projected(self, basis: Tensor) -> Dense:
-        """basis' x of each client's table [clients, r, width]; basis [num_rows, r]."""
+        """Return basis' x of each client's table [clients, r, width]; basis [num_rows, r]."""
         rows = basis.index_select(0, self.index.reshape(-1)).reshape(*self.index.shape, -1)
         return Dense(torch.bmm(rows.transpose(1, 2), self.values))
 
@@ -225,7 +227,8 @@ class Touched:
 
 @dataclass(frozen=True)
 class LowRank(Touched):
-    """Touched rows that changed by a few outer products: values = left' right, client by client.
+    """Hold touched rows that changed by a few outer products: values = left' right, client by
+    client.
 
     left [clients, r, L], 0 on padding; right [clients, r, width]. The factors make a projection
     cheap and tell more than the vector does, so they stay on the device: `table` is what may leave
@@ -236,11 +239,11 @@ class LowRank(Touched):
     right: Tensor
 
     def table(self) -> Touched:
-        """The touched rows and their values, without the factors."""
+        """Return the touched rows and their values, without the factors."""
         return Touched(self.index, self.values, self.mask, self.num_rows)
 
     def projected(self, basis: Tensor) -> Dense:
-        """As of any touched rows, to float rounding: (basis' left') right."""
+        """Project as for any touched rows, to float rounding: (basis' left') right."""
         clients, rank, length = self.left.shape
         columns = self.index[:, None, :].expand(-1, rank, -1).reshape(-1).numpy()
         starts = np.arange(0, self.left.numel() + 1, length)
@@ -252,7 +255,7 @@ class LowRank(Touched):
 
 @dataclass(frozen=True)
 class Slotted:
-    """A part placed in one of `slots` slots, the rest zero: the vector e_slot (x) part.
+    """Hold a part placed in one of `slots` slots, the rest zero: the vector e_slot (x) part.
 
     One-hot placement does not change the norm, so a bound on the part is a bound on the vector.
     """
@@ -305,7 +308,7 @@ class Slotted:
 
 
 class Collected:
-    """An individual release as the server holds it: every block's part, with the senders."""
+    """Hold an individual release as the server has it: every block's part, with the senders."""
 
     def __init__(self) -> None:
         self.blocks: list[tuple[np.ndarray, Part]] = []
@@ -315,14 +318,16 @@ class Collected:
         self.blocks.append((ids, part))
 
     def dense(self, population: int) -> Tensor:
-        """All vectors by client number [population, *shape]; zero where a client sent none."""
+        """Return all vectors by client number [population, *shape]; zero where a client sent
+        none."""
         out = torch.zeros(population, *self.blocks[0][1].shape())
         for ids, part in self.blocks:
             out[torch.from_numpy(ids)] = part.dense()
         return out
 
     def slot_sums(self, slot_of: np.ndarray, slots: int) -> Tensor:
-        """Sum of the vectors of each slot's clients [slots, *shape]; slot_of [population]."""
+        """Return the sum of the vectors of each slot's clients [slots, *shape]; slot_of
+        [population]."""
         total = torch.zeros(slots, *self.blocks[0][1].shape())
         for ids, part in self.blocks:
             assert isinstance(part, Dense | Touched)
