@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,21 @@ def save_tensors(path: Path, value: Any) -> None:
             out.flush()
             os.fsync(out.fileno())
         part.replace(path)
+
+
+def load_tensors(path: Path) -> Any:
+    """Read what `save_tensors` wrote.
+
+    Raises OSError where there is no file to read, and ValueError where it is damaged; torch has
+    many errors and a warning for that.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError,
+            pickle.UnpicklingError) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
 
 
 def finite(value: float) -> float | None:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from privacy import BudgetError, Ledger, LedgerError
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
-from privfedmm.base.files import save_tensors, write_json
+from privfedmm.base.files import load_tensors, save_tensors, write_json
 
 LEDGER, RELEASE = "ledger.json", "release.pt"
 
@@ -27,10 +26,16 @@ class FileVault:
         save_tensors(self._path, {"round": round_, "sums": dict(sums)})
 
     def get(self, round_: int) -> Mapping[str, Tensor] | None:
-        """Read the sums of a round; None where the file is of another round."""
+        """Read the sums of a round; None where the file is of another round.
+
+        Raises UserError for a damaged file.
+        """
         if not self._path.exists():
             return None
-        saved = torch.load(self._path, weights_only=True)
+        try:
+            saved = load_tensors(self._path)
+        except ValueError as error:
+            raise UserError(f"--resume: {error}; start a new run") from error
         sums: Mapping[str, Tensor] = saved["sums"]
         return sums if saved["round"] == round_ else None
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.table import Table
 
 from privfedmm.assemble import algorithm_of, plan_of
 from privfedmm.base.errors import UserError
+from privfedmm.base.files import load_tensors
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
@@ -82,7 +81,7 @@ def restored(
     """Return the run's algorithm with the state of its best round, or of its last where none is
     judged, and words for that round. Raises UserError where there is no model."""
     try:
-        saved = torch.load(folder / CHECKPOINT, weights_only=True)
+        saved = load_tensors(folder / CHECKPOINT)
         if saved["data"] != data.sha256:
             raise UserError("recommend: the data set or its features have changed since the run; "
                             "start a new run")
@@ -90,8 +89,7 @@ def restored(
         algorithm = algorithm_of(config, data, planned)
         model = saved["best_model"] or saved["model"]
         state, clients = algorithm.from_saved(model)
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
-            pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"recommend: {folder / CHECKPOINT} cannot be read ({error}); "
                         "the run has left no model") from error
     rounds = f"round {state.round}"

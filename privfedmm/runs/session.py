@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from privacy import Ledger, LedgerError, PrivacyStack, Statement
 from privacy.aggregation.messages import Transcript
 from privfedmm.assemble import assemble
 from privfedmm.base.errors import UserError
-from privfedmm.base.files import save_tensors, write_json
+from privfedmm.base.files import load_tensors, save_tensors, write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
@@ -115,7 +114,7 @@ class Session:
         uploads the same values; with one, the stack hands out what was released then.
         """
         try:
-            saved = torch.load(folder / CHECKPOINT, weights_only=True)
+            saved = load_tensors(folder / CHECKPOINT)
             ledger = Ledger.from_json(
                 read_ledger(folder), self.planned.budget, self.stack.ledger.keep)
             if saved["data"] != data_hash:
@@ -126,10 +125,7 @@ class Session:
             self.state, self.clients = self.algorithm.from_saved(saved["model"])
         except LedgerError as error:
             raise overspent(error) from error
-        except (
-            OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError,
-            pickle.UnpicklingError,
-        ) as error:
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
         self.best = BestRound(**saved["best"])
         self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}

@@ -16,7 +16,7 @@ import pytest
 
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve, to_toml
-from tests.commands import cli
+from tests.commands import BARE, cli
 
 QUICK = ["--rounds", "4", "--set", "baselines=['popularity']"]
 
@@ -224,15 +224,18 @@ def test_a_changed_ledger_stops_a_resume(tmp_path: Path) -> None:
     assert done.returncode == 3 and "does not follow" in " ".join(done.stderr.split())
 
 
-@pytest.mark.slow
-def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [b"", b"\x80 not a checkpoint", b"PK\x03\x04 cut"])
+def test_a_damaged_checkpoint_is_a_sentence(damage: bytes, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    assert cli("run", *QUICK, "--out", str(out)).returncode == 0
+    assert cli("run", "--dataset", "planted:60", "--rounds", "1", *BARE, "--out",
+               str(out)).returncode == 0
+    (out / "checkpoint.pt").write_bytes(damage)
+    found = cli("recommend", str(out), "--user", "u1")
+    assert found.returncode == 2 and "is damaged" in " ".join(found.stderr.split())
     (out / "record.json").unlink()
-    (out / "checkpoint.pt").write_bytes(b"\x80 not a checkpoint")
     done = cli("run", "--resume", str(out))
     assert done.returncode == 2 and "cannot be continued" in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr + found.stderr
 
 
 @pytest.mark.parametrize("method", ["gfmfr", "backbone", "local"])
