@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 _TWO_53 = 2.0**53
+_KEY_BYTES = 32
 
 
 class Source(Protocol):
@@ -56,20 +56,21 @@ def _normal(key: bytes, context: str, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class SystemSource:
-    """Draw from a key of the operating system; no two calls ever share a stream."""
+    """Draw under a fresh key of the operating system in every call.
+
+    It holds no state, so a fork, a copy or a pickle of it never draws the same numbers again.
+    """
 
     name: str = "csprng"
-    _key: bytes = field(default_factory=lambda: os.urandom(32), repr=False)
-    _calls: count[int] = field(default_factory=count, repr=False)
 
     def raw(self, label: str, round_: int, size: int) -> bytes:
-        return _bytes(self._key, f"{next(self._calls)}|{label}|{round_}", size)
+        return _bytes(os.urandom(_KEY_BYTES), label, size)
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
-        return _uniform(self._key, f"{next(self._calls)}|{label}|{round_}", size)
+        return _uniform(os.urandom(_KEY_BYTES), label, size)
 
     def normal(self, label: str, round_: int, size: int) -> np.ndarray:
-        return _normal(self._key, f"{next(self._calls)}|{label}|{round_}", size)
+        return _normal(os.urandom(_KEY_BYTES), label, size)
 
 
 class SimulationSource:

@@ -77,7 +77,8 @@ def padded_length(count: np.ndarray) -> np.ndarray:
     client trained by itself and in a block has the same bits, on the processors that were tried, so
     a shard of users adds up the same integers as the simulator.
     """
-    step = np.maximum(32, 2 ** np.floor(np.log2(np.maximum(count, 1))).astype(np.int64) // 8)
+    count = np.maximum(count, 1)  # a client without rows is padding alone
+    step = np.maximum(32, 2 ** np.floor(np.log2(count)).astype(np.int64) // 8)
     return np.asarray(-(-count // step) * step)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from privacy import Dense, Slotted, Touched
+from privacy import Dense, Role, Slotted, Touched
 from privacy.aggregation.messages import Message
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
@@ -135,6 +136,33 @@ class MethodContract:
         total = torch.stack([p.expand(3, items) for p in parts.values()]).sum(0)
         torch.testing.assert_close(total, scores, rtol=1e-3, atol=1e-3)
 
+    def test_a_user_without_rows_changes_no_table(self) -> None:
+        """Check that a user of whom nothing is left to train on takes part, and teaches nothing.
+
+        Such a user is counted: who is there must not follow from who has rows.
+        """
+        protections: list[dict[str, Any]] = [{}]
+        if METHODS.get(self.method).can.interaction_unit and self.config().mode == "default":
+            protections.append({"dp.epsilon": _BUDGET, "dp.unit": "interaction",
+                                "dp.noise": "simulation", "dp.trust": "local"})
+        for flags in protections:
+            config = self.config(**flags)
+            session = Session.start(config, _without_rows(_data(config.dataset), 3))
+            algorithm, plan = session.algorithm, session.algorithm.plan(session.state)
+            uploads, loss = algorithm.local(plan, np.array([3]), deepcopy(session.clients))
+            assert bool(torch.isfinite(loss).all())
+            roles = {release.name: release.role for release in algorithm.releases}
+            for name, part in uploads.items():
+                value = part.dense()
+                assert bool(torch.isfinite(value).all()), name
+                if roles[name] in (Role.ITEM_TABLE, Role.ITEM_COUNTS) and not flags:
+                    assert not value.any(), name
+            for round_ in range(session.planned.rounds):
+                session.state, _ = _played(session, round_)
+            ids = np.arange(session.population)
+            scores = algorithm.scores(session.state, session.clients, ids)
+            assert bool(torch.isfinite(scores).all())
+
     def test_plan_state_and_clients_travel(self) -> None:
         """Check that what a deployment sends comes out as it went in."""
         entry = METHODS.get(self.method)
@@ -193,6 +221,17 @@ class MethodContract:
 def _played(session: Session, round_: int) -> Any:
     return run_round(session.algorithm, Simulator(), session.stack, session.state,
                      session.clients, session.population, round_)
+
+
+def _without_rows(data: Dataset, user: int) -> Dataset:
+    start, stop = data.train.indptr[user : user + 2]
+    indptr = data.train.indptr.copy()
+    indptr[user + 1 :] -= stop - start
+    rows = replace(data.train, indptr=indptr,
+                   indices=np.delete(data.train.indices, np.arange(start, stop)))
+    age = None if data.train_age is None else np.delete(
+        data.train_age, np.arange(start, stop))
+    return replace(data, train=rows, train_age=age)
 
 
 @cache
