@@ -31,6 +31,7 @@ def without(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_main_job_and_its_audit_need_none_of_them(tmp_path_factory: pytest.TempPathFactory
                                                       ) -> None:
     out = str(tmp_path_factory.mktemp("plain") / "run")

@@ -180,6 +180,7 @@ def test_a_report_gains_the_audit_and_the_comparison(
     assert done.returncode == 2 and "audit the run again" in done.stderr
 
 
+@pytest.mark.slow
 def test_rates_of_faults_in_a_run_s_stack() -> None:
     config = resolve(None, {"dataset": "planted:80", "method": "backbone", "dp.epsilon": 2.0,
                             "dp.subspace_rank": 0, "dp.noise": "simulation",

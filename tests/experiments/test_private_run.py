@@ -130,8 +130,8 @@ def test_promises_that_cannot_be_kept_are_refused(
         (("--method", "popularity_profile", "--trust", "local"), "LocalGaussian"),
         (("--method", "taste", "--sampling", "fixed", "--sampling-rate", "0.5"),
          "FixedSizeSampledGaussian"),
-        (("--method", "gfmfr", "--rounds", "3", "--sampling", "poisson", "--sampling-rate", "0.3"),
-         "PoissonSampledGaussian"),
+        pytest.param(("--method", "gfmfr", "--rounds", "3", "--sampling", "poisson",
+                      "--sampling-rate", "0.3"), "PoissonSampledGaussian", marks=pytest.mark.slow),
     ],
 )
 def test_methods_trusts_and_samplings_run_and_pass_their_audit(
@@ -259,6 +259,7 @@ def test_a_sweep_over_epsilon_becomes_one_page(tmp_path: Path) -> None:
     assert done.returncode == 2 and "no run is labelled" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_in_two_processes_gives_the_same_runs(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(
         SWEEP.replace("[1, 4, inf]", "[2]").replace("seeds = [0, 1]", "seeds = [0]"))

@@ -104,6 +104,7 @@ def test_a_finished_run_resumes_to_its_record(finished: tuple[Path, dict[str, An
     assert comparable(json.loads(done.stdout)) == comparable(record)
 
 
+@pytest.mark.slow
 def test_kill_and_resume_give_the_record_of_an_uninterrupted_run(tmp_path: Path) -> None:
     """SIGKILL at an unforeseen moment after the second round; the fusion network is in play."""
     arguments = ["--rounds", "12", "--set", "baselines=['popularity']"]
@@ -285,6 +286,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
         resolve(file, {})
 
 
+@pytest.mark.slow
 def test_bench_round_prints_json_only() -> None:
     done = apart("bench", "round", "--json", "--epochs", "2")
     assert done.returncode == 0, done.stderr

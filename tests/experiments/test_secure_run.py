@@ -211,6 +211,7 @@ def test_every_client_is_sent_as_many_bytes_as_every_other() -> None:
     assert len(up) == 1 and len(down) == 1
 
 
+@pytest.mark.slow
 def test_benchmarks_print_what_scripts_read() -> None:
     done = cli("bench", "secagg", "--clients", "40", "--dims", "500", "--json")
     assert done.returncode == 0, done.stderr
