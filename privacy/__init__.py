@@ -7,7 +7,7 @@ from privacy.aggregator import Aggregator, Session, Sums, Task
 from privacy.bounds import Bound, ChainError
 from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import OnDevice
-from privacy.errors import CapacityError, ProtocolError, RoundAborted, RoundNotBegun
+from privacy.errors import CapacityError, CheatFound, ProtocolError, RoundAborted, RoundNotBegun
 from privacy.events import (
     Charged,
     Event,
@@ -52,6 +52,7 @@ __all__ = [
     "ChainError",
     "Charge",
     "Charged",
+    "CheatFound",
     "ClipRule",
     "Cohort",
     "Collected",

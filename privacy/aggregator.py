@@ -66,6 +66,18 @@ class Sums:
     noised: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True)
+class Coalition:
+    """Who conspires, and what of one client they read by it.
+
+    who: the parties that put together what they have. reads: what they learn of a chosen other
+    client beyond the released sums.
+    """
+
+    who: str
+    reads: str
+
+
 class Session(Protocol):
     """One round of an aggregator."""
 
@@ -94,6 +106,11 @@ class Aggregator(Protocol):
     @property
     def hides_clients(self) -> bool:
         """Whether no single party sees a client's own upload."""
+        ...
+
+    def coalitions(self, clients: int) -> Sequence[Coalition]:
+        """Who must conspire to read one client, in a cohort of so many: from the server alone on.
+        """
         ...
 
     def open(self, task: Task) -> Session:

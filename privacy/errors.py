@@ -11,6 +11,17 @@ class RoundAborted(RuntimeError):
     """A round that cannot be finished; nothing of its sum was released."""
 
 
+class CheatFound(RoundAborted):
+    """A round in which clients dealt shares that do not give the secret they are bound to.
+
+    clients: their numbers. Nothing was released, and the next attempt does without them.
+    """
+
+    def __init__(self, sentence: str, clients: frozenset[int]) -> None:
+        super().__init__(sentence)
+        self.clients = clients
+
+
 class RoundNotBegun(RoundAborted):
     """An attempt that ended before any client was asked for anything: there is nothing to charge,
     and what an earlier attempt left open stays as it is."""

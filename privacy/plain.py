@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from privacy.aggregator import Session, Sums, Task, dims
+from privacy.aggregator import Coalition, Session, Sums, Task, dims
 from privacy.errors import RoundAborted
 from privacy.uploads import Collected, UploadError, Uploads
 
@@ -19,6 +19,10 @@ class PlainAggregator:
     name: str = "plain"
     server_sees: str = "every client's upload in the clear, changed rows and group included"
     hides_clients: bool = False
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        """Nobody has to conspire."""
+        return (Coalition("the server alone", "every client's upload"),)
 
     def open(self, task: Task) -> Session:
         """A session that keeps running sums only, whatever the size of the cohort."""
@@ -34,6 +38,11 @@ class RingAggregator:
         "the sum alone, in the protocol that this simulates: integers are summed as masked "
         "aggregation sums them, but masks and keys are left out")
     hides_clients: bool = True
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        """Nobody has to conspire: a simulation of sums hides nothing from whoever runs it."""
+        return (Coalition("whoever runs this simulation", "every client's upload: masks, keys and "
+                          "owners are left out, secure.mode full has the table of the protocol"),)
 
     def open(self, task: Task) -> Session:
         """A session that keeps running sums only; an upload is 4 bytes a value, all of them."""

@@ -55,6 +55,7 @@ class Statement:
     clipping: str = "fixed"
     releases: int | None = None
     noise_kind: str = ""
+    coalitions: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the statement as JSON values."""
@@ -63,7 +64,7 @@ class Statement:
     def lines(self) -> list[str]:
         """Return the statement in sentences, for people to read."""
         if self.epsilon is None:
-            return [f"epsilon: none ({self.reason})"]
+            return [f"epsilon: none ({self.reason})", *self._conspiring()]
         # Records from before the kind was stated hold two kinds, told apart by who is trusted.
         kind = self.noise_kind or (
             "discrete Gaussian" if self.trust == "distributed" else "Gaussian")
@@ -79,12 +80,13 @@ class Statement:
                 "none, it is trusted" if self.epsilon_vs_server is None
                 else f"epsilon {self.epsilon_vs_server:.4g}"),
             f"aggregation: {self.aggregation}: the server sees {self.server_sees}",
+            *self._conspiring(),
             "not covered: " + "; ".join(self.not_covered),
         ]
         if self.clipping != "fixed":
             out.insert(4, self.clipping)
         if self.best_signal_to_noise is not None:
-            out.insert(-2, "first release: length of the sum over length of the noise at most "
+            out.insert(5, "first release: length of the sum over length of the noise at most "
                            f"{self.best_signal_to_noise:.2f}")
         if self.epsilon_if_participation_is_seen != self.epsilon:
             out.insert(5, "against those who see who takes part: epsilon "
@@ -99,6 +101,10 @@ class Statement:
             out.append("the noise is floating-point: not hardened against attacks on its last bits "
                        "(Mironov, CCS 2012)")
         return out
+
+    def _conspiring(self) -> list[str]:
+        return [f"who must conspire to read one client: {who}: {reads}"
+                for who, reads in self.coalitions]
 
 
 def state(
@@ -122,7 +128,7 @@ def state(
         return Statement(
             "user", sampling.adjacency, "central", SERVER_READS_ALL, zero, zero, zero, zero, zero,
             rounds, None, mechanism.clip.clip_norm if mechanism else None, "none", None,
-            NOT_COVERED, reason, *_server(stack))
+            NOT_COVERED, reason, *_server(stack), coalitions=_coalitions(stack, population))
     # Where a price depends on how many values there are, the round with most of them decides.
     noise, terms = mechanism.noise, mechanism.terms(max(dims, stack.most_values()))
     event, seen_event = noise.event(sampling), noise.event(Everyone())
@@ -157,11 +163,20 @@ def state(
         server_sees=server_sees,
         clipping=_clipping(stack.clipper),
         noise_kind=noise.kind,
+        coalitions=_coalitions(stack, population),
     )
 
 
 def _server(stack: PrivacyStack) -> tuple[str, str]:
     return stack.aggregator.name, stack.aggregator.server_sees if stack.releases else "nothing"
+
+
+def _coalitions(stack: PrivacyStack, population: int) -> tuple[tuple[str, str], ...]:
+    """Who must conspire to read one client's upload, in cohorts of the size to be expected."""
+    if not stack.releases:
+        return ()
+    size = max(round(stack.sampling.rate * population), 1)
+    return tuple((row.who, row.reads) for row in stack.aggregator.coalitions(size))
 
 
 def _source_name(stack: PrivacyStack, kind: str) -> str:
@@ -212,4 +227,5 @@ def _on_device(
         aggregation=aggregation,
         server_sees=server_sees,
         releases=steps,
+        coalitions=_coalitions(stack, population),
     )

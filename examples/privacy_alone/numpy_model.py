@@ -13,6 +13,7 @@ from privacy import (
     Survivors,
     private_sums,
 )
+from privacy.aggregation.masked import Tolerance
 from privacy.aggregation.simulated.masked import MaskedAggregator
 
 CLIENTS, ROUNDS, RATE = 120, 8, 4.0
@@ -32,7 +33,7 @@ sums = private_sums(
     [Release("gradient", (5,))], weights={"gradient": 1.0}, clip_norm=0.5, levels=4096,
     noise="gaussian", place="central", shares=None, ledger=Ledger((), Budget(3.0, 1e-5)),
     rounds=ROUNDS, population=CLIENTS, sampling=Everyone(),
-    aggregator=MaskedAggregator(0.0, 0.0, 40), survivors=Survivors(),
+    aggregator=MaskedAggregator(Tolerance(dropout=0.0)), survivors=Survivors(),
     source=SimulationSource(0), vault=None)  # real data: SystemSource(), whose noise has no seed
 print("\n".join(sums.statement().lines()))
 for number in range(ROUNDS):

@@ -10,9 +10,11 @@ import numpy as np
 
 from privacy import Cohort, RoundAborted, Survivors
 from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms
-from privacy.aggregation.masked.mask_plan import MaskPlan
+from privacy.aggregation.masked.terms import BEACON_BYTES
+from privacy.aggregation.masked.tolerance import Tolerance
 from privacy.aggregation.simulated.masked_round import MaskedRound
 from privacy.crypto import Directory, Identity, MaskStream
+from privacy.owners import Owners
 from privfedmm.audit.first_round import first_round
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
@@ -41,28 +43,33 @@ def bench(dataset: str, clients: list[int], dims: int, seed: int) -> dict[str, A
     data = load_data(base)
     plain = _round(base, data, "plain", "full")
     masked = _round(base, data, "masked", "full")
+    semi_honest = _round(base, data, "masked", "full", "semi_honest")
     ring = _round(base, data, "masked", "ring")
     return {
         "dataset": data.name,
         "users": data.num_users,
         "plain_round_seconds": plain[0],
         "masked_round_seconds": masked[0],
+        "semi_honest_round_seconds": semi_honest[0],
+        "active_to_semi_honest": masked[0] / semi_honest[0],
         "ring_round_seconds": ring[0],
         "ratio_to_plain": masked[0] / plain[0],
         "bytes_up_per_client": masked[1],
+        "semi_honest_bytes_up_per_client": semi_honest[1],
         "bytes_down_per_client": masked[2],
         **_one_client(dims),
         "flower_secaggplus_ms": {str(size): _rival(size) for size in (dims, LARGE)},
-        "cases": [_case(n, rate, dims, seed) for n in clients for rate in RATES],
+        "cases": [_case(n, rate, active, dims, seed)
+                  for n in clients for rate in RATES for active in (True, False)],
     }
 
 
 def _round(
-    base: RunConfig, data: Dataset, aggregation: str, mode: str
+    base: RunConfig, data: Dataset, aggregation: str, mode: str, server: str = "active"
 ) -> tuple[float, float, float]:
     values = base.model_dump()
     values["aggregation"] = values["group_statistics"] = aggregation
-    values["secure"]["mode"] = mode
+    values["secure"].update(mode=mode, server=server)
     config = RunConfig.model_validate(values)
     first_round(config, data, 0)
     view = first_round(config, data, 0)
@@ -77,8 +84,9 @@ def _one_client(dims: int) -> dict[str, float]:
     directory = Directory.of(identities.values())
     out = {"mask_degree": float(degree)}
     for size in (dims, LARGE):
-        terms = RoundTerms(os.urandom(16), 0, 0, cohort, size, degree, threshold, 30, b"model")
-        floor = Floor(threshold, 30)
+        terms = RoundTerms(os.urandom(16), 0, 0, cohort, size, degree, threshold, 30, b"model",
+                           os.urandom(BEACON_BYTES))
+        floor = Floor(threshold, 30, degree)
         players = {n: MaskedClient(identities[n], terms, directory, floor) for n in cohort}
         vector = np.arange(size, dtype=np.uint32)
         out[f"mask_ms_{size}_values"] = _masking(players, terms, directory, vector)
@@ -112,23 +120,25 @@ def _masking(
     return 1000 * float(np.median(spent))
 
 
-def _case(clients: int, rate: float, dims: int, seed: int) -> dict[str, Any]:
+def _case(clients: int, rate: float, active: bool, dims: int, seed: int) -> dict[str, Any]:
     """The protocol alone, on random vectors; right is whether the sum is the survivors' exactly."""
     rng = np.random.default_rng(seed)
     vectors = rng.integers(-_SIGNED, _SIGNED, (clients, dims)).astype(np.int32).view(np.uint32)
     survivors = Survivors(min(rate + 0.05, 0.45), rate, seed)
     cohort = Cohort(0, np.arange(clients), clients)
-    plan = MaskPlan(os.urandom(16), max(rate, 0.1), 0.05, 12)
-    degree, threshold = plan.graph(clients)
-    terms = RoundTerms(plan.run, 0, 0, tuple(range(clients)), dims, degree, threshold,
-                       survivors.min_survivors(clients), b"model")
+    cohort_ids = tuple(range(clients))
+    tolerance = Tolerance(max(rate, 0.1), Owners(share=0.05), active)
+    choice = tolerance.choice(cohort_ids)
+    terms = RoundTerms(os.urandom(16), 0, 0, cohort_ids, dims, choice.degree, choice.threshold,
+                       survivors.min_survivors(clients), b"model", os.urandom(BEACON_BYTES))
     identities = {n: Identity.generate(n) for n in range(clients)}
     round_ = MaskedRound(terms, identities, Directory.of(identities.values()),
                          survivors.dropouts(cohort))
     started = time.perf_counter()
     row: dict[str, Any] = {
-        "clients": clients, "dropout": rate, "dims": dims, "degree": degree,
-        "threshold": threshold,
+        "clients": clients, "dropout": rate, "dims": dims,
+        "server": "active" if active else "semi_honest", "degree": choice.degree,
+        "threshold": choice.threshold,
     }
     try:
         round_.open()

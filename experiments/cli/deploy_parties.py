@@ -10,6 +10,7 @@ from experiments.cli.arguments import folder_of
 from experiments.deployment.directory import accept, fingerprint, settle
 from experiments.deployment.invitation import INVITATION, invite, read_invitation
 from experiments.deployment.joining import ANSWER, join
+from experiments.deployment.parties import with_nodes
 from experiments.deployment.party_files import KEYHOLDER, KNOWN
 from experiments.deployment.serving import COMMAND
 from experiments.deployment.sources import offered, rows_for
@@ -32,6 +33,7 @@ def invite_all(
 ) -> None:
     """Make a run folder with an invitation to hand out. Raises UserError."""
     config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
+    config = with_nodes(config, shares)
     folder = folder_of(out, config)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out: {folder} exists and is not empty; name another folder")
@@ -99,7 +101,6 @@ def _terms(config: RunConfig, data: Dataset, tell: Tell) -> None:
     session = Session.start(config, data)
     if config.dp is None:
         tell("no differential privacy: nothing is promised about what is released")
-        return
     for line in session.statement.lines():
         tell(f"  {line}")
 

@@ -88,6 +88,7 @@ def start(
     carrier.check()
     data = runs.load_data(config)
     parties.check_carried(config, data.num_users, shape.nodes)
+    config = parties.hosted_by(config, data.num_users, shape.nodes)
     root = out.absolute() / DEPLOY
     config = runs.open_folder(config, data, out, announce).config
     root.mkdir(mode=0o700)

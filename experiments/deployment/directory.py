@@ -18,9 +18,11 @@ from experiments.deployment.party_files import (
     SERVER,
     Holding,
     Known,
+    read_part,
     settings_digest,
     version,
 )
+from privacy.crypto.beacon import commit
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
 from privfedmm.federation.codec import encode
@@ -67,7 +69,9 @@ def settle(root: Path, answers: Sequence[Path]) -> str:
     holder = next(iter(found[KEYHOLDER].keys.values())) if invitation.holder else NOBODY
     body = encode(vars(Known(
         invitation.run, invitation.digest, invitation.version,
-        settings_digest(invitation.config), keys, holder)))
+        settings_digest(invitation.config), keys,
+        {party: found[party].commitment for party in invitation.parties if party != KEYHOLDER},
+        holder)))
     if (root / KNOWN).exists() and (root / KNOWN).read_bytes() != body:
         raise UserError(f"{root / KNOWN} was settled from other answers, and a run has one "
                         "directory; invite to a new run")
@@ -121,6 +125,10 @@ def accept(path: Path, folder: Path, heard: str) -> Known:
     if altered:
         raise UserError(f"directory: {path} has another key for {_whose(altered, holding)} than "
                         "this folder; somebody could speak for it: do not take part")
+    for party, part in read_part(folder).items():
+        if known.commitments.get(party) != commit(known.run, party, part):
+            raise UserError(f"directory: {path} has another commitment for {party} than this "
+                            "folder; somebody could choose who masks with whom: do not take part")
     if known.key_holder in known.keys.values():
         raise UserError(f"directory: {path} gives the key holder a user's key; do not take part")
     if (folder / KNOWN).exists() and (folder / KNOWN).read_bytes() != body:

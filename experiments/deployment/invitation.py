@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.deployment.certificates import CA, make_tls, write_secret
-from experiments.deployment.parties import check_carried, has_holder
+from experiments.deployment.parties import check_carried, has_holder, with_nodes
 from experiments.deployment.party_files import (
     KEYHOLDER,
     SERVER,
@@ -96,8 +96,7 @@ def invite(
     carry.
     """
     host, _ = address_of(superlink)
-    if min(users, default=0) < 1:
-        raise UserError("--users: every node hosts at least one user; write 12,15,9")
+    config = with_nodes(config, users)
     check_carried(config, sum(users), len(users))
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     make_tls(root / TLS, [host])

@@ -14,9 +14,11 @@ from experiments.deployment.invitation import Invitation
 from experiments.deployment.party_files import (
     KEYHOLDER,
     NODE_KEY,
+    PART,
     read_identities,
     write_identities,
 )
+from privacy.crypto.beacon import commit, fresh_part
 from privacy.crypto.keys import KEY_BYTES, Identity, verify_signature
 from privacy.errors import ProtocolError
 from privfedmm.base.errors import UserError
@@ -27,10 +29,10 @@ from privfedmm.federation.codec import encode, fields_of
 from privfedmm.runs.run import CONFIG
 
 NODE, USERS, ANSWER = "node.json", "users.csv", ".answer"
-_FORMAT = 1
+_FORMAT = 2
 _FIELDS: dict[str, type] = {
     "format": int, "invitation": str, "party": str, "keys": dict, "proofs": dict,
-    "node_key": bytes}
+    "node_key": bytes, "commitment": bytes}
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,20 @@ class Answer:
 
     invitation: the SHA-256 of the invitation that it answers. party: the name of the party. keys: a
     map from number to verify key. node_key: the public half of its SuperNode's key, in OpenSSH's
-    form.
+    form. commitment: to its part of the beacon that mask graphs are drawn from.
     """
 
     invitation: str
     party: str
     keys: Mapping[int, bytes]
     node_key: bytes
+    commitment: bytes
 
 
-def join(invitation: Invitation, party: str, part: Shard, folder: Path) -> bytes:
+def join(invitation: Invitation, party: str, rows: Shard, folder: Path) -> bytes:
     """Write a party's folder with fresh keys, which must not leave it, and return the answer.
 
-    party: one of the invitation's parties. part: the rows of its users, nobody's for the key
+    party: one of the invitation's parties. rows: those of its users, nobody's for the key
     holder. Raises UserError, before anything is written, where the rows are of another number of
     users or the folder is in use.
     """
@@ -61,8 +64,8 @@ def join(invitation: Invitation, party: str, part: Shard, folder: Path) -> bytes
     numbers = numbers_of(invitation, party)
     first = 0 if party == KEYHOLDER else numbers[0]
     wanted = 0 if party == KEYHOLDER else len(numbers)
-    if len(part.user_ids) != wanted:
-        raise UserError(f"--data: the rows are of {len(part.user_ids)} users, and the invitation "
+    if len(rows.user_ids) != wanted:
+        raise UserError(f"--data: the rows are of {len(rows.user_ids)} users, and the invitation "
                         f"counts {wanted} on {party}; ask for an invitation with --users that "
                         "counts yours")
     identities = {n: Identity.generate(n) for n in numbers}
@@ -71,18 +74,21 @@ def join(invitation: Invitation, party: str, part: Shard, folder: Path) -> bytes
     write_secret(folder / CONFIG, to_toml(invitation.config).encode())
     write_secret(folder / CA, invitation.ca)
     write_identities(folder, identities)
-    public = make_node_key(folder / NODE_KEY).read_bytes()
-    invitation.holding(first, part).write(folder)
+    public, part = make_node_key(folder / NODE_KEY).read_bytes(), fresh_part()
     if wanted:
-        table = [f"{n},{user}" for n, user in zip(numbers, part.user_ids.tolist(), strict=True)]
+        write_secret(folder / PART, encode({"party": party, "part": part}))
+    committed = commit(invitation.run, party, part)
+    invitation.holding(first, rows).write(folder)
+    if wanted:
+        table = [f"{n},{user}" for n, user in zip(numbers, rows.user_ids.tolist(), strict=True)]
         write_secret(folder / USERS, "\n".join(["number,user_id", *table, ""]).encode())
     write_json(folder / NODE, {"party": party, "superlink": invitation.superlink})
     return encode({
         "format": _FORMAT, "invitation": invitation.digest, "party": party,
         "keys": {n: i.verify_key() for n, i in identities.items()},
-        "proofs": {n: i.sign(proof_text(invitation.digest, n, public))
+        "proofs": {n: i.sign(proof_text(invitation.digest, n, public + committed))
                    for n, i in identities.items()},
-        "node_key": public})
+        "node_key": public, "commitment": committed})
 
 
 def numbers_of(invitation: Invitation, party: str) -> list[int]:
@@ -98,10 +104,10 @@ def numbers_of(invitation: Invitation, party: str) -> list[int]:
     return [int(n) for n in invitation.hosted(int(party.removeprefix("shard-")))]
 
 
-def proof_text(invitation: str, number: int, node_key: bytes) -> bytes:
+def proof_text(invitation: str, number: int, rest: bytes) -> bytes:
     """Return the text that a key signs to show that its owner has it and answers this invitation
-    with this key of its SuperNode."""
-    return f"privfedmm answer|{invitation}|{number}|".encode() + node_key
+    with the rest: the key of its SuperNode, then its commitment."""
+    return f"privfedmm answer|{invitation}|{number}|".encode() + rest
 
 
 def read_answer(path: Path, invitation: Invitation) -> Answer:
@@ -126,7 +132,7 @@ def read_answer(path: Path, invitation: Invitation) -> Answer:
         raise UserError(f"answer: {path} holds keys of other users than those of {party} "
                         f"({numbers[0]} to {numbers[-1]}); ask for it again")
     for number in numbers:
-        text = proof_text(invitation.digest, number, values["node_key"])
+        text = proof_text(invitation.digest, number, values["node_key"] + values["commitment"])
         if not _proves(keys[number], proofs[number], text):
             raise UserError(f"answer: {path} was altered: the key of number {number} did not sign "
                             "it; ask for it again by another way")
@@ -136,7 +142,7 @@ def read_answer(path: Path, invitation: Invitation) -> Answer:
         whole = False
     if not whole:
         raise UserError(f"answer: {path} holds no key of a SuperNode; ask for it again")
-    return Answer(values["invitation"], party, keys, values["node_key"])
+    return Answer(values["invitation"], party, keys, values["node_key"], values["commitment"])
 
 
 def _proves(key: object, proof: object, text: bytes) -> bool:

@@ -32,13 +32,15 @@ class FileJournal:
             return None
         row = json.loads(path.read_text(encoding="utf-8"))
         number, told = (int(row["round"]), int(row["attempt"])), row["opening"]
+        cheats = frozenset(int(client) for client in row.get("cheats", ()))
         if told is None:
-            return Underway(*number)
+            return Underway(*number, cheats=cheats)
         try:
             body = self._file(told).read_bytes()
         except FileNotFoundError:
             body = b""
-        return Underway(*number, body if hashlib.sha256(body).hexdigest() == told else b"")
+        whole = hashlib.sha256(body).hexdigest() == told
+        return Underway(*number, body if whole else b"", cheats)
 
     def put(self, entry: Underway) -> None:
         """Write an entry durably; a process killed meanwhile leaves the entry before in place."""
@@ -48,7 +50,8 @@ class FileJournal:
             write_secret(self._file(told), entry.opening)
             flush_folder(self.folder)
         write_json(self.folder / JOURNAL, {
-            "round": entry.round, "attempt": entry.attempt, "opening": told})
+            "round": entry.round, "attempt": entry.attempt, "opening": told,
+            "cheats": sorted(entry.cheats)})
         flush_folder(self.folder)
         self._drop(told)
 
@@ -56,7 +59,7 @@ class FileJournal:
         """Forget what opened the last round, which is complete."""
         last = self.get()
         if last is not None:
-            self.put(Underway(last.round, last.attempt))
+            self.put(Underway(last.round, last.attempt, cheats=last.cheats))
 
     def _file(self, told: str) -> Path:
         return self.folder / f"opening-{told[:16]}.bin"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from experiments.deployment.party_files import (
     Holding,
     Known,
     read_identities,
+    read_part,
     settings_digest,
     version,
 )
@@ -34,6 +35,7 @@ from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.server import Greeting
 from privfedmm.mechanisms.aggregators import AGGREGATORS
+from privfedmm.privacy_plan.aggregators import check_masks, tolerance
 from privfedmm.privacy_plan.plan import survivors
 from privfedmm.runs.run import CONFIG, protocol_of
 
@@ -82,8 +84,8 @@ class Party:
         return Agreed(
             self.known.run, way_of(self.config.aggregation),
             way_of(self.config.statistics_way), users,
-            survivors(self.config).min_survivors(users), terms.dropout, terms.colluding,
-            terms.failure_bits, terms.scheme)
+            survivors(self.config).min_survivors(users), tolerance(self.config),
+            self.known.commitments, terms.scheme)
 
     @property
     def greeting(self) -> Greeting:
@@ -124,7 +126,8 @@ class Party:
         parts = assemble(self.config, self.data)
         return parts.algorithm, Setup(
             self.greeting.version, self.greeting.settings, self.agreed, self.known.directory,
-            self.known.key_holder, parts.stack, parts.plan.rounds, kinds_of(self.config))
+            self.known.key_holder, parts.stack, parts.plan.rounds, kinds_of(self.config),
+            read_part(self.folder))
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,32 @@ def has_holder(config: RunConfig) -> bool:
     """Return whether a key holder takes part."""
     return any(AGGREGATORS.get(way).key_holder
                for way in (config.aggregation, config.statistics_way))
+
+
+def hosted_by(config: RunConfig, users: int, nodes: int) -> RunConfig:
+    """Return the config with the users of each node, which masks and noise have to bear.
+
+    users: how many there are. nodes: how many nodes share them, evenly unless `secure.nodes` says
+    otherwise. Raises UserError where that has another number of nodes or users.
+    """
+    given = config.secure.nodes
+    if given is not None and (len(given), sum(given)) == (nodes, users):
+        return with_nodes(config, given)
+    return with_nodes(config, [len(p) for p in np.array_split(np.arange(users), nodes)])
+
+
+def with_nodes(config: RunConfig, users: Sequence[int]) -> RunConfig:
+    """Return the config with the users of each node. Raises UserError where it has others."""
+    given = config.secure.nodes
+    if min(users, default=0) < 1:
+        raise UserError("--users: every node hosts at least one user; write 12,15,9")
+    if given is not None and given != tuple(users):
+        raise UserError(f"secure.nodes: the config has {', '.join(map(str, given))} users, the "
+                        f"nodes {', '.join(map(str, users))}; leave it out, or give the same")
+    secure = config.secure.model_copy(update={"nodes": tuple(int(n) for n in users)})
+    settled = config.model_copy(update={"secure": secure})
+    check_masks(settled, sum(users))
+    return settled
 
 
 def check_carried(config: RunConfig, users: int, nodes: int) -> None:

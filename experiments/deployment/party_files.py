@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from experiments.deployment.certificates import write_secret
+from privacy.crypto.beacon import PART_BYTES
 from privacy.crypto.keys import KEY_BYTES, Directory, Identity
 from privfedmm.config import RunConfig, to_toml
 from privfedmm.data import Catalogue, Dataset, Rows, Shard
 from privfedmm.federation.codec import decode, encode, fields_of
 
 DATA, IDENTITIES, KNOWN, STATE = "data.bin", "identities.bin", "known.bin", "state.bin"
-NODE_KEY = "node.key"
+NODE_KEY, PART = "node.key", "beacon.bin"
 SERVER, KEYHOLDER = "server", "keyholder"  # folders, beside those of the shards
 # In the place of a key holder's verify key where there is none: a hash, so nobody can sign for it.
 NOBODY = hashlib.sha256(b"privfedmm: this run has no key holder").digest()
@@ -30,8 +31,9 @@ class Known:
 
     run: 16 bytes that name the run. invitation: the SHA-256 of the file that invited all parties.
     version: the version of the program. settings: the digest of the run's settings. keys: a map
-    from client to verify key. key_holder: the key holder's verify key, or `NOBODY` where the run
-    has none.
+    from client to verify key. commitments: the nodes' commitments to their parts of the beacon that
+    mask graphs are drawn from, by their names. key_holder: the key holder's verify key, or `NOBODY`
+    where the run has none.
     """
 
     run: bytes
@@ -39,6 +41,7 @@ class Known:
     version: str
     settings: str
     keys: Mapping[int, bytes]
+    commitments: Mapping[str, bytes]
     key_holder: bytes
 
     @property
@@ -50,10 +53,13 @@ class Known:
     def of(cls, body: bytes) -> Known:
         """Return the directory that a file holds. Raises ValueError where it is none."""
         fields = {"run": bytes, "invitation": str, "version": str, "settings": str, "keys": dict,
-                  "key_holder": bytes}
+                  "commitments": dict, "key_holder": bytes}
         known = cls(**fields_of(body, (), fields))
         if not all(isinstance(n, int) and isinstance(k, bytes) for n, k in known.keys.items()):
             raise ValueError("keys must be bytes by a user's number")
+        if not all(isinstance(party, str) and isinstance(c, bytes) and len(c) == PART_BYTES
+                   for party, c in known.commitments.items()):
+            raise ValueError("commitments must be 32 bytes by a node's name")
         if len(known.key_holder) != KEY_BYTES:
             raise ValueError(f"the key holder's key must have {KEY_BYTES} bytes")
         Directory(known.keys)  # refuses keys of another length, and one that is there twice
@@ -134,6 +140,15 @@ def read_identities(folder: Path) -> dict[int, Identity]:
     """Read a party's private keys by number. Raises OSError or ValueError where there are none."""
     secrets = decode((folder / IDENTITIES).read_bytes(), ())
     return {n: Identity.from_bytes(n, secret) for n, secret in secrets.items()}
+
+
+def read_part(folder: Path) -> dict[str, bytes]:
+    """Read a node's own part of the beacon, under its name; none in a folder of no node."""
+    path = folder / PART
+    if not path.exists():
+        return {}
+    values = fields_of(path.read_bytes(), (), {"party": str, "part": bytes})
+    return {values["party"]: values["part"]}
 
 
 def write_identities(folder: Path, identities: Mapping[int, Identity]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from experiments.deployment.directory import accept, settle
 from experiments.deployment.invitation import invite
 from experiments.deployment.joining import ANSWER, join
-from experiments.deployment.parties import check_carried
+from experiments.deployment.parties import check_carried, hosted_by
 from experiments.deployment.party_files import KEYHOLDER, KNOWN
 from privfedmm.config import RunConfig
 from privfedmm.data import Catalogue, Dataset, Shard, shard_of
@@ -18,13 +18,15 @@ from privfedmm.data import Catalogue, Dataset, Shard, shard_of
 _HERE = "localhost:0"
 
 
-def settle_all(config: RunConfig, data: Dataset, root: Path, nodes: int) -> None:
+def settle_all(config: RunConfig, data: Dataset, root: Path, nodes: int) -> RunConfig:
     """Make folders for `nodes` shards, the server and, where one is needed, the key holder.
 
-    Raises UserError for settings that a deployment does not carry.
+    Returns the config with the users of each node in it. Raises UserError for settings that a
+    deployment does not carry.
     """
     check_carried(config, data.num_users, nodes)
-    shards = np.array_split(np.arange(data.num_users), nodes)
+    config = hosted_by(config, data.num_users, nodes)
+    shards = np.split(np.arange(data.num_users), np.cumsum(config.secure.nodes or ())[:-1])
     invitation = invite(
         config, Catalogue.of(data), [len(hosted) for hosted in shards], _HERE, root)
     answers: list[Path] = []
@@ -35,3 +37,4 @@ def settle_all(config: RunConfig, data: Dataset, root: Path, nodes: int) -> None
     heard = settle(root, answers)
     for party in invitation.parties:
         accept(root / KNOWN, root / party, heard)
+    return config

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.aggregator import Aggregator, Session, Sums, Task
+from privacy.aggregator import Aggregator, Coalition, Session, Sums, Task
 from privacy.uploads import Uploads
 
 Tap = Callable[[np.ndarray, Uploads], Uploads]
@@ -31,6 +31,10 @@ class TappedAggregator:
     @property
     def hides_clients(self) -> bool:
         return self.inner.hides_clients
+
+    def coalitions(self, clients: int) -> Sequence[Coalition]:
+        """The table of `inner`."""
+        return self.inner.coalitions(clients)
 
     def open(self, task: Task) -> Session:
         """A session of `inner` behind the tap."""

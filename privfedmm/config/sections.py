@@ -93,8 +93,18 @@ class SecureSettings(Settings):
         "ring holds.")
     dropout: Annotated[float, Field(
         ge=0, lt=0.5, description="Share of a cohort that may vanish.")] = 0.1
+    server: Literal["active", "semi_honest"] = Field(
+        "active", description="Whom masked sums hold against. active: a server that may tell every "
+        "client something else. semi_honest: one that reads everything and tells all the same; its "
+        "mask graph is cheaper.")
+    nodes: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, description="Users of each owner, in the order of their numbers: an owner vanishes "
+        "and colludes whole. Default: every user their own; a deployment sets it.")
+    colluding_nodes: Annotated[int, Field(
+        ge=0, description="Owners, whichever they are, that may side with the server.")] = 1
     colluding: Annotated[float, Field(
-        ge=0, lt=0.5, description="Share of a cohort that may side with the server.")] = 0.05
+        ge=0, lt=0.5, description="Share of a cohort that may side with the server, where that is "
+        "more than what those owners hold.")] = 0.05
     failure_bits: Annotated[int, Field(
         ge=10, le=128, description="-log2 of the stated chance of failure.")] = 20
     scheme: Literal["bfv", "ckks"] = Field(

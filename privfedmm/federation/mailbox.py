@@ -18,7 +18,7 @@ Answers = dict[int, dict[str, Any]]
 _STAYED = {"stayed_out": list}
 # What an answer must hold, of a node and of the key holder's.
 _FORMS: dict[str, list[dict[str, type]]] = {
-    PREPARE: [{"ids": np.ndarray, "adverts": list, **_STAYED}, {"context": Message}],
+    PREPARE: [{"ids": np.ndarray, "adverts": list, "parts": dict, **_STAYED}, {"context": Message}],
     SHARE: [{"shares": list, **_STAYED}],
     UPLOAD: [{"masked": list, "encrypted": list, "plain": list, "adverts": list,
                        "figures": object, **_STAYED}],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, assert_never
 
 import numpy as np
@@ -40,7 +40,9 @@ class Setup:
 
     version: the version of the program. settings: the digest of the run's settings; both must be
     the server's. rounds: the number of rounds of the run; there is no further one. kinds: the
-    dataclasses that travel. stack: the run's stack, for the device half of its mechanism.
+    dataclasses that travel. part: the node's own part of the beacon that mask graphs are drawn
+    from, under its name; none for the key holder. stack: the run's stack, for the device half of
+    its mechanism.
     """
 
     version: str
@@ -51,6 +53,7 @@ class Setup:
     stack: PrivacyStack
     rounds: int
     kinds: tuple[type, ...]
+    part: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def task(self, number: tuple[int, int], plan_hash: bytes = b"") -> Task:
         """Return the task of a round and an attempt, as this party sees it."""
@@ -126,7 +129,8 @@ class Node:
     def _prepare(self, body: bytes) -> dict[str, Any]:
         """Who is here, and keys for the coming round."""
         values = self._setup.meet(body)
-        return {"ids": self._ids, "adverts": self._adverts(values["next"])}
+        return {"ids": self._ids, "adverts": self._adverts(values["next"]),
+                "parts": {**self._masked.parts, **self._setup.part}}
 
     def _adverts(self, number: object) -> list[Message]:
         if number is None:
@@ -138,7 +142,10 @@ class Node:
         return self._masked.advertise(leg.task) if leg else []
 
     def _share(self, body: bytes) -> dict[str, Any]:
-        values = fields_of(body, self._setup.kinds, {"adverts": list, "context": object})
+        values = fields_of(
+            body, self._setup.kinds, {"adverts": list, "context": object, "parts": dict})
+        if values["parts"]:
+            self._masked.learn(values["parts"])
         if isinstance(values["context"], Message):
             self._encrypted.accept(values["context"])
         return {"shares": self._masked.share(values["adverts"])}

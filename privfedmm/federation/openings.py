@@ -25,12 +25,13 @@ class Underway:
     """Records the attempt that is under way.
 
     opening: what finishes the attempt, once its uploads are in; None before, and empty where it is
-    lost or damaged.
+    lost or damaged. cheats: clients that dealt wrong shares in this run so far, who stay out.
     """
 
     round: int
     attempt: int
     opening: bytes | None = None
+    cheats: frozenset[int] = frozenset()
 
 
 class Journal(Protocol):
@@ -166,7 +167,7 @@ class Opener:
             except RoundAborted:
                 if not asks_holder:
                     # Nobody was asked for what opens it: another attempt is open to the clients.
-                    self._journal.put(Underway(*opening.number))
+                    self._put(opening, None)
                 raise
         return answers
 
@@ -184,7 +185,12 @@ class Opener:
         return merged(opening.parts)
 
     def _save(self, opening: Opening) -> None:
-        self._journal.put(Underway(*opening.number, opening.to_bytes(self._mailbox.log[-1])))
+        self._put(opening, opening.to_bytes(self._mailbox.log[-1]))
+
+    def _put(self, opening: Opening, body: bytes | None) -> None:
+        before = self._journal.get()
+        self._journal.put(Underway(
+            *opening.number, body, before.cheats if before else frozenset()))
 
     def _decrypted(self, side: EncryptedSide, answer: Mapping[str, Any]) -> Sums:
         result = answer.get("result")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
+from privacy import CheatFound, Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, PlainSide
 from privacy.aggregation.messages import Message
 from privacy.aggregator import Sums, Task
+from privacy.crypto.beacon import check
 from privacy.crypto.keys import Directory
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
@@ -46,6 +47,8 @@ class FederationServer:
         self._holder: tuple[int, Message] | None = None
         self._ahead: MaskedSide | None = None
         self._introduced = False
+        # The nodes' parts of the beacon that mask graphs are drawn from, as nodes showed them.
+        self._parts: dict[str, bytes] = {}
 
     @property
     def log(self) -> list[RoundLog]:
@@ -73,6 +76,13 @@ class FederationServer:
             sums = self._opener.unmask(opening)
         except RoundNotBegun:
             raise
+        except CheatFound as error:
+            # They stay out from here on, after a restart as well; what is lost is this attempt.
+            last = self._journal.get()
+            if last is not None:
+                self._journal.put(replace(last, cheats=last.cheats | error.clients))
+            raise RoundAborted(f"{error}; they stay out of the run from now on{self._why()}"
+                               ) from error
         except RoundAborted as error:
             raise RoundAborted(f"{error}{self._why()}") from error
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
@@ -141,7 +151,8 @@ class FederationServer:
             if "plain" in self._agreed.uses:
                 stack.abort(cohort, self._agreed.clients)
             attempt = earlier.attempt + 1
-        self._journal.put(Underway(cohort.round, attempt))
+        cheats = earlier.cheats if earlier is not None else frozenset()
+        self._journal.put(Underway(cohort.round, attempt, cheats=cheats))
         return attempt
 
     def _following(self, stack: PrivacyStack, round_: int) -> Task | None:
@@ -162,8 +173,8 @@ class FederationServer:
             return None
         if ahead is not None and ahead.number == (round_, attempt):
             return ahead
-        side = MaskedSide(self._agreed, task, self._directory)
         answers = self._meet((round_, attempt), "encrypted" in self._agreed.uses)
+        side = self._side(task)
         routed = side.adverts(self._mailbox.messages(answers, "adverts"))
         side.shares(self._mailbox.messages(self._introduce(routed), "shares"))
         return side
@@ -178,6 +189,8 @@ class FederationServer:
         for node, answer in answers.items():
             if "context" in answer:
                 self._holder = node, answer["context"]
+            for party, part in answer.get("parts", {}).items():
+                self._shown(node, party, part)
         self._mailbox.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
         if holder and self._holder is None:
             raise RoundNotBegun("the key holder's node did not answer; start it and go on")
@@ -185,13 +198,35 @@ class FederationServer:
             raise RoundNotBegun("no node answered: " + "; ".join(self.log[-1].stayed_out))
         return {node: answers[node] for node in self._mailbox.hosted}
 
+    def _side(self, task: Task) -> MaskedSide:
+        """A new attempt at a masked sum. Raises RoundNotBegun while there is no beacon."""
+        try:
+            beacon = self._agreed.beacon(self._parts)
+        except ProtocolError as error:
+            raise RoundNotBegun(f"{error}: every node has to be there once, when a run begins"
+                                ) from error
+        begun = self._journal.get()
+        return MaskedSide(self._agreed, task, self._directory, beacon,
+                          begun.cheats if begun else frozenset())
+
+    def _shown(self, node: int, party: object, part: object) -> None:
+        """Take a part of the beacon that a node shows, its own or one that it was shown."""
+        try:
+            if not isinstance(party, str) or not isinstance(part, bytes):
+                raise ProtocolError("a part of the beacon is bytes under a node's name")
+            check(self._agreed.run, self._agreed.commitments, party, part)
+        except ProtocolError as error:
+            self._mailbox.note(f"node {node}: {error}")
+            return
+        self._parts[party] = part
+
     def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
         self._introduced = True
         if self._agreed.uses == {"plain"}:
             return {}
         context = self._holder[1] if self._holder else None
         return self._mailbox.exchange(SHARE, {
-            node: {"adverts": own, "context": context}
+            node: {"adverts": own, "context": context, "parts": self._parts}
             for node, own in self._mailbox.by_node(adverts).items()})
 
     def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, plan_hash: bytes) -> Opening:
@@ -202,7 +237,7 @@ class FederationServer:
         side = self._prepared(masked.task if masked else None, cohort.round, attempt)
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
-        ahead = MaskedSide(self._agreed, following, self._directory) if following else None
+        ahead = self._side(following) if following else None
         sealed = self._mailbox.by_node(side.sealed(plan_hash) if side else ())
         upcoming = ahead.number if ahead else None
         answers = self._mailbox.exchange(UPLOAD, {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privacy import Aggregator, PlainAggregator
+from privacy.aggregation.masked.tolerance import Tolerance
 from privacy.aggregation.messages import Message, Transcript
 from privacy.crypto.he_parameters import Scheme
 from privfedmm.base.registry import Registry
@@ -19,16 +20,14 @@ class SumTerms:
     """Holds what an aggregator is built from, all of it public.
 
     population: the number of clients of the run. min_survivors: the fewest clients whose sum may be
-    released. dropout, colluding: the shares of a cohort that may vanish, or side with the server.
-    failure_bits: -log2 of the stated chance of failure. scheme: the scheme of ciphertexts.
+    released. tolerance: how many clients may vanish, who may side with the server, and with which
+    chance that fails. scheme: the scheme of ciphertexts.
     transcript: what is told every message; None tells nobody.
     """
 
     population: int
     min_survivors: int
-    dropout: float
-    colluding: float
-    failure_bits: int
+    tolerance: Tolerance
     scheme: Scheme
     transcript: Transcript | None = None
 
@@ -41,7 +40,8 @@ class AggregatorEntry:
     own upload, so that uploads are integers, and `secure.mode = ring` can stand in. updates,
     statistics: which of the two it may carry. fixed_cohort: whether everyone must take part in
     every round. key_holder: whether another party than the server opens its sums, of uploads that
-    only their length tells of. vector: reads out of a message to the server, as the transcript is
+    only their length tells of. masks: whether its sums stand on a graph of masks, which has to bear
+    `SumTerms.tolerance`. vector: reads out of a message to the server, as the transcript is
     told it, the vector of its sender, integers in the order of the releases; it returns None for
     every other message. Attacks on uploads need it where clients are hidden. Whether nodes speak
     its protocol is not its to say: a deployment carries privacy.aggregation.deployed.WAYS.
@@ -56,6 +56,7 @@ class AggregatorEntry:
     statistics: bool = True
     fixed_cohort: bool = False
     key_holder: bool = False
+    masks: bool = False
     vector: Callable[[Message], np.ndarray | None] = lambda message: None
 
     def alone(self) -> dict[str, str]:
@@ -73,7 +74,7 @@ def _masked_vector(message: Message) -> np.ndarray | None:
 def _masked(terms: SumTerms) -> Aggregator:
     from privacy.aggregation.simulated.masked import MaskedAggregator
 
-    return MaskedAggregator(terms.dropout, terms.colluding, terms.failure_bits, terms.transcript)
+    return MaskedAggregator(terms.tolerance, terms.transcript)
 
 
 def _encrypted(terms: SumTerms) -> Aggregator:
@@ -89,7 +90,7 @@ PLAIN = AggregatorEntry(
 MASKED = AggregatorEntry(
     name="masked", summary="pairwise masks on a sparse graph that cancel in the sum",
     reference="Bonawitz et al., CCS 2017; graph of Bell et al., CCS 2020", build=_masked,
-    hides_clients=True, vector=_masked_vector)
+    hides_clients=True, masks=True, vector=_masked_vector)
 ENCRYPTED = AggregatorEntry(
     name="encrypted", summary="sums under homomorphic encryption, opened by a key holder",
     reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,

@@ -26,7 +26,7 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Public
 from privfedmm.methods.registry import METHODS
-from privfedmm.privacy_plan.aggregators import check_cohort
+from privfedmm.privacy_plan.aggregators import check_cohort, check_masks, owners
 from privfedmm.privacy_plan.clipping import clip_rule
 
 PRIVATE_LEVELS = 4096  # steps in a clip norm: a share of the noise is then a table's width
@@ -79,6 +79,7 @@ def needs_dims(config: RunConfig) -> bool:
 
 def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> PrivacyPlan:
     dp = config.dp
+    check_masks(config, population)
     if dp is None:
         return _settled(
             config, population, items, PrivacyPlan(Everyone(), None, 0.0, config.rounds))
@@ -146,10 +147,13 @@ def _shares(config: RunConfig, population: int) -> Shares:
         raise UserError("dp.trust: distributed noise hides nobody from a server that reads every "
                         "upload; add --aggregation masked, or use trust central or local")
     terms = config.secure
-    honest = survivors(config).min_survivors(population) - math.ceil(terms.colluding * population)
+    colluding = owners(config).colluding(range(population))
+    honest = survivors(config).min_survivors(population) - colluding
     if honest < 1:
-        raise UserError("secure.dropout: with these shares of dropouts and colluders no honest "
-                        "client may be left; lower secure.dropout or secure.colluding")
+        raise UserError(f"secure.dropout: of {population} users {colluding} may side with the "
+                        "server, and no honest one may be left of those who do not vanish; lower "
+                        "secure.dropout, secure.colluding or secure.colluding_nodes, or give no "
+                        "owner so many users")
     # Any number of values up to 2^24 costs the same: a share is too wide for tau to matter.
     return Shares(honest, 2**24, float(terms.levels or PRIVATE_LEVELS))
 

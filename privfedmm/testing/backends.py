@@ -113,7 +113,8 @@ class BackendContract:
     def config(self, **flags: Any) -> RunConfig:
         """Return the config of a run of 36 users that tolerates dropouts."""
         return resolve(None, {"dataset": DATASET, "method": self.method, "seed": 5,
-                              "baselines": [], "secure.dropout": 0.4, **flags})
+                              "baselines": [], "secure.dropout": 0.4,
+                              "secure.server": "semi_honest", **flags})
 
     def test_plain_sums_are_the_sums_of_all_uploads(self, tmp_path: Path) -> None:
         """Check the sums against every client's upload added up one by one."""

@@ -13,13 +13,15 @@ from scipy import stats
 import privfedmm as pf
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator
 from privacy.aggregation.encrypted.terms import UPLOAD
+from privacy.aggregation.masked import Tolerance
 from privacy.aggregation.masked.wire import MASKED, vector_of
 from privacy.aggregation.messages import Transcript
+from privacy.owners import Owners
 from privfedmm.mechanisms.aggregators import AGGREGATORS, AggregatorEntry, SumTerms
 from privfedmm.testing.aggregators import CLIENTS, DIMS, AggregatorContract
 
-TERMS = SumTerms(population=CLIENTS, min_survivors=8, dropout=0.3, colluding=0.05,
-                 failure_bits=10, scheme="bfv")
+TERMS = SumTerms(population=CLIENTS, min_survivors=8, scheme="bfv",
+                 tolerance=Tolerance(dropout=0.3, owners=Owners(share=0.05), failure_bits=10))
 
 
 COUNTED = AggregatorEntry(

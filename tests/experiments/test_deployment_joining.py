@@ -29,7 +29,8 @@ PARTIES = ("shard-0", "shard-1", "keyholder")
 PRIVATE = (
     "--method", "group_statistics", "--aggregation", "masked", "--group-statistics", "encrypted",
     "--dp-epsilon", "4", "--trust", "distributed", "--set", "statistics.groups=2",
-    "--set", "k_core=0", "--set", "secure.dropout=0.3")
+    "--set", "k_core=0", "--set", "secure.dropout=0.3",
+    "--set", "secure.server=semi_honest")
 
 
 def catalogue(folder: Path) -> Path:
@@ -245,7 +246,8 @@ ALTERED: dict[str, tuple[Change, str]] = {
     "user of another": (lambda v: v["keys"].update({0: v["keys"].pop(5)}), "keys of other users"),
     "invitation": (lambda v: v.update(invitation="0" * 64), "another invitation"),
     "party": (lambda v: v.update(party="shard-7"), "the run has no shard-7"),
-    "form": (lambda v: v.update(format=2), "of another form"),
+    "form": (lambda v: v.update(format=1), "of another form"),
+    "commitment": (lambda v: v.update(commitment=bytes(32)), "was altered"),
     "more": (lambda v: v.update(more=1), "is no answer"),
     "kind": (lambda v: v["keys"].update({5: "text"}), "was altered"),
 }
@@ -273,10 +275,10 @@ def forged(world: World, party: str, keys: list[Identity], node_key: bytes) -> N
     path = world.answers[PARTIES.index(party)]
     invitation = read_invitation(world.deploy / "invitation.bin")
     path.write_bytes(encode({
-        "format": 1, "invitation": invitation.digest, "party": party,
+        "format": 2, "invitation": invitation.digest, "party": party,
         "keys": {i.number: i.verify_key() for i in keys},
-        "proofs": {i.number: i.sign(proof_text(invitation.digest, i.number, node_key))
-                   for i in keys}, "node_key": node_key}))
+        "proofs": {i.number: i.sign(proof_text(invitation.digest, i.number, node_key + bytes(32)))
+                   for i in keys}, "node_key": node_key, "commitment": bytes(32)}))
 
 
 def test_no_key_is_two_parties(world: World) -> None:

@@ -32,7 +32,8 @@ ROOT = Path(__file__).parents[2]
 SETTINGS = (
     "--dataset", "planted:36", "--seed", "5", "--method", "popularity", "--aggregation", "masked",
     "--dp-epsilon", "2.0", "--trust", "distributed", "--noise", "simulation",
-    "--set", "secure.dropout=0.4", "--set", 'baselines=["popularity"]')
+    "--set", "secure.dropout=0.4", "--set", "secure.server=semi_honest",
+    "--set", 'baselines=["popularity"]')
 
 
 def command(*arguments: str) -> list[str]:

@@ -65,7 +65,7 @@ def settle(flags: dict[str, Any], out: Path) -> tuple[RunConfig, Path, Loop]:
     config = resolve(None, flags)
     out.mkdir()
     root = out / "deploy"
-    settle_all(config, load_data(config), root, NODES)
+    config = settle_all(config, load_data(config), root, NODES)
     found = [parties.node_folder(root, shard) for shard in range(NODES)]
     holder = [root / "keyholder"] if parties.has_holder(config) else []
     return config, out, Loop(found + holder)

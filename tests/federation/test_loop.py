@@ -31,7 +31,8 @@ from tests.federation.outcomes import Killed, Looped, entries, everybody
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Looped]]
 BASE: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
-    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4}
+    "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
+    "secure.server": "semi_honest"}
 ONE = {**BASE, "method": "popularity"}
 TWO = {**BASE, "group_statistics": "encrypted", "statistics.groups": 3}
 MASKED_TWICE = {**BASE, "statistics.groups": 3}

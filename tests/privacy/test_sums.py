@@ -157,7 +157,7 @@ def test_a_round_that_fails_after_uploads_is_charged() -> None:
 
 def test_a_round_that_the_protocol_refuses_before_uploads_costs_nothing() -> None:
     """A masked sum of two clients, which would show each of them the other's vector."""
-    ours = sums(population=2, levels=1024, aggregator=MaskedAggregator(0.0, 0.0, 40))
+    ours = sums(population=2, levels=1024, aggregator=MaskedAggregator())
     with pytest.raises(ProtocolError):
         ours.round(0, ones)
     assert not ours.stack.ledger.entries

@@ -7,7 +7,7 @@ import numpy as np
 from privacy import ProtocolError, RoundAborted, Sums, SystemSource, Task, UploadError, Uploads
 from privacy.aggregation.messages import SERVER, Message, Transcript
 from privacy.aggregation.ring import from_ring, to_ring
-from privacy.aggregator import dims, flattened, split
+from privacy.aggregator import Coalition, dims, flattened, split
 from privfedmm.mechanisms.aggregators import AggregatorEntry, SumTerms
 
 SHARE, SECOND = "share", -3  # the kind of message; the second server
@@ -22,6 +22,10 @@ class TwoServers:
     server_sees: str = ("one uniformly random share of each upload, and the sum: of no client its "
                         "upload, while the two servers do not put their shares together")
     hides_clients: bool = True
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        return (Coalition("one of the servers alone", "nothing"),
+                Coalition("both servers", "every client's upload"))
 
     def open(self, task: Task) -> "Shares":
         if not task.integer:

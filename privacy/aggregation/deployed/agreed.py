@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,8 +10,10 @@ from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.encrypted.terms import Terms
 from privacy.aggregation.masked.mask_plan import MaskPlan
 from privacy.aggregation.masked.terms import Floor, RoundTerms
+from privacy.aggregation.masked.tolerance import Tolerance
 from privacy.aggregation.routes import by_route
 from privacy.aggregator import Task
+from privacy.crypto.beacon import drawn
 from privacy.crypto.he import PublicContext
 from privacy.crypto.he_parameters import HEParameters, Scheme
 from privacy.errors import ProtocolError
@@ -47,8 +50,9 @@ class Agreed:
 
     run: 16 bytes that name it. updates, statistics: how each kind of release travels. clients: how
     many there are in the whole run. min_survivors: fewest clients whose sum may be released.
-    dropout, colluding, failure_bits: what the graph of masks is planned for (`MaskPlan`). scheme:
-    of the ciphertexts.
+    tolerance: whom masked sums are to hold against, and how many dropouts they are to bear.
+    commitments: the nodes' to their parts of the beacon that mask graphs are drawn from, by name.
+    scheme: of the ciphertexts.
     """
 
     run: bytes
@@ -56,9 +60,8 @@ class Agreed:
     statistics: Way
     clients: int
     min_survivors: int
-    dropout: float
-    colluding: float
-    failure_bits: float
+    tolerance: Tolerance
+    commitments: Mapping[str, bytes]
     scheme: Scheme
 
     def legs(self, task: Task) -> list[Leg]:
@@ -77,14 +80,20 @@ class Agreed:
         """The ways of the run."""
         return frozenset({self.updates, self.statistics})
 
-    def masked_terms(self, task: Task) -> RoundTerms:
-        """The terms of a masked leg, the plan's hash still open. Raises ProtocolError for fewer
-        than 3 clients."""
-        return self._masks.terms(task, None)
+    def masked_terms(self, task: Task, beacon: bytes | None = None) -> RoundTerms:
+        """The terms of a masked leg, the plan's hash still open.
+
+        beacon: what the parts of all nodes give; None: still to come. Raises ProtocolError for
+        fewer than 3 clients, and where no graph bears what is asked."""
+        return MaskPlan(self.run, self.tolerance, beacon).terms(task, None)
+
+    def beacon(self, parts: Mapping[str, bytes]) -> bytes:
+        """The beacon [32] of the nodes' parts. Raises ProtocolError for a missing or wrong one."""
+        return drawn(self.run, self.commitments, parts)
 
     def floor(self, task: Task) -> Floor:
         """The least that a client accepts of the terms of a masked leg."""
-        return self._masks.floor(task)
+        return MaskPlan(self.run, self.tolerance).floor(task)
 
     def parameters(self, task: Task) -> HEParameters:
         """The parameters of the run's key. Raises CapacityError where none keeps the total
@@ -100,10 +109,6 @@ class Agreed:
     def min_decrypted(self) -> int:
         """Fewest clients whose encrypted total is decrypted: the total of one is its vector."""
         return self._ciphertexts.min_decrypted
-
-    @property
-    def _masks(self) -> MaskPlan:
-        return MaskPlan(self.run, self.dropout, self.colluding, self.failure_bits)
 
     @property
     def _ciphertexts(self) -> EncryptionPlan:

@@ -14,7 +14,7 @@ from privacy.aggregation.masked.client import MaskedClient, Stage
 from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.messages import KEY_HOLDER, Message
 from privacy.aggregation.ring import to_ring
-from privacy.aggregator import Session, Sums, Task, flattened
+from privacy.aggregator import Coalition, Session, Sums, Task, flattened
 from privacy.crypto.he import PublicContext
 from privacy.crypto.keys import Directory, Identity
 from privacy.crypto.prg import MaskStream
@@ -46,6 +46,10 @@ class Held:
     name: str = "held on the device"
     server_sees: str = "nothing yet"
     blocks: list[tuple[np.ndarray, Uploads]] = field(default_factory=list)
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        """Nobody reads what has not left."""
+        return ()
 
     def open(self, task: Task) -> Session:
         """A session that holds nothing yet."""
@@ -86,6 +90,8 @@ class MaskedDevice:
     ) -> None:
         self._agreed, self._identities, self._directory = agreed, identities, directory
         self._attendance = Attendance(agreed.run)
+        self._parts: dict[str, bytes] = {}
+        self._beacon: bytes | None = None
         self._rounds: dict[Number, dict[int, MaskedClient]] = {}
         self._given = Given()
         self.refusals: list[Refusal] = []
@@ -95,7 +101,7 @@ class MaskedDevice:
 
         Raises ProtocolError for an attempt that can no longer be joined.
         """
-        terms = self._agreed.masked_terms(task)
+        terms = self._agreed.masked_terms(task, self._beacon)
         # What could never be joined is not begun.
         self._attendance.joins(terms)
         floor = self._agreed.floor(task)
@@ -107,6 +113,22 @@ class MaskedDevice:
                         if n[0] != terms.round or _masked(held)}
         self._rounds[terms.number] = clients
         return [client.advertise() for client in clients.values()]
+
+    @property
+    def parts(self) -> Mapping[str, bytes]:
+        """The nodes' parts of the beacon, by name, once they were shown."""
+        return self._parts
+
+    def learn(self, parts: Mapping[str, bytes]) -> None:
+        """Take the nodes' parts of the beacon that mask graphs are drawn from, once a run.
+
+        Raises ProtocolError where one is missing, or is not the one that was committed to."""
+        beacon = self._agreed.beacon(parts)
+        if self._beacon is None:
+            self._parts, self._beacon = dict(parts), beacon
+            for clients in self._rounds.values():
+                for client in clients.values():
+                    client.receive_beacon(beacon)
 
     def share(self, messages: Sequence[Message]) -> list[Message]:
         """Round 1, ShareKeys: shares for the neighbours whose adverts came."""
@@ -126,7 +148,8 @@ class MaskedDevice:
         clients = self._rounds.get(number)
         if not clients:
             raise ProtocolError(f"no keys are there for round {number}: it was not prepared")
-        self._attendance = self._attendance.joins(self._agreed.masked_terms(task))
+        self._attendance = self._attendance.joins(
+            self._agreed.masked_terms(task, self._beacon))
         self._rounds = {n: c for n, c in self._rounds.items() if n >= number}
         self._given = Given()
 
@@ -142,22 +165,26 @@ class MaskedDevice:
             stream.wipe()
 
     def sign(self, messages: Sequence[Message]) -> list[Message]:
-        """Round 3, ConsistencyCheck: signatures under the list of survivors."""
-        return self._once(messages, MaskedClient.sign)
+        """Round 3, ConsistencyCheck: signatures under the list of survivors; from here on the round
+        may open, and this node joins no further attempt at it."""
+        out = self._once(messages, MaskedClient.sign)
+        for number in {message.round for message in out} & self._rounds.keys():
+            self._attendance = self._attendance.signs(
+                next(iter(self._rounds[number].values())).terms)
+        return out
 
     def unmask(self, messages: Sequence[Message]) -> list[Message]:
-        """Round 4, Unmasking: shares that open the sum; from here on the round is open for this
-        node, which joins no further attempt at it."""
+        """Round 4, Unmasking: shares that open the sum."""
         out = self._once(messages, MaskedClient.unmask)
-        for number in {message.round for message in out} & self._rounds.keys():
-            terms = next(iter(self._rounds.pop(number).values())).terms
-            self._attendance = self._attendance.opens(terms)
+        for number in {message.round for message in out}:
+            self._rounds.pop(number, None)
         return out
 
     def to_state(self) -> dict[str, object]:
         """Everything that must be safe before an answer is sent, secrets included."""
         return {
             "attendance": self._attendance.to_bytes(),
+            "parts": dict(self._parts),
             "given": self._given.to_state(),
             "rounds": [
                 (number, {n: client.to_bytes() for n, client in clients.items()})
@@ -173,6 +200,10 @@ class MaskedDevice:
         if self._attendance.run != self._agreed.run:
             raise ProtocolError("the node's state is of another run")
         self._given = Given.from_state(state["given"])
+        parts = state["parts"]
+        assert isinstance(parts, dict)
+        if parts:
+            self.learn(parts)
         rounds = state["rounds"]
         assert isinstance(rounds, list)
         for number, clients in rounds:

@@ -25,16 +25,17 @@ from privacy.uploads import UploadError, Uploads
 class MaskedSide:
     """One attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`.
 
-    task: of the masked releases alone. server: a server that was saved while it opened the sum of
-    this task; None: a new one. refusals: why messages were refused, a sentence each.
+    task: of the masked releases alone. beacon: what mask graphs are drawn from. cheats: clients
+    that dealt wrong shares before, who stay out. server: a server that was saved while it opened
+    the sum of this task; None: a new one. refusals: why messages were refused, a sentence each.
     """
 
     def __init__(
-        self, agreed: Agreed, task: Task, directory: Directory,
-        server: MaskedServer | None = None,
+        self, agreed: Agreed, task: Task, directory: Directory, beacon: bytes,
+        cheats: frozenset[int] = frozenset(), server: MaskedServer | None = None,
     ) -> None:
-        self._task = task
-        self._terms = agreed.masked_terms(task)
+        self._task, self._cheats = task, cheats
+        self._terms = agreed.masked_terms(task, beacon)
         self._server = MaskedServer(self._terms, directory) if server is None else server
         self.refusals: list[str] = []
 
@@ -44,9 +45,10 @@ class MaskedSide:
     ) -> MaskedSide:
         """The side of `to_bytes`. Raises ProtocolError where it opens another sum than this."""
         server = MaskedServer.from_bytes(saved, directory)
-        if server.terms != agreed.masked_terms(task).with_plan(plan_hash):
+        beacon = server.terms.beacon
+        if beacon is None or server.terms != agreed.masked_terms(task, beacon).with_plan(plan_hash):
             raise ProtocolError("what was saved opens the sum of another round or another plan")
-        return cls(agreed, task, directory, server)
+        return cls(agreed, task, directory, beacon, server=server)
 
     def to_bytes(self) -> bytes:
         """The opening so far, from `masked` on."""
@@ -101,6 +103,9 @@ class MaskedSide:
     def _take(self, messages: Sequence[Message]) -> None:
         for message in messages:
             try:
+                if message.sender in self._cheats:
+                    raise ProtocolError(f"client {message.sender} dealt wrong shares before, and "
+                                        "stays out")
                 self._server.receive(message)
             except ProtocolError as error:
                 self.refusals.append(str(error))

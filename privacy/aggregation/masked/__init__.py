@@ -11,20 +11,31 @@ shares beside the signature of this one: three exchanges a sum.
 """
 
 from privacy.aggregation.masked.client import MaskedClient, Stage
-from privacy.aggregation.masked.graph import Graph, choose_degree
+from privacy.aggregation.masked.graph import Graph
 from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.masked.server import Await, MaskedServer, MaskedSum
 from privacy.aggregation.masked.terms import Floor, RoundTerms
+from privacy.aggregation.masked.tolerance import (
+    MAX_ATTEMPTS,
+    Choice,
+    IntolerableError,
+    Tolerance,
+    choose_degree,
+)
 
 __all__ = [
+    "MAX_ATTEMPTS",
     "Attendance",
     "Await",
+    "Choice",
     "Floor",
     "Graph",
+    "IntolerableError",
     "MaskedClient",
     "MaskedServer",
     "MaskedSum",
     "RoundTerms",
     "Stage",
+    "Tolerance",
     "choose_degree",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import IntEnum
+from functools import cached_property
 from itertools import compress
 
 import numpy as np
@@ -70,12 +71,17 @@ class MaskedClient:
         self.terms = terms
         self._identity, self._directory, self._floor = identity, directory, floor
         self._verify, self._derive = verify, derive
-        place = terms.position[self.number]
-        self._bit = 1 << place
-        # Neighbours by slot: their places in the cohort and their numbers.
-        self._places = terms.graph.neighbours(place)
-        self._peers = [terms.cohort[p] for p in self._places]
+        self._bit = 1 << terms.position[self.number]
         self._state = ClientState.fresh()
+
+    @cached_property
+    def _places(self) -> list[int]:
+        """Neighbours by slot: their places in the cohort. There are none before the beacon."""
+        return self.terms.graph.neighbours(self.terms.position[self.number])
+
+    @cached_property
+    def _peers(self) -> list[int]:
+        return [self.terms.cohort[p] for p in self._places]
 
     @property
     def stage(self) -> Stage:
@@ -104,7 +110,7 @@ class MaskedClient:
         values = unpack(body, {"terms": bytes, "state": bytes})
         terms = RoundTerms.from_bytes(values["terms"])
         client = cls(identity, terms, directory, floor, verify, derive)
-        client._state = ClientState.from_bytes(values["state"], len(client._peers))
+        client._state = ClientState.from_bytes(values["state"], terms.degree)
         return client
 
     def receive_plan(self, plan_hash: bytes) -> None:
@@ -114,6 +120,14 @@ class MaskedClient:
         if self.stage >= Stage.MASKED:
             raise ProtocolError("the plan's hash came after the vector was masked")
         self.terms = self.terms.with_plan(plan_hash)
+
+    def receive_beacon(self, beacon: bytes) -> None:
+        """Add the beacon that came, where keys were advertised before it.
+
+        Raises ProtocolError where another is in the terms, or shares are dealt already."""
+        if self.stage >= Stage.SHARED:
+            raise ProtocolError("the beacon came after shares were dealt along a graph")
+        self.terms = self.terms.with_beacon(beacon)
 
     def advertise(self) -> Message:
         """Round 0, AdvertiseKeys: two fresh public keys under the client's signature.
@@ -152,7 +166,8 @@ class MaskedClient:
             mine, theirs = (both[:32], both[32:]) if self.number == low else (both[32:], both[:32])
             nonce = nonces[NONCE_BYTES * slot : NONCE_BYTES * (slot + 1)]
             context = wire.share_context(terms, self.number, peer)
-            sealed.append((peer, seal(mine, nonce, shares[slot], context)))
+            hashes = wire.share_hashes(terms, self.number, peer, shares[slot])
+            sealed.append(wire.Sealed(peer, seal(mine, nonce, shares[slot], context), *hashes))
             opening[slot], masks[slot] = theirs, found[peer].mask
         state.opening, state.peer_masks = opening, masks
         state.channel, state.stage = None, Stage.SHARED
@@ -161,12 +176,14 @@ class MaskedClient:
     def receive_shares(self, message: Message) -> None:
         """The end of round 1: open the shares that the neighbours sealed to this client.
 
-        Raises ProtocolError unless every neighbour in the announced set has sent one."""
+        A pair that does not open, or is not what its hashes say, is left out: that neighbour's
+        secret needs other keepers. Raises ProtocolError unless every neighbour in the announced set
+        has sent one."""
         self._take(message, wire.SEALED, Stage.SHARED)
         state, terms = self._state, self.terms
         values = unpack(message.body, {"shared": bytes, "sealed": bytes})
         shared = wire.members_from_bytes(values["shared"], terms)
-        sealed = dict(wire.sealed_from_bytes(values["sealed"]))
+        sealed = wire.sealed_from_bytes(values["sealed"])
         self._counted(shared, "shared")
         slots = self._slots(shared)
         senders = {self._peers[s] for s in slots}
@@ -178,9 +195,13 @@ class MaskedClient:
             peer = self._peers[slot]
             context = wire.share_context(terms, peer, self.number)
             try:
-                held[slot] = open_sealed(state.opening[slot], sealed[peer], context)
-            except SealError as error:
-                raise ProtocolError(f"the share from client {peer} is refused: {error}") from error
+                pair = open_sealed(state.opening[slot], sealed[peer].pair, context)
+            except SealError:
+                continue
+            # Of a share that nobody would believe none is kept: who dealt it harms itself alone.
+            dealt = wire.share_hashes(terms, peer, self.number, pair)
+            if dealt == (sealed[peer].seed, sealed[peer].key):
+                held[slot] = pair
         state.shared, state.held, state.opening = shared, held, {}
         state.stage = Stage.READY
 
@@ -248,13 +269,17 @@ class MaskedClient:
             if not self._verify(self._directory.keys[peer], signature, expected):
                 raise ProtocolError(f"client {peer} signed no such list of survivors")
         self._enough(len(given), "neighbours signed the list of survivors")
-        revealed = []
+        revealed, without = [], 0
         for slot in self._slots(state.shared):
             lives = state.survivors >> self._places[slot] & 1
+            if slot not in state.held:
+                without |= 1 << slot
+                continue
             pair = state.held[slot]
             revealed.append(pair[:SHARE_BYTES] if lives else pair[SHARE_BYTES:])
         state.held, state.stage = {}, Stage.UNMASKED
-        return self._message(wire.UNMASK, pack({"shares": b"".join(revealed)}))
+        return self._message(wire.UNMASK, pack({
+            "shares": b"".join(revealed), "without": wire.slots_to_bytes(without, self.terms)}))
 
     def _neighbours_adverts(self, body: bytes, own_keys: set[bytes]) -> dict[int, wire.Advert]:
         """Adverts of neighbours by number, each signed by its client, no key in two of them."""

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from scipy.stats import binom
 
 
 @dataclass(frozen=True)
@@ -93,44 +92,3 @@ def sustained(graph: Graph, members: int, threshold: int) -> int:
         inside &= ~weak
     back = np.packbits(inside[graph.place_on_circle], bitorder="little")
     return int.from_bytes(back.tobytes(), "little")
-
-
-def choose_degree(
-    n: int, dropout: float, colluding: float, log2_failure: float, *, active_server: bool = False
-) -> tuple[int, int]:
-    """The smallest (degree k, threshold t) whose failures are rarer than 2**-log2_failure.
-
-    dropout, colluding: probabilities that a client vanishes, or hands all it knows to the
-    server, independently. With B(k, p) binomial, and f = min(1, dropout + colluding):
-
-        n P[B(k, 1 - dropout) < t]            < 2**-log2_failure    a secret cannot be recovered
-        n P[B(k, colluding) >= t]             < 2**-log2_failure    a secret is read by colluders
-        n (n - 1) / 2 f**k                    < 2**-log2_failure    honest survivors fall apart
-        n P[B(k, colluding) > 2 t - k - 1]    < 2**-log2_failure    only with active_server
-
-    The last makes two survivor lists with t signatures each impossible for a server that lies;
-    without it the server is taken to be curious but to tell all clients the same. (Bell et al.,
-    CCS 2020, section 3; the third line bounds two empty stretches of k/2 on the circle.) k is
-    even, or n - 1 where only the complete graph will do. Where several t fit, the one that
-    leaves the larger of the first two smallest is taken.
-    Raises ValueError where even the complete graph fails.
-    """
-    if n < 3 or not 0 <= dropout < 1 or not 0 <= colluding < 1 or log2_failure <= 0:
-        raise ValueError("needs n >= 3, rates from 0 to below 1 and log2_failure above 0")
-    allowed, apart = 2.0**-log2_failure, min(1.0, dropout + colluding)
-    for k in [*range(2, n - 1, 2), n - 1]:
-        if k < n - 1 and n * (n - 1) / 2 * apart**k >= allowed:
-            continue
-        t = np.arange(2, k + 1)
-        lost = n * binom.cdf(t - 1, k, 1 - dropout)
-        read = n * binom.sf(t - 1, k, colluding)
-        good = (lost < allowed) & (read < allowed)
-        if active_server:
-            good &= n * binom.sf(2 * t - k - 1, k, colluding) < allowed
-        if good.any():
-            worse = np.where(good, np.maximum(lost, read), np.inf)
-            return k, int(t[int(np.argmin(worse))])
-    raise ValueError(
-        f"no degree up to {n - 1} keeps failures below 2**-{log2_failure:g} at a dropout of "
-        f"{dropout:g} and {colluding:g} colluding: lower log2_failure or enlarge the cohort"
-    )

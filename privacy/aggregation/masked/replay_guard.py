@@ -14,38 +14,40 @@ class Attendance:
     """What a client remembers between rounds, and saves before it answers.
 
     A server that opened one round twice, over two sets of survivors, would read the difference.
-    A client that has helped to open a round therefore joins no further attempt at it, even if
-    the server says that the first one failed. run: the run it belongs to. last: latest round and
-    attempt joined. opened: latest round that the client helped to open.
+    A client that has signed a list of survivors therefore joins no further attempt at that round,
+    even if the server says that the first one failed: it cannot know what its neighbours revealed.
+    run: the run it belongs to. last: latest round and attempt joined. signed: latest round whose
+    survivors the client signed.
     """
 
     run: bytes
     last: tuple[int, int] = (-1, -1)
-    opened: int = -1
+    signed: int = -1
 
     def joins(self, terms: RoundTerms) -> Attendance:
         """After joining `terms`. Raises ProtocolError for another run, an attempt that was
-        joined already or is older, and a round that this client helped to open."""
+        joined already or is older, and a round whose survivors this client signed."""
         if terms.run != self.run:
             raise ProtocolError("a round of another run came")
         if terms.number <= self.last:
             raise ProtocolError(f"round {terms.number} came after {self.last} was joined: a replay")
-        if terms.round <= self.opened:
-            raise ProtocolError(f"round {terms.round} was opened before, and opens only once")
+        if terms.round <= self.signed:
+            raise ProtocolError(f"the survivors of round {terms.round} were signed before, and a "
+                                "round opens only once")
         return replace(self, last=terms.number)
 
-    def opens(self, terms: RoundTerms) -> Attendance:
-        """After revealing shares in `terms`."""
-        return replace(self, opened=max(self.opened, terms.round))
+    def signs(self, terms: RoundTerms) -> Attendance:
+        """After signing the survivors of `terms`."""
+        return replace(self, signed=max(self.signed, terms.round))
 
     def to_bytes(self) -> bytes:
         """What is remembered, for the client's own disk."""
         return pack({"run": self.run, "round": self.last[0], "attempt": self.last[1],
-                     "opened": self.opened})
+                     "signed": self.signed})
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Attendance:
         """What `to_bytes` gave. Raises ProtocolError where it cannot be read."""
-        fields = {"run": bytes, "round": int, "attempt": int, "opened": int}
+        fields = {"run": bytes, "round": int, "attempt": int, "signed": int}
         values = unpack(body, fields)
-        return cls(values["run"], (values["round"], values["attempt"]), values["opened"])
+        return cls(values["run"], (values["round"], values["attempt"]), values["signed"])

@@ -15,8 +15,7 @@ from privacy.aggregation.masked.terms import RoundTerms
 from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.crypto.keys import SIGNATURE_BYTES, Directory, Verify, verify_signature
 from privacy.crypto.prg import MaskStream
-from privacy.crypto.shamir import SHARE_BYTES
-from privacy.errors import ProtocolError, RoundAborted
+from privacy.errors import CheatFound, ProtocolError, RoundAborted
 
 
 class Await(IntEnum):
@@ -74,10 +73,12 @@ class MaskedServer:
         # Sets of places in the cohort, as bits: who may still answer, who has at this stage.
         self._expected, self._came = (1 << len(terms.cohort)) - 1, 0
         self._adverts: dict[int, wire.Advert] = {}
-        # Receiver's place -> (sender, sealed shares); gone once they are routed.
-        self._sealed: dict[int, list[tuple[int, bytes]]] = {}
+        # Receiver's place -> sealed shares by sender; gone once they are routed.
+        self._sealed: dict[int, list[wire.Sealed]] = {}
+        # Dealer's place -> keeper's place -> hashes of the shares between them.
+        self._dealt: dict[int, dict[int, bytes]] = {}
         self._signatures: dict[int, bytes] = {}
-        self._revealed = Revealed(terms)
+        self._revealed: Revealed | None = None
         self._advertised = self._shared = self._survivors = 0
         self._bond = self._list = b""
         self._total = np.zeros(terms.dims, dtype=np.uint32)
@@ -93,7 +94,8 @@ class MaskedServer:
         self._opening()
         return ServerState(
             self.terms, self._awaits, self._expected, self._shared, self._survivors,
-            self._adverts, self._signatures if self._awaits == Await.UNMASK else {}, self._total,
+            self._adverts, self._signatures if self._awaits == Await.UNMASK else {}, self._dealt,
+            self._total,
         ).to_bytes()
 
     @classmethod
@@ -110,7 +112,7 @@ class MaskedServer:
         server._adverts, server._signatures = dict(state.adverts), dict(state.signatures)
         server._bond = wire.round_bond(state.terms, state.shared)
         server._list = wire.members_to_bytes(state.survivors, state.terms)
-        server._total = state.total
+        server._total, server._dealt = state.total, {p: dict(d) for p, d in state.dealt.items()}
         return server
 
     def receive(self, message: Message) -> None:
@@ -125,7 +127,8 @@ class MaskedServer:
         elif message.kind == wire.SIGNATURE:
             self._signature(place, unpack(message.body, {"signature": bytes})["signature"])
         else:
-            self._unmask(place, unpack(message.body, {"shares": bytes})["shares"])
+            values = unpack(message.body, {"shares": bytes, "without": bytes})
+            self._unmask(place, values["shares"], values["without"])
         self._came |= 1 << place
 
     def route_adverts(self) -> list[Message]:
@@ -153,7 +156,7 @@ class MaskedServer:
         position, sealed, self._sealed = self.terms.position, self._sealed, {}
         bodies = []
         for place in wire.places_of(self._shared):
-            own = [s for s in sealed[place] if self._shared >> position[s[0]] & 1]
+            own = [s for s in sealed.get(place, []) if self._shared >> position[s.peer] & 1]
             bodies.append((place, pack({"shared": shared, "sealed": wire.sealed_to_bytes(own)})))
         return self._route(wire.SEALED, bodies)
 
@@ -203,10 +206,12 @@ class MaskedServer:
         stream = MaskStream(self.terms.dims) if stream is None else stream
         try:
             open_sum(total, self.terms, self._shared, self._survivors, self._adverts,
-                     self._revealed, stream)
+                     self._opened(), stream)
+        except CheatFound as error:
+            raise CheatFound(str(self._abort(str(error))), error.clients) from error
         except RoundAborted as error:
             raise self._abort(str(error)) from error
-        self._revealed = Revealed(self.terms)
+        self._revealed = None
         numbers = [self.terms.cohort[p] for p in wire.places_of(self._survivors)]
         return MaskedSum(total, np.array(numbers, dtype=np.int64))
 
@@ -221,12 +226,14 @@ class MaskedServer:
         self._adverts[place] = found[0]
 
     def _shares(self, place: int, records: bytes) -> None:
-        sealed = dict(wire.sealed_from_bytes(records))
+        sealed = wire.sealed_from_bytes(records)
         near, cohort = self._near(place, self._advertised), self.terms.cohort
         if sealed.keys() != {cohort[p] for p in near}:
             raise ProtocolError(f"client {cohort[place]} must seal a share to each neighbour")
         for peer in near:
-            self._sealed.setdefault(peer, []).append((cohort[place], sealed[cohort[peer]]))
+            one = sealed[cohort[peer]]
+            self._sealed.setdefault(peer, []).append(one._replace(peer=cohort[place]))
+            self._dealt.setdefault(place, {})[peer] = one.seed + one.key
 
     def _masked(self, body: bytes) -> None:
         if len(body) != len(self._bond) + 4 * self.terms.dims:
@@ -243,11 +250,14 @@ class MaskedServer:
             raise ProtocolError(f"client {self.terms.cohort[place]} signed no such survivors")
         self._signatures[place] = signature
 
-    def _unmask(self, place: int, shares: bytes) -> None:
-        near = self._near(place, self._shared)
-        if len(shares) != SHARE_BYTES * len(near):
-            raise ProtocolError(f"client {self.terms.cohort[place]} must reveal one share a peer")
-        self._revealed.take(place, self._shared, shares)
+    def _unmask(self, place: int, shares: bytes, without: bytes) -> None:
+        lacking = wire.slots_from_bytes(without, self.terms)
+        self._opened().take(place, self._shared, self._survivors, lacking, shares)
+
+    def _opened(self) -> Revealed:
+        if self._revealed is None:
+            self._revealed = Revealed(self.terms, self._dealt)
+        return self._revealed
 
     def _near(self, place: int, members: int) -> list[int]:
         return [p for p in self.terms.graph.neighbours(place) if members >> p & 1]
@@ -294,7 +304,7 @@ class MaskedServer:
 
     def _abort(self, why: str) -> RoundAborted:
         self._awaits, self._expected, self._came = Await.NOTHING, 0, 0
-        self._total, self._revealed = np.zeros(0, dtype=np.uint32), Revealed(self.terms)
+        self._total, self._revealed = np.zeros(0, dtype=np.uint32), None
         return RoundAborted(f"round {self.terms.number}: {why}; nothing of its sum was opened")
 
     def _route(self, kind: str, bodies: list[tuple[int, bytes]]) -> list[Message]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ from privacy.aggregation.masked.terms import RoundTerms
 from privacy.aggregation.messages import pack, unpack
 from privacy.errors import ProtocolError
 
+_DEALT = struct.Struct(f"<II{2 * wire.HASH_BYTES}s")
 _FIELDS = {
     "terms": bytes, "awaits": int, "expected": bytes, "shared": bytes, "survivors": bytes,
-    "adverts": bytes, "signatures": bytes, "total": bytes,
+    "adverts": bytes, "signatures": bytes, "dealt": bytes, "total": bytes,
 }
 
 
@@ -25,7 +27,8 @@ class ServerState:
     All of it came to the server from the clients: there is no secret of a client in it. awaits:
     number of the stage. expected, shared, survivors: sets of places in the cohort, as bits: who
     may still answer, who exchanged shares, whose vectors are in the total. adverts, signatures:
-    by place. total: uint32 [dims], still under the survivors' masks.
+    by place. dealt: dealer's place -> keeper's place -> hashes [64] of the shares between them.
+    total: uint32 [dims], still under the survivors' masks.
     """
 
     terms: RoundTerms
@@ -35,6 +38,7 @@ class ServerState:
     survivors: int
     adverts: Mapping[int, wire.Advert]
     signatures: Mapping[int, bytes]
+    dealt: Mapping[int, Mapping[int, bytes]]
     total: np.ndarray
 
     def to_bytes(self) -> bytes:
@@ -48,6 +52,9 @@ class ServerState:
             "adverts": wire.adverts_to_bytes([self.adverts[p] for p in sorted(self.adverts)]),
             "signatures": wire.signatures_to_bytes(
                 [(cohort[p], self.signatures[p]) for p in sorted(self.signatures)]),
+            "dealt": b"".join([_DEALT.pack(dealer, keeper, hashes)
+                               for dealer, kept in sorted(self.dealt.items())
+                               for keeper, hashes in sorted(kept.items())]),
             "total": self.total.astype("<u4").tobytes(),
         })
 
@@ -67,10 +74,19 @@ class ServerState:
             raise ProtocolError("a saved opening names a client outside its cohort")
         if not {terms.cohort[p] for p in wire.places_of(shared)} <= adverts.keys():
             raise ProtocolError("a saved opening lacks the keys of a client that shared")
+        dealt: dict[int, dict[int, bytes]] = {}
+        if len(values["dealt"]) % _DEALT.size:
+            raise ProtocolError("a saved opening holds hashes of shares that are cut")
+        for dealer, keeper, hashes in _DEALT.iter_unpack(values["dealt"]):
+            dealt.setdefault(dealer, {})[keeper] = hashes
+        for place in wire.places_of(shared):
+            near = {p for p in terms.graph.neighbours(place) if shared >> p & 1}
+            if not near <= dealt.get(place, {}).keys():
+                raise ProtocolError("a saved opening lacks hashes of shares that were dealt")
         if len(values["total"]) != 4 * terms.dims:
             raise ProtocolError(f"a saved opening must hold {terms.dims} numbers of 4 bytes")
         return cls(
             terms, values["awaits"], expected, shared, survivors,
             {position[n]: advert for n, advert in adverts.items()},
-            {position[n]: signature for n, signature in signatures.items()},
+            {position[n]: signature for n, signature in signatures.items()}, dealt,
             np.frombuffer(values["total"], dtype="<u4").astype(np.uint32))

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from privacy.aggregation.masked.graph import Graph
+from privacy.aggregation.masked.tolerance import MAX_ATTEMPTS
 from privacy.aggregation.messages import pack, unpack
 from privacy.errors import ProtocolError
 
@@ -16,7 +17,9 @@ from privacy.errors import ProtocolError
 _FIELDS = {
     "run": bytes, "round": int, "attempt": int, "cohort": bytes, "dims": int, "degree": int,
     "threshold": int, "min_survivors": int, "model_hash": bytes,
+    "beacon": bytes,
 }
+BEACON_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -24,11 +27,13 @@ class Floor:
     """The least that a client accepts of terms, from its own settings and not from the server.
 
     threshold: fewest shares that recover a secret. min_survivors: fewest clients that a sum may
-    have.
+    have. degree: most neighbours of a client: with more of them the same threshold holds against
+    fewer colluders.
     """
 
     threshold: int
     min_survivors: int
+    degree: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class RoundTerms:
     complete graph. threshold: neighbours whose shares recover a secret. min_survivors: fewest
     clients whose sum may be opened. plan_hash: hash of the plan that this party received, which is
     what all clients are told in the round; None while it is not there yet, which is enough to
-    advertise and share keys ahead of time.
+    advertise and share keys ahead of time. beacon: bytes [32] that the mask graph is drawn from,
+    chosen by no single party; None while it is not there yet, which is enough to advertise.
     Raises ProtocolError where the values cannot make a round.
     """
 
@@ -53,6 +59,7 @@ class RoundTerms:
     threshold: int
     min_survivors: int
     plan_hash: bytes | None
+    beacon: bytes | None
 
     def __post_init__(self) -> None:
         n = len(self.cohort)
@@ -68,6 +75,12 @@ class RoundTerms:
             raise ProtocolError(f"min_survivors {self.min_survivors} must be from 2 to {n}")
         if self.dims < 1 or self.round < 0 or self.attempt < 0 or not self.run:
             raise ProtocolError("a round needs a run, numbers from 0 and a vector of 1 or more")
+        if self.attempt >= MAX_ATTEMPTS:
+            raise ProtocolError(f"attempt {self.attempt} at round {self.round}: a round is tried "
+                                f"{MAX_ATTEMPTS} times at most, so that nobody has more graphs to "
+                                "choose from")
+        if self.beacon is not None and len(self.beacon) != BEACON_BYTES:
+            raise ProtocolError(f"a beacon must have {BEACON_BYTES} bytes")
         if self.plan_hash is not None and not self.plan_hash:
             raise ProtocolError("the plan's hash must not be empty; None stands for not there yet")
 
@@ -86,13 +99,24 @@ class RoundTerms:
         """Hash [32] of all terms, the plan's included. Raises ProtocolError without a plan."""
         if self.plan_hash is None:
             raise ProtocolError("the terms lack the hash of the plan: add it by with_plan")
-        plan = hashlib.sha256(self.plan_hash).digest()
-        return hashlib.sha256(b"privfedmm masked sum 1" + self.setup_digest + plan).digest()
+        plan, beacon = hashlib.sha256(self.plan_hash).digest(), self._drawn_from
+        return hashlib.sha256(
+            b"privfedmm masked sum 2" + self.setup_digest + beacon + plan).digest()
 
     @cached_property
     def graph(self) -> Graph:
-        """Who masks with whom: fixed by the setup digest, so every client can check it."""
-        return Graph.of(len(self.cohort), self.degree, self.setup_digest)
+        """Who masks with whom: fixed by beacon and setup digest, so every client can check it.
+
+        Raises ProtocolError while there is no beacon."""
+        drawn = hashlib.sha256(b"privfedmm mask graph" + self._drawn_from + self.setup_digest)
+        return Graph.of(len(self.cohort), self.degree, drawn.digest())
+
+    @property
+    def _drawn_from(self) -> bytes:
+        if self.beacon is None:
+            raise ProtocolError("the terms lack the beacon that the graph is drawn from: add it by "
+                                "with_beacon")
+        return self.beacon
 
     @cached_property
     def position(self) -> dict[int, int]:
@@ -106,28 +130,42 @@ class RoundTerms:
             raise ProtocolError("these terms hold the hash of another plan")
         if self.plan_hash == plan_hash:
             return self
-        return replace(self, plan_hash=plan_hash)
+        changed = replace(self, plan_hash=plan_hash)
+        # The graph does not depend on the plan, and is what takes long.
+        for name in ("graph", "setup_digest", "position"):
+            if name in self.__dict__:
+                changed.__dict__[name] = self.__dict__[name]
+        return changed
+
+    def with_beacon(self, beacon: bytes) -> RoundTerms:
+        """The same terms with the beacon that came. Raises ProtocolError where they hold another.
+        """
+        if self.beacon not in (None, beacon):
+            raise ProtocolError("these terms hold another beacon")
+        return self if self.beacon == beacon else replace(self, beacon=beacon)
 
     def require(self, floor: Floor) -> None:
         """Raises ProtocolError where the terms fall below what a client accepts."""
         if self.threshold < floor.threshold:
             raise ProtocolError(f"threshold {self.threshold} is below the agreed {floor.threshold}")
+        if self.degree > floor.degree:
+            raise ProtocolError(f"degree {self.degree} is above the agreed {floor.degree}")
         if self.min_survivors < floor.min_survivors:
             raise ProtocolError(
                 f"min_survivors {self.min_survivors} is below the agreed {floor.min_survivors}"
             )
 
-    def _packed(self, plan_hash: bytes) -> bytes:
+    def _packed(self, plan_hash: bytes, **more: bytes) -> bytes:
         return pack({
             "run": self.run, "round": self.round, "attempt": self.attempt,
             "cohort": np.array(self.cohort, dtype="<i8").tobytes(), "dims": self.dims,
             "degree": self.degree, "threshold": self.threshold,
-            "min_survivors": self.min_survivors, "model_hash": plan_hash,
+            "min_survivors": self.min_survivors, "model_hash": plan_hash, **more,
         })
 
     def to_bytes(self) -> bytes:
         """The terms as bytes, for a message or a saved state."""
-        return self._packed(self.plan_hash or b"")
+        return self._packed(self.plan_hash or b"", beacon=self.beacon or b"")
 
     @classmethod
     def from_bytes(cls, body: bytes) -> RoundTerms:
@@ -137,4 +175,5 @@ class RoundTerms:
             raise ProtocolError("a cohort must be whole numbers of 8 bytes")
         values["cohort"] = tuple(np.frombuffer(values["cohort"], dtype="<i8").tolist())
         values["plan_hash"] = values.pop("model_hash") or None
+        values["beacon"] = values["beacon"] or None
         return cls(**values)

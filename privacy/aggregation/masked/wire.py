@@ -19,10 +19,11 @@ ADVERTS, SEALED, SURVIVORS, SIGNATURES = "adverts", "sealed", "survivors", "sign
 
 CHANNEL_BYTES = 64
 BOND_BYTES = 32
+HASH_BYTES = 32
 SEALED_BYTES = NONCE_BYTES + 2 * SHARE_BYTES + TAG_BYTES
 _ADVERT = struct.Struct("<q32s32s32s64s")
 _SIGNED = _ADVERT.size - 64
-_SEALED = struct.Struct(f"<q{SEALED_BYTES}s")
+_SEALED = struct.Struct(f"<q{SEALED_BYTES}s{HASH_BYTES}s{HASH_BYTES}s")
 _SIGNATURE = struct.Struct("<q64s")
 _PAIR = struct.Struct("<qq")
 
@@ -39,6 +40,35 @@ class Advert(NamedTuple):
     mask: bytes
     commitment: bytes
     signature: bytes
+
+
+class Sealed(NamedTuple):
+    """A pair of shares on its way from one client to another.
+
+    peer: the other client: the receiver on the way to the server, the sender from there on. pair:
+    the sealed shares of the self-mask's seed and of the mask key. seed, key: hash of each share,
+    by which the receiver knows that it got what the server will accept, and the server that it is
+    told what was dealt.
+    """
+
+    peer: int
+    pair: bytes
+    seed: bytes
+    key: bytes
+
+
+def share_hash(terms: RoundTerms, dealer: int, keeper: int, seed: bool, share: bytes) -> bytes:
+    """The hash [32] of a share of a self-mask's seed, or of a mask key; it hides a random number.
+    """
+    what = b"masked sum seed share" if seed else b"masked sum key share"
+    return hashlib.sha256(
+        what + terms.setup_digest + _PAIR.pack(dealer, keeper) + share).digest()
+
+
+def share_hashes(terms: RoundTerms, dealer: int, keeper: int, pair: bytes) -> tuple[bytes, bytes]:
+    """The hashes [32] of a pair of shares, the seed's and the key's."""
+    return (share_hash(terms, dealer, keeper, True, pair[:SHARE_BYTES]),
+            share_hash(terms, dealer, keeper, False, pair[SHARE_BYTES:]))
 
 
 def advert_message(terms: RoundTerms, advert: Advert) -> bytes:
@@ -65,15 +95,15 @@ def adverts_from_bytes(body: bytes) -> list[Advert]:
     return [Advert(*r) for r in _records(_ADVERT, body)]  # type: ignore[call-arg]
 
 
-def sealed_to_bytes(sealed: list[tuple[int, bytes]]) -> bytes:
-    """(client, sealed pair of shares) as records of 102 bytes."""
+def sealed_to_bytes(sealed: list[Sealed]) -> bytes:
+    """Sealed pairs of shares as records of 166 bytes."""
     return b"".join([_SEALED.pack(*s) for s in sealed])
 
 
-def sealed_from_bytes(body: bytes) -> list[tuple[int, bytes]]:
-    """(client, sealed pair of shares) of a message. Raises ProtocolError for cut records and for
-    two of one client."""
-    return _records(_SEALED, body)
+def sealed_from_bytes(body: bytes) -> dict[int, Sealed]:
+    """The sealed pairs of a message by client. Raises ProtocolError for cut records and for two of
+    one client."""
+    return {r[0]: Sealed(*r) for r in _records(_SEALED, body)}  # type: ignore[call-arg]
 
 
 def signatures_to_bytes(signatures: list[tuple[int, bytes]]) -> bytes:
@@ -105,6 +135,19 @@ def members_from_bytes(body: bytes, terms: RoundTerms) -> int:
     if len(body) != -(-len(terms.cohort) // 8) or members.bit_length() > len(terms.cohort):
         raise ProtocolError("a set of clients does not fit the cohort")
     return members
+
+
+def slots_to_bytes(slots: int, terms: RoundTerms) -> bytes:
+    """A set of slots of a client's neighbours, one bit a slot."""
+    return slots.to_bytes(-(-terms.degree // 8), "little")
+
+
+def slots_from_bytes(body: bytes, terms: RoundTerms) -> int:
+    """The set of `slots_to_bytes`. Raises ProtocolError where it does not fit the degree."""
+    slots = int.from_bytes(body, "little")
+    if len(body) != -(-terms.degree // 8) or slots.bit_length() > terms.degree:
+        raise ProtocolError("a set of neighbours does not fit the degree")
+    return slots
 
 
 def commitment(terms: RoundTerms, sender: int, seed: bytes) -> bytes:

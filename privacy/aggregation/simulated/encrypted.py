@@ -12,10 +12,17 @@ from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.messages import HEADER_BYTES, KEY_HOLDER, Transcript
 from privacy.aggregation.simulated.encrypted_round import EncryptedRound, EncryptedRun
-from privacy.aggregator import Session, Sums, Task, flattened, split
+from privacy.aggregator import Coalition, Session, Sums, Task, flattened, split
 from privacy.crypto.he_parameters import Scheme
 from privacy.crypto.keys import Identity
 from privacy.uploads import UploadError, Uploads
+
+COALITIONS = (
+    Coalition("the server alone, submitting the agreed sum", "nothing"),
+    Coalition("the server alone, submitting one client's ciphertext or a multiple of it as the sum",
+              "that client's vector, under the key holder's noise for one client"),
+    Coalition("the server and the key holder", "every client's vector"),
+)
 
 
 @dataclass
@@ -38,6 +45,10 @@ class EncryptedAggregator:
     hides_clients: bool = True
     _run: EncryptedRun | None = field(default=None, repr=False)
     _task: Task | None = field(default=None, repr=False)
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        """Who must conspire: the key holder sees totals and cannot see what is in them."""
+        return COALITIONS
 
     def open(self, task: Task) -> Session:
         """Terms for all parties; at the first round also the key of the run.

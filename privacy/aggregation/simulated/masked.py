@@ -7,37 +7,50 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from privacy.aggregation.masked.coalitions import coalitions_of
 from privacy.aggregation.masked.mask_plan import MaskPlan
+from privacy.aggregation.masked.terms import BEACON_BYTES
+from privacy.aggregation.masked.tolerance import Tolerance
 from privacy.aggregation.messages import Transcript
 from privacy.aggregation.ring import from_ring, to_ring
 from privacy.aggregation.simulated.masked_round import MaskedRound
-from privacy.aggregator import Session, Sums, Task, flattened, split
+from privacy.aggregator import Coalition, Session, Sums, Task, flattened, split
 from privacy.crypto.keys import Directory, Identity
 from privacy.crypto.prg import MaskStream
 from privacy.uploads import UploadError, Uploads
+
+_SEES = (
+    "the sum over the clients whose masked vector arrived, who they are, and vectors of full "
+    "length that are uniformly random to it; ")
+_ACTIVE = "holds against a server that may tell every client something else"
+_SEMI_HONEST = "holds against a server that reads everything and tells all clients the same"
 
 
 @dataclass
 class MaskedAggregator:
     """The server learns the sum of the survivors' integers, and nothing else of their values.
 
-    dropout, colluding, failure_bits: what the graph of masks is planned for (`choose_degree`).
+    tolerance: whom the sums are to hold against, and how many dropouts they are to bear.
     transcript: told every message; None: sizes alone are counted.
     """
 
-    dropout: float
-    colluding: float
-    failure_bits: float
+    tolerance: Tolerance = field(default_factory=Tolerance)
     transcript: Transcript | None = None
     name: str = "masked"
-    server_sees: str = (
-        "the sum over the clients whose masked vector arrived, who they are, and vectors of full "
-        "length that are uniformly random to it; holds against a server that reads everything and "
-        "tells all clients the same")
     hides_clients: bool = True
     _run: bytes = field(default_factory=lambda: os.urandom(16), repr=False)
+    _beacon: bytes = field(default_factory=lambda: os.urandom(BEACON_BYTES), repr=False)
     _identities: dict[int, Identity] = field(default_factory=dict, repr=False)
     _streams: dict[int, MaskStream] = field(default_factory=dict, repr=False)
+
+    @property
+    def server_sees(self) -> str:
+        """What the server learns of a single client, and against which server that holds."""
+        return _SEES + (_ACTIVE if self.tolerance.active_server else _SEMI_HONEST)
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        """Who must conspire to read one client, as `coalitions_of`."""
+        return coalitions_of(self.tolerance, clients)
 
     def open(self, task: Task) -> Session:
         """Keys and shares of all clients, before any of them trains.
@@ -45,7 +58,8 @@ class MaskedAggregator:
         Raises ProtocolError for a cohort of fewer than 3 clients.
         """
         # An empty hash would stand for a plan that is still to come, and here none does.
-        plan = MaskPlan(self._run, self.dropout, self.colluding, self.failure_bits)
+        # All parties are in this process: drawing the beacon here is what they would do together.
+        plan = MaskPlan(self._run, self.tolerance, self._beacon)
         terms = plan.terms(task, task.plan_hash or b"none")
         for number in terms.cohort:
             if number not in self._identities:

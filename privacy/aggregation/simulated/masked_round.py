@@ -106,7 +106,7 @@ class MaskedRound:
             raise ValueError(f"no stage is called {unknown.pop()}: stages are {', '.join(STAGES)}")
         self.remembered = Remembered()
         self._stream = MaskStream(self.terms.dims) if self.stream is None else self.stream
-        self._floor = Floor(self.terms.threshold, self.terms.min_survivors)
+        self._floor = Floor(self.terms.threshold, self.terms.min_survivors, self.terms.degree)
         self._clients: dict[int, MaskedClient] = {}
         self._ready: set[int] = set()
         self._gone: set[int] = set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from privacy.aggregation.routes import by_route, merged
-from privacy.aggregator import Aggregator, Session, Sums, Task
+from privacy.aggregator import Aggregator, Coalition, Session, Sums, Task
 from privacy.uploads import Uploads
 
 
@@ -26,6 +26,13 @@ class RoutedAggregator:
     def server_sees(self) -> str:
         return (f"of updates {self.updates.server_sees}; of group statistics "
                 f"{self.statistics.server_sees}")
+
+    def coalitions(self, clients: int) -> tuple[Coalition, ...]:
+        """The tables of both."""
+        return tuple(
+            Coalition(f"{what}: {row.who}", row.reads)
+            for what, way in (("updates", self.updates), ("group statistics", self.statistics))
+            for row in way.coalitions(clients))
 
     @property
     def hides_clients(self) -> bool:

@@ -33,9 +33,9 @@ class Table:
         cohort = tuple(range(10, 10 + 3 * self.n, 3))
         self.terms = RoundTerms(
             self.run, *self.round, cohort, self.dims, self.degree, self.threshold,
-            self.min_survivors, b"the plan's hash",
+            self.min_survivors, b"the plan's hash", bytes(32),
         )
-        self.floor = Floor(self.threshold, self.min_survivors)
+        self.floor = Floor(self.threshold, self.min_survivors, self.degree)
         self.identities = {c: Identity.generate(c) for c in cohort}
         # One registered client outside the cohort, to be a stranger that can sign.
         self.stranger = Identity.generate(999)

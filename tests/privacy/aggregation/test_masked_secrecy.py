@@ -240,7 +240,7 @@ def test_what_is_revealed_is_one_secret_a_client(table) -> None:  # type: ignore
     for message in play.transcript.messages:
         if message.kind == wire.UNMASK:
             place = play.terms.position[message.sender]
-            body = unpack(message.body, {"shares": bytes})["shares"]
+            body = unpack(message.body, {"shares": bytes, "without": bytes})["shares"]
             for at, peer in enumerate(graph.neighbours(place)):
                 slot = graph.neighbours(peer).index(place)
                 shares[cohort[peer]].append((slot + 1, body[33 * at : 33 * at + 33]))

@@ -20,7 +20,8 @@ DIRECTORY = Directory.of(IDENTITIES.values())
 
 def opened(n, degree, threshold, dims, min_survivors, dropouts, seed):  # type: ignore[no-untyped-def]
     cohort = tuple(range(64 - n, 64))
-    terms = RoundTerms(b"run", 0, 0, cohort, dims, degree, threshold, min_survivors, b"model")
+    terms = RoundTerms(b"run", 0, 0, cohort, dims, degree, threshold, min_survivors, b"model",
+                       bytes(32))
     vectors = np.random.default_rng(seed).integers(0, 2**32, (n, dims), dtype=np.uint32)
     play = MaskedRound(terms, IDENTITIES, DIRECTORY, dropouts)
     play.open()
@@ -119,7 +120,7 @@ def test_a_client_with_too_few_neighbours_is_left_out(table) -> None:  # type: i
 
 
 def test_a_client_that_is_never_submitted_has_dropped_out() -> None:
-    terms = RoundTerms(b"run", 0, 0, tuple(range(8)), 2, 7, 3, 4, b"model")
+    terms = RoundTerms(b"run", 0, 0, tuple(range(8)), 2, 7, 3, 4, b"model", bytes(32))
     play = MaskedRound(terms, IDENTITIES, DIRECTORY)
     play.open()
     play.submit(np.arange(1, 8), np.ones((7, 2), dtype=np.uint32))
@@ -129,7 +130,7 @@ def test_a_client_that_is_never_submitted_has_dropped_out() -> None:
 
 
 def test_the_loop_counts_bytes_and_seconds() -> None:
-    terms = RoundTerms(b"run", 0, 0, tuple(range(8)), 100, 7, 3, 4, b"model")
+    terms = RoundTerms(b"run", 0, 0, tuple(range(8)), 100, 7, 3, 4, b"model", bytes(32))
     transcript = Transcript()
     play = MaskedRound(terms, IDENTITIES, DIRECTORY, {}, transcript)
     play.open()
@@ -146,7 +147,7 @@ def test_the_loop_counts_bytes_and_seconds() -> None:
 
 
 def test_the_loop_refuses_wrong_blocks() -> None:
-    terms = RoundTerms(b"run", 0, 0, tuple(range(8)), 4, 7, 3, 4, b"model")
+    terms = RoundTerms(b"run", 0, 0, tuple(range(8)), 4, 7, 3, 4, b"model", bytes(32))
     with pytest.raises(ValueError, match="no stage is called"):
         MaskedRound(terms, IDENTITIES, DIRECTORY, {"lunch": frozenset({1})})
     play = MaskedRound(terms, IDENTITIES, DIRECTORY)

@@ -11,14 +11,19 @@ from privacy.aggregation.deployed import WAYS, Agreed, way_of
 from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.holder_noise import holder_noise, noised
 from privacy.aggregation.masked.mask_plan import MaskPlan
+from privacy.aggregation.masked.tolerance import Tolerance
 from privacy.aggregation.messages import KEY_HOLDER, Transcript
 from privacy.aggregation.ring import from_ring, to_ring
 from privacy.aggregation.routes import by_route, merged
 from privacy.aggregation.simulated.encrypted_round import EncryptedRun
 from privacy.aggregator import Sums
 from privacy.crypto.keys import Identity
+from privacy.owners import Owners
 
 UPDATE, TABLE = Release("update", (4,)), Release("table", (2, 3), statistic=True)
+
+
+TOLERANCE = Tolerance(0.1, Owners(share=0.05), True, 12)
 
 
 def task(clients: int = 30, *releases: Release, **more: object) -> Task:
@@ -27,7 +32,7 @@ def task(clients: int = 30, *releases: Release, **more: object) -> Task:
 
 
 def agreed(updates: str, statistics: str) -> Agreed:
-    return Agreed(b"run", updates, statistics, 30, 20, 0.1, 0.05, 12, "bfv")  # type: ignore[arg-type]
+    return Agreed(b"run", updates, statistics, 30, 20, TOLERANCE, {}, "bfv")  # type: ignore[arg-type]
 
 
 def test_the_ring_holds_what_fits_32_bits() -> None:
@@ -42,12 +47,13 @@ def test_the_ring_holds_what_fits_32_bits() -> None:
 
 def test_parties_apart_find_the_terms_of_one_process() -> None:
     """But for the plan's hash, which comes to parties apart with the plan itself."""
-    plan = MaskPlan(b"run", 0.1, 0.05, 12)
+    plan = MaskPlan(b"run", TOLERANCE, bytes(32))
     early, whole = agreed("masked", "masked").masked_terms(task()), plan.terms(task(), b"hash")
     assert early.setup_digest == whole.setup_digest
+    assert early.with_beacon(bytes(32)).graph.order.tolist() == whole.graph.order.tolist()
     assert plan.floor(task()) == agreed("masked", "masked").floor(task())
     assert (whole.dims, whole.number) == (10, (3, 1))
-    with pytest.raises(ProtocolError, match="3 clients or more"):
+    with pytest.raises(ProtocolError, match="needs 3 clients or more"):
         plan.terms(task(2), None)
 
 
@@ -74,11 +80,6 @@ def test_a_way_that_no_node_speaks_has_no_place_in_an_agreement() -> None:
     assert [way_of(name) for name in WAYS] == ["plain", "masked", "encrypted"]
     with pytest.raises(ProtocolError, match="protocol of 'ring'; they speak plain, masked, enc"):
         way_of("ring")
-
-
-def test_a_small_cohort_gets_the_complete_graph() -> None:
-    assert MaskPlan(b"run", 0.4, 0.4, 40).graph(5) == (4, 3)
-    assert MaskPlan(b"run", 0.4, 0.4, 40).graph(3) == (2, 2)
 
 
 def test_releases_go_their_ways() -> None:
