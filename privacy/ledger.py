@@ -114,6 +114,10 @@ class Ledger:
         return len({e.attempt for e in self._entries
                     if e.round == round_ and e.status == "aborted"})
 
+    def aborted(self) -> int:
+        """Return how many attempts were aborted, of all rounds."""
+        return len({(e.round, e.attempt) for e in self._entries if e.status == "aborted"})
+
     def charge(self, charge: Charge) -> Entry:
         """Append one release, as the entry that `check` gives.
 

@@ -139,7 +139,7 @@ class PrivacyStack:
         return Task(
             cohort, tuple(shaped), fewest, attempt, plan_hash,
             bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
-            self.survivors.dropouts(cohort),
+            self.survivors.dropouts(cohort, attempt),
         )
 
     def open(
@@ -209,6 +209,14 @@ class PrivacyStack:
             totals = mechanism.project.expand(totals)
         noise = mechanism.noise_on_sums(len(cohort.ids)) if mechanism else {}
         return Totals(totals, {}, cohort.denominator, noise), before
+
+    def charged(self, cohort: Cohort, population: int) -> Charge:
+        """Return what one attempt at a round is charged, all its releases together.
+
+        Without a mechanism that is a release without a bound."""
+        if self.mechanism is None and self.on_device is None:
+            return self._charge(JOINT, cohort, population)
+        return together(self._charges(cohort, population))
 
     def kept(self, round_: int) -> bool:
         """Tell whether `finish` hands out what a round released before, whatever sums it is

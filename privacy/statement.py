@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from privacy.accounting import epsilon, planned
@@ -56,6 +56,7 @@ class Statement:
     releases: int | None = None
     noise_kind: str = ""
     coalitions: tuple[tuple[str, str], ...] = ()
+    spare_rounds: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the statement as JSON values."""
@@ -75,7 +76,9 @@ class Statement:
             f"trust: {self.trust}: {self.trust_means}",
             f"mechanism: {self.releases or self.rounds} {kind} releases, noise multiplier "
             f"{self.noise_multiplier:.4f}, clip norm {self.clip_norm:g}, "
-            f"noise source {self.noise_source}",
+            f"noise source {self.noise_source}" + (
+                f"; {self.spare_rounds} of them for attempts that are aborted"
+                if self.spare_rounds else ""),
             "against the server: " + (
                 "none, it is trusted" if self.epsilon_vs_server is None
                 else f"epsilon {self.epsilon_vs_server:.4g}"),
@@ -108,9 +111,20 @@ class Statement:
 
 
 def state(
+    stack: PrivacyStack, budget: Budget | None, rounds: int, population: int, dims: int,
+    spare: int = 0,
+) -> Statement:
+    """Make the statement of a stack.
+
+    rounds: attempts that the budget pays for. dims: values of the first release. spare: how many
+    of the attempts are for rounds that are aborted.
+    """
+    return replace(_state(stack, budget, rounds, population, dims), spare_rounds=spare)
+
+
+def _state(
     stack: PrivacyStack, budget: Budget | None, rounds: int, population: int, dims: int
 ) -> Statement:
-    """Make the statement of a stack for `rounds` rounds; dims: values of the first release."""
     if stack.on_device is not None:
         return _on_device(stack, stack.on_device, budget, rounds, population)
     mechanism, sampling = stack.mechanism, stack.sampling

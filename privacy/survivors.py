@@ -34,16 +34,18 @@ class Survivors:
         """Return the fewest clients, of a cohort of this size, whose sum may be released."""
         return max(math.ceil((1 - self.tolerated) * cohort - 1e-9), min(cohort, 1))
 
-    def dropouts(self, cohort: Cohort) -> dict[str, frozenset[int]]:
-        """Return stage -> clients that vanish there; exactly the simulated share of the cohort."""
+    def dropouts(self, cohort: Cohort, attempt: int = 0) -> dict[str, frozenset[int]]:
+        """Return stage -> clients that vanish there; exactly the simulated share of the cohort.
+
+        attempt: of the round, for every attempt draws anew."""
         count = round(self.simulated * len(cohort.ids))
         if not count:
             return {}
-        source = SimulationSource(self.seed)
-        order = np.argsort(source.uniform("dropouts", cohort.round, len(cohort.ids)))
+        source, label = SimulationSource(self.seed), cohort.round + (attempt << 32)
+        order = np.argsort(source.uniform("dropouts", label, len(cohort.ids)))
         gone = cohort.ids[order[:count]]
         stages = (*BEFORE_UPLOAD, *AFTER_UPLOAD)
-        stage = source.uniform("stages", cohort.round, count) * len(stages)
+        stage = source.uniform("stages", label, count) * len(stages)
         where = np.minimum(stage.astype(np.int64), len(stages) - 1)
         return {name: frozenset(gone[where == place].tolist())
                 for place, name in enumerate(stages)}

@@ -37,7 +37,7 @@ _BENCH: dict[str, Callable[..., None]] = {
 _DEPLOY: dict[str, Callable[..., None]] = {
     "local": deploy.local, "simulated": deploy.simulated, "invite": deploy.invite,
     "join": deploy.join, "settle": deploy.settle, "accept": deploy.accept, "node": deploy.node,
-    "serve": deploy.serve}
+    "serve": deploy.serve, "budget": deploy.budget}
 _CONFIG: dict[str, Callable[..., None]] = {"explain": lists.config_explain}
 
 

@@ -168,3 +168,15 @@ def serve(
     with RunProgress(errors(), rounds_of(folder)) as progress:
         found = resumable(lambda: serve(folder, wait, resume, progress), folder, COMMAND)
     show(found, json_)
+
+
+def budget(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of nodes, or one that holds some.")],
+    json_: JsonOption = False,
+) -> None:
+    """Owner of a node: what its users have spent by the node's own ledger, run by run."""
+    from experiments.cli.tables import show_books
+    from experiments.deployment.books import books
+
+    show_books(books(folders), json_)

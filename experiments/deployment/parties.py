@@ -122,12 +122,11 @@ class Party:
         return HolderNode(setup, identity, Kept(self.folder / STATE, kinds_of(self.config)))
 
     def _built(self) -> tuple[Any, Setup]:
-        # What a node adds and charges for is the server's ledger; it keeps none of its own.
         parts = assemble(self.config, self.data)
         return parts.algorithm, Setup(
             self.greeting.version, self.greeting.settings, self.agreed, self.known.directory,
             self.known.key_holder, parts.stack, parts.plan.rounds, kinds_of(self.config),
-            read_part(self.folder))
+            read_part(self.folder), parts.plan.budget)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ class DPSettings(Settings):
         "everyone", description="Who takes part in a round.")
     sampling_rate: Annotated[float, Field(
         gt=0, le=1, description="Share of users in a round.")] = 1.0
+    spare_rounds: Annotated[int, Field(
+        ge=0, description="Attempts beyond the rounds that the budget pays for: as many rounds may "
+        "be aborted and tried again without costing a planned one. They are noise that the run "
+        "carries whether it needs them or not.")] = 0
     clip_norm: Annotated[float, Field(
         gt=0, description="L2 norm that a client's joint vector is clipped to.")] = 1.0
     clipping: Literal["fixed", "adaptive"] = Field(

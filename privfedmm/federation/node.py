@@ -9,11 +9,12 @@ from typing import Any, Protocol, assert_never
 
 import numpy as np
 
-from privacy import Cohort, PrivacyStack, ProtocolError, RoundAborted, Uploads
+from privacy import Budget, Cohort, PrivacyStack, ProtocolError, RoundAborted, Uploads
 from privacy.aggregation.deployed import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
 from privacy.aggregation.messages import Message
 from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
+from privacy.device_ledger import DeviceLedger
 from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode, fields_of
 from privfedmm.federation.types import Algorithm
@@ -41,7 +42,8 @@ class Setup:
     version: the version of the program. settings: the digest of the run's settings; both must be
     the server's. rounds: the number of rounds of the run; there is no further one. kinds: the
     dataclasses that travel. part: the node's own part of the beacon that mask graphs are drawn
-    from, under its name; none for the key holder. stack: the run's stack, for the device half of
+    from, under its name; none for the key holder. budget: what each of its users may spend by the
+    node's own ledger; None: nothing is claimed. stack: the run's stack, for the device half of
     its mechanism.
     """
 
@@ -54,6 +56,7 @@ class Setup:
     rounds: int
     kinds: tuple[type, ...]
     part: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    budget: Budget | None = None
 
     def task(self, number: tuple[int, int], plan_hash: bytes = b"") -> Task:
         """Return the task of a round and an attempt, as this party sees it."""
@@ -100,12 +103,18 @@ class Node:
         # Last round and attempt trained, the clients before and after it.
         self._last: tuple[int, int] = (-1, -1)
         self._before = self._after = algorithm.initial_clients()
+        # What leaves is charged here, by what this node knows; the server's ledger is its own.
+        self._ledger = DeviceLedger(setup.budget)
         saved = disk.load()
         if saved is not None:
             self._last, self._before, self._after = (
                 saved["last"], saved["before"], saved["after"])
             self._masked.restore(saved["masked"], setup.task)
             self._encrypted.restore(saved["encrypted"])
+            self._ledger = DeviceLedger.from_state(saved["ledger"])
+            if self._ledger.budget != setup.budget:
+                raise ProtocolError("the node's ledger was begun under another budget; a run has "
+                                    "one")
 
     def handle(self, kind: str, body: bytes) -> bytes:
         """Return the answer to a message; a refusal is an answer too, and changes nothing."""
@@ -122,7 +131,8 @@ class Node:
             return encode({"refused": str(error)})
         self._disk.save({
             "last": self._last, "before": self._before, "after": self._after,
-            "masked": self._masked.to_state(), "encrypted": self._encrypted.to_state()})
+            "masked": self._masked.to_state(), "encrypted": self._encrypted.to_state(),
+            "ledger": self._ledger.to_state()})
         reasons = [r.reason for r in (*self._masked.refusals, *self._encrypted.refusals)]
         return encode({**answer, "stayed_out": reasons})
 
@@ -173,6 +183,8 @@ class Node:
         if again and self._alone:
             raise ProtocolError("this round's noisy uploads were sent before; a second set would "
                                 "be a second release")
+        charge = self._setup.stack.charged(self._setup.cohort(round_), self._setup.agreed.clients)
+        admitted = self._ledger.admitted(charge, attempt, self._ids)
         clients = _copied(self._before if again else self._after, self._setup.kinds)
         before = _copied(clients, self._setup.kinds)
         held = Held(self._setup.stack.aggregator.hides_clients)
@@ -181,7 +193,7 @@ class Node:
         gate = replace(self._setup.stack, aggregator=held).open(
             self._setup.cohort(round_), plan_hash, attempt)
         loss = 0.0
-        for ids in self._algorithm.blocks(self._ids):
+        for ids in self._algorithm.blocks(admitted):
             uploads, losses = self._algorithm.local(plan, ids, clients)
             gate.submit(ids, uploads)
             loss += float(losses.sum())
@@ -193,12 +205,13 @@ class Node:
                 answer["plain"] = [(ids, _some(parts, names)) for ids, parts in held.blocks]
             elif leg.way == "masked":
                 answer["masked"] = self._masked.mask(
-                    leg.task, plan_hash, values["sealed"], held.vectors(leg.task))
+                    leg.task, plan_hash, _to(values["sealed"], admitted), held.vectors(leg.task))
             elif leg.way == "encrypted":
                 answer["encrypted"] = self._encrypted.encrypt(
                     leg.task, held.vectors(leg.task))
             else:
                 assert_never(leg.way)
+        self._ledger.attend(charge, attempt, _left(answer))
         self._last, self._before, self._after = number, before, clients
         answer["adverts"] = self._adverts(values["next"])
         answer["figures"] = None
@@ -260,6 +273,17 @@ def _number(value: object) -> tuple[int, int]:
         if round_ >= 0 and attempt >= 0:
             return round_, attempt
     raise ProtocolError("a round and an attempt are two numbers from 0")
+
+
+def _to(messages: list[Any], users: np.ndarray) -> list[Message]:
+    """The messages of a list that are to some of its users."""
+    return [m for m in messages if isinstance(m, Message) and m.receiver in set(users.tolist())]
+
+
+def _left(answer: Mapping[str, Any]) -> set[int]:
+    """The users whose uploads are in an answer, by whichever way they travel."""
+    users = {message.sender for way in ("masked", "encrypted") for message in answer[way]}
+    return users.union(*(ids.tolist() for ids, _ in answer["plain"]))
 
 
 def _some(parts: Uploads, names: list[str]) -> dict[str, Any]:

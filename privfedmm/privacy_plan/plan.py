@@ -44,6 +44,7 @@ class PrivacyPlan:
     settings: Any = None  # of the method, settled by public quantities
     shares: Shares | None = None  # of distributed noise
     clip_rule: ClipRule | None = None  # of an adaptive clip
+    spare: int = 0  # attempts that the budget pays for beyond the rounds
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
         """Return the absolute standard deviation on the sum over a cohort of which nobody
@@ -118,7 +119,8 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     shares = _shares(config, population) if dp.trust == "distributed" else None
 
     def calibrated(rounds: int) -> PrivacyPlan:
-        steps = rounds * device_steps(config) if interaction else rounds
+        attempts = rounds + dp.spare_rounds
+        steps = attempts * device_steps(config) if interaction else attempts
         try:
             if interaction:
                 multiplier = calibrate(dp.epsilon, delta, steps, sampling, population)
@@ -130,7 +132,8 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
                     terms=None if dims is None else Terms(dims=dims))
         except (PricingError, ChainError) as error:
             raise UserError(f"dp.epsilon: {error}") from error
-        return PrivacyPlan(sampling, budget, multiplier, rounds, shares=shares)
+        return PrivacyPlan(
+            sampling, budget, multiplier, rounds, shares=shares, spare=dp.spare_rounds)
 
     settled = _settled(config, population, items, calibrated(config.rounds))
     if settled.rounds == config.rounds:

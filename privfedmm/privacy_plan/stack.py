@@ -146,4 +146,5 @@ def statement(
     first = [r for r in stack.releases if r.in_round(0)]
     shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)
     dims = sum(math.prod(shape(release)) for release in first)
-    return state(stack, planned.budget, planned.rounds, population, dims)
+    return state(stack, planned.budget, planned.rounds + planned.spare, population, dims,
+                 planned.spare)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from privacy import BudgetError, RoundAborted, UploadError
+from privacy import BudgetError, RoundAborted, RoundNotBegun, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import write_json, write_text
 from privfedmm.baselines import baseline_metrics
@@ -206,7 +206,16 @@ def play(
         write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
     try:
         while session.state.round < session.planned.rounds and not session.best.stop:
-            row = _round(session, means)
+            try:
+                row = _round(session, means)
+            except RoundNotBegun:
+                raise
+            except RoundAborted:
+                # It was charged. What the plan has put by pays for another attempt.
+                spare = session.planned.spare
+                if not spare or session.stack.ledger.aborted() > spare:
+                    raise
+                continue
             session.rows.append(row)
             if out is not None:
                 with (out / ROUNDS).open("a", encoding="utf-8") as lines:

@@ -284,7 +284,7 @@ def test_too_few_signatures_leave_another_attempt_open(trial: Trials) -> None:
 def test_killed_around_the_writing_of_the_opening(
     trial: Trials, monkeypatch: pytest.MonkeyPatch, first: bool, durable: bool
 ) -> None:
-    one, put = trial(ONE), FileJournal.put
+    one, put = trial({**ONE, "dp.spare_rounds": 1}), FileJournal.put
     left = [1 if first else 2]
 
     def dies(self: FileJournal, entry: Underway) -> None:
