@@ -7,7 +7,15 @@ from privacy.aggregator import Aggregator, Session, Sums, Task
 from privacy.bounds import Bound, ChainError
 from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import OnDevice
-from privacy.errors import CapacityError, CheatFound, ProtocolError, RoundAborted, RoundNotBegun
+from privacy.errors import (
+    CapacityError,
+    CheatFound,
+    OpeningFailed,
+    ProtocolError,
+    RoundAborted,
+    RoundLost,
+    RoundNotBegun,
+)
 from privacy.events import (
     Charged,
     Event,
@@ -74,6 +82,7 @@ __all__ = [
     "Noise",
     "NoiseEntry",
     "OnDevice",
+    "OpeningFailed",
     "Part",
     "PlainAggregator",
     "Poisson",
@@ -87,6 +96,7 @@ __all__ = [
     "RingAggregator",
     "Role",
     "RoundAborted",
+    "RoundLost",
     "RoundNotBegun",
     "RoutedAggregator",
     "Sampling",

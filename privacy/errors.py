@@ -22,6 +22,15 @@ class CheatFound(RoundAborted):
         self.clients = clients
 
 
+class RoundLost(RoundAborted):
+    """A round that clients will not open again, and that can never be released: they have signed
+    its survivors. What follows it may still be played."""
+
+
+class OpeningFailed(RoundAborted):
+    """An opening that failed and that may be asked for once more, in the same words."""
+
+
 class RoundNotBegun(RoundAborted):
     """An attempt that ended before any client was asked for anything: there is nothing to charge,
     and what an earlier attempt left open stays as it is."""

@@ -125,8 +125,8 @@ class Party:
         parts = assemble(self.config, self.data)
         return parts.algorithm, Setup(
             self.greeting.version, self.greeting.settings, self.agreed, self.known.directory,
-            self.known.key_holder, parts.stack, parts.plan.rounds, kinds_of(self.config),
-            read_part(self.folder), parts.plan.budget)
+            self.known.key_holder, parts.stack, parts.plan.rounds + parts.plan.spare,
+            kinds_of(self.config), read_part(self.folder), parts.plan.budget)
 
 
 @dataclass(frozen=True)

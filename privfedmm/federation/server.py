@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from privacy import CheatFound, Cohort, PrivacyStack, ProtocolError, RoundAborted, RoundNotBegun
+from privacy import (
+    CheatFound,
+    Cohort,
+    OpeningFailed,
+    PrivacyStack,
+    ProtocolError,
+    RoundAborted,
+    RoundLost,
+    RoundNotBegun,
+)
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, PlainSide
 from privacy.aggregation.messages import Message
 from privacy.aggregator import Sums, Task
@@ -77,14 +86,18 @@ class FederationServer:
         except RoundNotBegun:
             raise
         except CheatFound as error:
-            # They stay out from here on, after a restart as well; what is lost is this attempt.
+            # They stay out from here on, after a restart too, and of what was prepared with them.
+            self._ahead = None
             last = self._journal.get()
             if last is not None:
                 self._journal.put(replace(last, cheats=last.cheats | error.clients))
-            raise RoundAborted(f"{error}; they stay out of the run from now on{self._why()}"
-                               ) from error
+            raise RoundLost(f"{error}; they stay out of the run from now on{self._why()}"
+                            ) from error
         except RoundAborted as error:
-            raise RoundAborted(f"{error}{self._why()}") from error
+            entry = self._journal.get()
+            kind = OpeningFailed if entry is not None and entry.opening is not None else (
+                RoundAborted)
+            raise kind(f"{error}{self._why()}") from error
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
     def ranks(self, algorithm: Algorithm, state: Any, clients: Any) -> dict[str, np.ndarray]:

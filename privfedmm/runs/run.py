@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from privacy import BudgetError, RoundAborted, RoundNotBegun, UploadError
+from privacy import BudgetError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import write_json, write_text
 from privfedmm.baselines import baseline_metrics
@@ -37,6 +37,7 @@ from privfedmm.evaluation import (
 from privfedmm.federation import Backend, Simulator, run_round
 from privfedmm.privacy_plan.keeping import overspent
 from privfedmm.runs import record as records
+from privfedmm.runs.attempts import goes_on
 from privfedmm.runs.session import CHECKPOINT, Session
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
@@ -208,13 +209,11 @@ def play(
         while session.state.round < session.planned.rounds and not session.best.stop:
             try:
                 row = _round(session, means)
-            except RoundNotBegun:
-                raise
-            except RoundAborted:
-                # It was charged. What the plan has put by pays for another attempt.
-                spare = session.planned.spare
-                if not spare or session.stack.ledger.aborted() > spare:
+            except RoundAborted as error:
+                if not goes_on(session, error):
                     raise
+                if out is not None:
+                    session.save(out, data_hash)
                 continue
             session.rows.append(row)
             if out is not None:

@@ -48,6 +48,7 @@ class Session:
     best_model: dict[str, Any] = field(default_factory=dict)
     totals: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[int] = field(default_factory=list)  # rounds that were skipped, for they cannot open
 
     @classmethod
     def start(
@@ -93,16 +94,30 @@ class Session:
                 "best_model": self.best_model,
                 "totals": self.totals,
                 "rows": self.rows,
+                "lost": self.lost,
                 "clip_shares": self.stack.clipper.shares if self.stack.clipper else [],
             },
         )
+
+    def skip(self) -> bool:
+        """Go on to the next round from the same state, in place of one that is lost.
+
+        Returns False, and does nothing, where a release is made in that round alone."""
+        number = self.state.round
+        if any(number in (release.rounds or ()) for release in self.stack.releases):
+            return False
+        self.state = replace(self.state, round=number + 1)
+        self.lost.append(number)
+        self.planned = replace(self.planned, rounds=self.planned.rounds + 1)
+        return True
 
     def _complete(self, ledger: Ledger, saved: dict[str, Any]) -> None:
         """Raise LedgerError where a checkpointed round is not in the ledger: a chain that was cut
         short is still a chain."""
         private = self.stack.mechanism is not None or self.stack.on_device is not None
-        rounds = len(saved["rows"]) if private else 0
-        missing = [t for t in range(rounds) if not ledger.released(t)]
+        lost = saved.get("lost", [])
+        rounds = len(saved["rows"]) + len(lost) if private else 0
+        missing = [t for t in range(rounds) if t not in lost and not ledger.released(t)]
         if missing:
             raise LedgerError(f"the ledger lacks round {missing[0]}, which the checkpoint has "
                               "played: entries were removed")
@@ -131,6 +146,8 @@ class Session:
         self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}
         self.best_model = saved["best_model"]
         self.totals, self.rows = saved["totals"], saved["rows"]
+        self.lost = list(saved.get("lost", []))
+        self.planned = replace(self.planned, rounds=self.planned.rounds + len(self.lost))
         self.stack = replace(self.stack, ledger=ledger)
         if self.stack.clipper is not None:
             self.stack.clipper.shares = list(saved["clip_shares"])

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.deployment import app
+from experiments.deployment.books import books
+from experiments.deployment.journal import FileJournal
 from privacy.aggregation.masked import MaskedServer, Tolerance, client, wire
 from privacy.aggregation.messages import pack, unpack
 from privacy.crypto import Directory
 from privacy.crypto.shamir import SHARE_BYTES, split
 from privacy.errors import CheatFound, ProtocolError
 from privacy.owners import Owners
+from privfedmm.base.errors import ABORTED, UserError
 from tests.adversary.parties import Field
+from tests.deployments import ONE
+from tests.federation.conftest import settle
 
 CHEAT = 7
 TOLERANCE = Tolerance(0.2, Owners(share=0.1), failure_bits=10)
 
 
-def dealing(field: Field, cheat: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def dealing(cheat: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cheat deals random numbers, each with its right hash, so that no neighbour notices."""
     dealt = client.MaskedClient.share
 
@@ -38,7 +46,7 @@ def dealing(field: Field, cheat: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_who_deals_wrong_shares_is_named_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """The round is lost, once; the next attempt does without the cheat, and opens."""
     field = Field.of(TOLERANCE, 30)
-    dealing(field, CHEAT, monkeypatch)
+    dealing(CHEAT, monkeypatch)
     field.to_masked()
     with pytest.raises(CheatFound, match=f"dealt by client {CHEAT} do not give") as found:
         field.open_honestly()
@@ -51,7 +59,7 @@ def test_who_deals_wrong_shares_is_named_and_nobody_else(monkeypatch: pytest.Mon
 
 def test_who_deals_wrong_shares_and_drops_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     field = Field.of(TOLERANCE, 30)
-    dealing(field, CHEAT, monkeypatch)
+    dealing(CHEAT, monkeypatch)
     played = field.clients[CHEAT]
     monkeypatch.setattr(played, "mask", lambda vector: None)
     for one in field.clients.values():
@@ -125,3 +133,38 @@ def test_a_neighbour_that_deals_garbage_takes_nobody_with_it(
     with pytest.raises(CheatFound) as found:
         server.finish()
     assert found.value.clients == {CHEAT}
+
+
+def test_a_deployment_goes_on_without_the_cheat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs the run one round, which a spare one makes up for; and it is named, and stays out
+    after a restart. Before, every round was aborted, and charged, until the budget was gone."""
+    flags = {**ONE, "method": "backbone", "rounds": 2, "dp.spare_rounds": 1, "dp.subspace_rank": 0,
+             "dp.noise": "csprng"}
+    config, out, loop = settle(flags, tmp_path / "run")
+    dealing(CHEAT, monkeypatch)
+    app.play(loop, out, out / "deploy")
+    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
+    assert [(r["round"], r["status"]) for r in rows] == [
+        (0, "aborted"), (1, "released"), (2, "released")]
+    journal = FileJournal(out / "deploy").get()
+    assert journal is not None and journal.cheats == {CHEAT}
+    log = (out / "deploy" / "exchanges.json").read_text(encoding="utf-8")
+    assert f"client {CHEAT} dealt wrong shares before, and stays out" in log
+    played = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    assert [row["survivors"] for row in played] == [35, 35]
+    # Nobody has spent more than promised, by the books of the nodes.
+    assert max(run["epsilon_spent"] for run in books([out / "deploy"])["runs"]) <= 2.0 + 1e-6
+    audited = [row["round"] for row in played]
+    assert audited == [2, 3] and config.rounds == 2
+
+
+def test_without_a_spare_round_a_cheat_ends_the_run_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, out, loop = settle({**ONE, "method": "popularity"}, tmp_path / "run")
+    dealing(CHEAT, monkeypatch)
+    with pytest.raises(UserError, match=f"dealt by client {CHEAT} do not give") as caught:
+        app.play(loop, out, out / "deploy")
+    assert caught.value.code == ABORTED and "stay out of the run" in str(caught.value)

@@ -1,0 +1,21 @@
+"""What becomes of a run whose round was aborted: another attempt, another round, or the end."""
+
+from __future__ import annotations
+
+from privacy import OpeningFailed, RoundAborted, RoundLost, RoundNotBegun
+from privfedmm.runs.session import Session
+
+
+def goes_on(session: Session, error: RoundAborted) -> bool:
+    """Return whether the run goes on by itself after an aborted round, which was charged.
+
+    It does while there are attempts that the plan has put by (`dp.spare_rounds`): the round is
+    tried again, and one that is lost for good is skipped. An opening that could be asked for once
+    more is left as it is, for whoever resumes the run when the nodes are back.
+    """
+    spare = session.planned.spare
+    if isinstance(error, RoundNotBegun | OpeningFailed) or not spare:
+        return False
+    if session.stack.ledger.aborted() > spare:
+        return False
+    return session.skip() if isinstance(error, RoundLost) else True
