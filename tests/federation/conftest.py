@@ -60,13 +60,15 @@ Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Loop]]
 NODES = 3
 
 
-def settle(flags: dict[str, Any], out: Path) -> tuple[RunConfig, Path, Loop]:
+def settle(
+    flags: dict[str, Any], out: Path, nodes: int = NODES
+) -> tuple[RunConfig, Path, Loop]:
     """A new deployment in folder `out`."""
     config = resolve(None, flags)
     out.mkdir()
     root = out / "deploy"
-    config = settle_all(config, load_data(config), root, NODES)
-    found = [parties.node_folder(root, shard) for shard in range(NODES)]
+    config = settle_all(config, load_data(config), root, nodes)
+    found = [parties.node_folder(root, shard) for shard in range(nodes)]
     holder = [root / "keyholder"] if parties.has_holder(config) else []
     return config, out, Loop(found + holder)
 
