@@ -14,6 +14,7 @@ from privfedmm.base.files import load_tensors
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
+from privfedmm.runs.halves import of_checkpoint
 from privfedmm.runs.run import CONFIG, load_data
 from privfedmm.runs.session import CHECKPOINT
 
@@ -87,14 +88,14 @@ def restored(
                             "start a new run")
         planned = plan_of(config, data)
         algorithm = algorithm_of(config, data, planned)
-        model = saved["best_model"] or saved["model"]
-        state, clients = algorithm.from_saved(model)
+        last, best = of_checkpoint(folder, saved, algorithm)
+        state, clients = algorithm.from_saved(best or last)
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"recommend: {folder / CHECKPOINT} cannot be read ({error}); "
                         "the run has left no model") from error
     rounds = f"round {state.round}"
     return algorithm, state, clients, (
-        f"best, {rounds}" if saved["best_model"] else f"last, {rounds}")
+        f"best, {rounds}" if best else f"last, {rounds}")
 
 
 def _title(data: Dataset, item: int) -> str:

@@ -37,7 +37,7 @@ from privfedmm.evaluation import (
 from privfedmm.federation import Backend, Simulator, run_round
 from privfedmm.privacy_plan.keeping import overspent
 from privfedmm.runs import record as records
-from privfedmm.runs.session import CHECKPOINT, Session
+from privfedmm.runs.session import MODEL, Session
 
 CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
 STATEMENT = "statement.json"
@@ -156,20 +156,28 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
     return conclude(session, data, out, records.SIMULATOR)
 
 
-def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce) -> Session:
+def open_folder(
+    config: RunConfig, data: Dataset, out: Path, announce: Announce, deployed: bool = False
+) -> Session:
     """Return a session before its first round, and write its config, statement and checkpoint.
 
-    The session's config, and the folder's, is settled by the data.
+    The session's config, and the folder's, is settled by the data. deployed: as for `Session`.
     """
     config = settled(config, data.train_age is not None)
-    session = Session.start(config, data, out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, to_toml(config))
+    session = Session.start(config, data, out, deployed=deployed)
+    begin(session, data.sha256, out)
     if config.dp is not None:
-        write_json(out / STATEMENT, session.statement.to_json())
         announce(session.statement.lines())
-    session.save(out, data.sha256)
     return session
+
+
+def begin(session: Session, data_hash: str, out: Path) -> None:
+    """Write the config, statement and checkpoint of a session before its first round."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, to_toml(session.config))
+    if session.config.dp is not None:
+        write_json(out / STATEMENT, session.statement.to_json())
+    session.save(out, data_hash)
 
 
 def protocol_of(config: RunConfig) -> EvalProtocol:
@@ -247,7 +255,7 @@ def conclude(
     config, protocol = session.config, protocol_of(session.config)
     if not session.best_ranks:
         raise UserError("no node reported ranks, so there is nothing to record"
-                        + ("" if out is None else f"; the model is in {out / CHECKPOINT}"))
+                        + ("" if out is None else f"; the model is in {out / MODEL}"))
     started = time.perf_counter()
     try:
         lines = baseline_metrics(data, config.baselines, config.seed, protocol)

@@ -116,7 +116,9 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     assert json.loads((out / "ledger.json").read_text())[: len(charged)] == charged
     ends = [torch.load(folder / "checkpoint.pt", weights_only=True)
             for folder in (out, tmp_path / "whole")]
-    assert torch.equal(ends[0]["model"]["clients"]["user"], ends[1]["model"]["clients"]["user"])
+    users = [torch.load(folder / "devices" / f"round-{end['devices']}.pt", weights_only=True)
+             for folder, end in zip((out, tmp_path / "whole"), ends, strict=True)]
+    assert torch.equal(*(held["now"]["clients"]["user"] for held in users))
     assert ends[0]["clip_shares"] == ends[1]["clip_shares"]
 
 
