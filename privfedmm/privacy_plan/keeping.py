@@ -11,9 +11,11 @@ from torch import Tensor
 from privacy import BudgetError, Ledger, LedgerError
 from privacy.dp_sgd import of_devices
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
-from privfedmm.base.files import load_tensors, save_tensors, write_json
+from privfedmm.base.files import load_tensors, save_tensors
+from privfedmm.privacy_plan.continuing import LEDGER, keep_in
 
-LEDGER, RELEASE = "ledger.json", "release.pt"
+RELEASE = "release.pt"
+__all__ = ["DEVICES", "LEDGER", "RELEASE", "FileVault", "ledger_keeper", "overspent", "read_ledger"]
 DEVICES, NOISY = "devices", "noisy.pt"  # a folder of what devices keep, and what noise left there
 
 
@@ -60,9 +62,10 @@ class FileVault:
 def ledger_keeper(folder: Path) -> Callable[[Ledger], None]:
     """Return a function that writes a ledger to the run folder.
 
-    It is called before anything that the ledger charges is released.
+    It is called before anything that the ledger charges is released. It raises LedgerError where
+    the run has been continued in another folder.
     """
-    return lambda ledger: write_json(folder / LEDGER, ledger.to_json())
+    return lambda ledger: keep_in(folder, ledger)
 
 
 def read_ledger(folder: Path) -> list[dict[str, object]]:

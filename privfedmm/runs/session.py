@@ -13,21 +13,21 @@ from privacy import Ledger, LedgerError, PrivacyStack, Statement
 from privacy.aggregation.messages import Transcript
 from privfedmm.assemble import assemble
 from privfedmm.base.arrays import save_arrays
-from privfedmm.base.errors import UserError
-from privfedmm.base.files import load_tensors, save_tensors, write_json
+from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.files import load_tensors, save_tensors
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
 from privfedmm.federation import Algorithm, FeaturePin, Saved
+from privfedmm.privacy_plan.continuing import Continuation
 from privfedmm.privacy_plan.keeping import (
-    LEDGER,
     FileVault,
     ledger_keeper,
     overspent,
     read_ledger,
 )
 from privfedmm.privacy_plan.plan import PrivacyPlan
-from privfedmm.runs import halves
+from privfedmm.runs import binding, halves
 
 CHECKPOINT, MODEL = "checkpoint.pt", "model.npz"
 
@@ -93,7 +93,8 @@ class Session:
         What devices keep goes to a folder of its own, where only the owner can read it; a server
         whose devices are elsewhere has none.
         """
-        write_json(folder / LEDGER, self.stack.ledger.to_json())
+        ledger = self.stack.ledger
+        (ledger.keep or ledger_keeper(folder))(ledger)
         now, best = self.algorithm.to_saved(self.state, self.clients), self.best_model
         groups = None if best is None else self.algorithm.groups_of(best)
         number = None if self.deployed else self.state.round
@@ -130,20 +131,48 @@ class Session:
             raise LedgerError(f"the ledger lacks round {missing[0]}, which the checkpoint has "
                               "played: entries were removed")
 
-    def restore(self, folder: Path, data_hash: str) -> None:
+    def _bound(
+        self, ledger: Ledger, folder: Path, data_hash: str, accept: bool, going_on: bool
+    ) -> None:
+        """Refuse a private run that is not what its ledger commits to, or is one of two copies."""
+        if ledger.commitment is None:
+            if self.config.dp is not None and going_on:
+                raise UserError(
+                    f"--resume: the ledger of {folder} does not begin with what the run promised "
+                    "(earlier versions wrote none), so the two cannot be compared; start a new "
+                    "run", PRIVACY_VIOLATION)
+            return
+        binding.refuse_changed(folder, ledger, data_hash)
+        if going_on:
+            place = Continuation.of(ledger)
+            if place is not None:
+                place.check(ledger)
+            binding.refuse_other_code(ledger, folder, accept)
+
+    def restore(
+        self, folder: Path, data_hash: str, accept_changed_code: bool = False,
+        going_on: bool = True,
+    ) -> None:
         """Continue from a checkpoint. Raises UserError where it does not belong to this run.
+
+        accept_changed_code: whether a bound run may go on with other code, which its ledger then
+        says. going_on: whether rounds may follow; a run that is only read may have been made by
+        other code and continued elsewhere.
 
         A round that was charged but not checkpointed is played again: without a mechanism it
         uploads the same values; with one, the stack hands out what was released then.
         """
         try:
             saved = load_tensors(folder / CHECKPOINT)
+            key = binding.RunKey.read(folder)
             ledger = Ledger.from_json(
-                read_ledger(folder), self.planned.budget, self.stack.ledger.keep)
+                read_ledger(folder), self.planned.budget, self.stack.ledger.keep,
+                key.signer if key else None)
+            self._complete(ledger, saved)
+            self._bound(ledger, folder, data_hash, accept_changed_code, going_on)
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
-            self._complete(ledger, saved)
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             model, self.best_model = halves.of_checkpoint(folder, saved, self.algorithm)
             self.state, self.clients = self.algorithm.from_saved(model)
