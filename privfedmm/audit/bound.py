@@ -43,9 +43,11 @@ def bound_to(
     here = "this code" if digest == code_digest() else (
         f"version {made_by}, digest {digest[:12]} (here {version()}, {code_digest()[:12]})")
     went_on = len(ledger.notes) - 1
-    return (f"to config, statement and data, by a signed commitment of run {promised['run']}; made "
-            f"by {here}" + (f"; went on under changed code {went_on} times" if went_on else "")
-            ), broken
+    what = "config, statement and data" if "sha256" in record["dataset"] else (
+        "config and statement (and to data, which a bundle hides)")
+    went = f"; went on under changed code {went_on} times" if went_on else ""
+    return (f"to {what}, by a signed commitment of run {promised['run']}; made by {here}{went}",
+            broken)
 
 
 def promises_data(folder: Path | None, record: dict[str, Any]) -> bool:

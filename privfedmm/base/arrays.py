@@ -42,7 +42,7 @@ def load_arrays(path: Path) -> dict[str, Any]:
     Raises OSError where there is no file to read, and ValueError where it is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             flat: dict[str, Any] = {
                 name: torch.from_numpy(found[name]) for name in found.files if name != _PLAIN}
             flat |= json.loads(str(found[_PLAIN]))

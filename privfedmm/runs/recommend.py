@@ -18,6 +18,8 @@ from privfedmm.runs.halves import of_checkpoint
 from privfedmm.runs.run import CONFIG, load_data
 from privfedmm.runs.session import CHECKPOINT
 
+BUNDLE = "bundle.json"  # in a folder that was given away
+
 
 def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any]:
     """Return the `top` items that the run's best model ranks first for a user, without training
@@ -28,6 +30,9 @@ def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any
     """
     if top < 1:
         raise UserError(f"--top: {top} items cannot be shown; give 1 or more")
+    if (folder / BUNDLE).exists():
+        raise UserError(f"--user: {folder} is a bundle, in which there are no users; give --rows "
+                        "with a table of the user's own rows")
     if not (folder / CONFIG).exists():
         raise UserError(f"recommend: {folder} is no run folder; it has no {CONFIG}")
     config = resolve(folder / CONFIG, {})

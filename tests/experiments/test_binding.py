@@ -112,7 +112,7 @@ def test_an_untouched_run_goes_on(begun: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["bound"].startswith("to config, statement and data")
 
 
-EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
+EDITS: dict[str, tuple[Callable[[Path], object], str]] = {
     "epsilon of the config": (
         lambda f: _replaced(f / "config.toml", "epsilon = 2.0", "epsilon = 50.0"),
         "config.toml: dp.epsilon is 50.0, and the ledger commits to 2.0"),
@@ -121,8 +121,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
         'config.toml: dp.noise is "simulation", and the ledger commits to "csprng"'),
     "the whole section": (
         lambda f: (f / "config.toml").write_text(
-            (f / "config.toml").read_text(encoding="utf-8").split("[dp]")[0], encoding="utf-8")
-        and None,
+            (f / "config.toml").read_text(encoding="utf-8").split("[dp]")[0], encoding="utf-8"),
         "config.toml: dp.epsilon is not there"),
     "statement": (
         lambda f: _replaced(f / "statement.json", '"unit": "user"', '"unit": "interaction"'),
@@ -146,7 +145,7 @@ EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
         "does not follow from the entry before"),
     "key lost": (lambda f: (f / "run.key").unlink(), "run.key is not there"),
     "key of another run": (
-        lambda f: (f / "run.key").write_bytes(bytes(range(32))) and None,
+        lambda f: (f / "run.key").write_bytes(bytes(range(32))),
         "run.key is not the key that signs the ledger"),
 }
 
