@@ -109,6 +109,11 @@ def keep_devices(
     return {**sums, **held}
 
 
+def of_devices(name: str) -> bool:
+    """Tell whether `keep_devices` gave this name, to something that is no sum."""
+    return name.startswith(_KEPT)
+
+
 def restore_devices(
     kept: Mapping[str, Tensor], devices: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
@@ -121,4 +126,4 @@ def restore_devices(
             raise UploadError(f"{name} of the devices was not kept with the round's release; "
                               "training again would be a second release: start a new run")
         value.copy_(kept[_KEPT + name])
-    return {name: x for name, x in kept.items() if not name.startswith(_KEPT)}
+    return {name: x for name, x in kept.items() if not of_devices(name)}

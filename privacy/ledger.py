@@ -1,4 +1,7 @@
-"""Keep the ledger: what was released, in order, each entry bound to the one before by its hash."""
+"""Keep the ledger: what was released, in order, each entry bound to the one before by its hash.
+
+A bound ledger begins with a commitment (privacy.commitment), and its key signs every link.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from privacy.accounting import epsilon
+from privacy.commitment import Note, NoteKind, Signer, is_signed, signed
 from privacy.events import event_named, is_known
 
 GENESIS = "0" * 64
@@ -60,11 +64,31 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry(Charge):
-    """Place a charge in the ledger; attempt: how many aborted ones came before."""
+    """Place a charge in the ledger; attempt: how many aborted ones came before.
+
+    signature: of the digest, by the key of a bound ledger; None in others.
+    """
 
     attempt: int
     previous: str
     digest: str
+    signature: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Return the words that name the entry in sentences."""
+        return f"round {self.round}, {self.name}"
+
+    def true_digest(self) -> str:
+        """Return the SHA-256 that the digest must be."""
+        return _digest({n: x for n, x in asdict(self).items() if n not in ("digest", "signature")})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry as a JSON object; only a signed one has a signature."""
+        return {n: x for n, x in asdict(self).items() if n != "signature" or x is not None}
+
+
+Link = Entry | Note
 
 
 def together(charges: Sequence[Charge]) -> Charge:
@@ -86,24 +110,72 @@ def _digest(fields: dict[str, Any]) -> str:
 class Ledger:
     """Keep an append-only list of releases under a budget (None: nothing is claimed or refused).
 
-    keep: called with the ledger after each charge and before the release, to make it durable.
+    links: entries, and the notes of a bound ledger. keep: called with the ledger after each charge
+    and before the release, to make it durable. Raises LedgerError where the chain is broken.
     """
 
     def __init__(
         self,
-        entries: Iterable[Entry] = (),
+        links: Iterable[Link] = (),
         budget: Budget | None = None,
         keep: Callable[[Ledger], None] | None = None,
+        signer: Signer | None = None,
     ) -> None:
-        self._entries: list[Entry] = list(entries)
+        self._links: list[Link] = list(links)
+        self._entries = [link for link in self._links if isinstance(link, Entry)]
         self.budget = budget
         self.keep = keep
+        self._signer = signer
         self.verify()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """Return the entries in the order in which they were charged."""
         return tuple(self._entries)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Return the notes in order; the first is the commitment of a bound ledger."""
+        return tuple(link for link in self._links if isinstance(link, Note))
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of all links, in order."""
+        return tuple(link.digest for link in self._links)
+
+    @property
+    def commitment(self) -> dict[str, Any] | None:
+        """Return what a bound ledger commits to; None for one that is not bound."""
+        return self.notes[0].body if self.notes else None
+
+    def commit(self, body: dict[str, Any], signer: Signer) -> None:
+        """Bind an empty ledger to what its run is; every later link is signed as well.
+
+        body: JSON values. The verify key is added to them, as `key`. Raises LedgerError for a
+        ledger that has begun.
+        """
+        if self._links:
+            raise LedgerError("a ledger that has begun cannot be bound any more")
+        self._signer = signer
+        self._note("commitment", {**body, "key": signer.verify_key().hex()})
+
+    def go_on(self, body: dict[str, Any]) -> None:
+        """Note that the run continues under another code; body: JSON values.
+
+        Raises LedgerError where the ledger is not bound, or its key is not here.
+        """
+        if self.commitment is None or self._signer is None:
+            raise LedgerError("only a bound ledger whose key is there can be noted in")
+        self._note("continued", body)
+
+    def _note(self, kind: NoteKind, body: dict[str, Any]) -> None:
+        assert self._signer is not None
+        self._links.append(Note.make(kind, body, self._head(), self._signer))
+        if self.keep:
+            self.keep(self)
+
+    def _head(self) -> str:
+        return self._links[-1].digest if self._links else GENESIS
 
     def released(self, round_: int) -> tuple[Entry, ...]:
         """Return the entries of a round that were released, none where it was not."""
@@ -125,6 +197,12 @@ class Ledger:
         appended whatever it costs.
         """
         entry = self.check(charge)
+        if self.commitment is not None:
+            if self._signer is None:
+                raise LedgerError("the key of the run is not here, and without it nothing more "
+                                  "can be charged to its ledger")
+            entry = replace(entry, signature=signed(entry.digest, self._signer))
+        self._links.append(entry)
         self._entries.append(entry)
         if self.keep:
             self.keep(self)
@@ -147,7 +225,7 @@ class Ledger:
         fields: dict[str, Any] = {
             **asdict(charge),
             "attempt": self.attempt(charge.round),
-            "previous": self._entries[-1].digest if self._entries else GENESIS,
+            "previous": self._head(),
         }
         entry = Entry(**fields, digest=_digest(fields))
         if self.budget is not None and charge.status == "released":
@@ -164,19 +242,26 @@ class Ledger:
         return epsilon(self._entries, delta)
 
     def verify(self) -> None:
-        """Check the chain. Raises LedgerError where an entry was altered, removed or reordered."""
-        previous = GENESIS
-        for number, entry in enumerate(self._entries):
-            fields = asdict(entry)
-            digest = fields.pop("digest")
-            if entry.previous != previous or _digest(fields) != digest:
-                raise LedgerError(f"ledger entry {number} (round {entry.round}, {entry.name}) "
-                                  "does not follow from the entry before it")
-            previous = digest
+        """Check the chain and, of a bound ledger, every signature.
+
+        Raises LedgerError where a link was altered, removed or reordered.
+        """
+        previous, promised = GENESIS, self.commitment
+        key = None if promised is None else str(promised.get("key"))
+        for number, link in enumerate(self._links):
+            where = f"ledger entry {number} ({link.title})"
+            if link.previous != previous or link.true_digest() != link.digest:
+                raise LedgerError(f"{where} does not follow from the entry before it")
+            if isinstance(link, Note) and (link.kind == "commitment") != (number == 0):
+                raise LedgerError(f"{where} is out of place: a ledger has one commitment, its "
+                                  "first entry")
+            if key is not None and not is_signed(link.digest, link.signature, key):
+                raise LedgerError(f"{where} is not signed by the key that the ledger begins with")
+            previous = link.digest
 
     def to_json(self) -> list[dict[str, object]]:
-        """Return the entries as JSON objects."""
-        return [asdict(entry) for entry in self._entries]
+        """Return the links as JSON objects."""
+        return [link.to_json() for link in self._links]
 
     @classmethod
     def from_json(
@@ -184,11 +269,13 @@ class Ledger:
         rows: Iterable[dict[str, object]],
         budget: Budget | None = None,
         keep: Callable[[Ledger], None] | None = None,
+        signer: Signer | None = None,
     ) -> Ledger:
-        """Read the ledger of `to_json`. Raises LedgerError where the chain or an entry is
-        broken."""
+        """Read the ledger of `to_json`. Raises LedgerError where the chain or a link is broken."""
         try:
-            entries = [Entry(**row) for row in rows]  # type: ignore[arg-type]
+            links: list[Link] = [
+                Note(**row) if "kind" in row else Entry(**row)  # type: ignore[arg-type]
+                for row in rows]
         except TypeError as error:
             raise LedgerError(f"an entry of the ledger is malformed ({error})") from error
-        return cls(entries, budget, keep)
+        return cls(links, budget, keep, signer)

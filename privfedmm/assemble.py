@@ -59,9 +59,16 @@ def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> 
                     "noise; fix the method's settings that follow from it")
 
 
-def algorithm_of(config: RunConfig, data: Dataset, planned: PrivacyPlan) -> Algorithm:
-    """Build the method of a run from its plan. Raises UserError for settings that do not fit."""
+def algorithm_of(
+    config: RunConfig, data: Dataset, planned: PrivacyPlan, population: int | None = None
+) -> Algorithm:
+    """Build the method of a run from its plan.
+
+    population: the number of users of the run, None for those of the data. Raises UserError for
+    settings that do not fit.
+    """
     entry, dp = config.entry, config.dp
+    users = data.num_users if population is None else population
     if config.rounds < planned.rounds:
         raise UserError(f"rounds: method {config.method} makes its releases in {planned.rounds} "
                         f"rounds, got {config.rounds}; leave --rounds out")
@@ -72,7 +79,7 @@ def algorithm_of(config: RunConfig, data: Dataset, planned: PrivacyPlan) -> Algo
         return entry.build(Build(
             settings=planned.settings, data=data, rounds=config.rounds, seed=config.seed,
             modalities=config.algorithm.modalities,
-            noise_stddev=planned.noise_stddev(dp, data.num_users) if dp else 0.0,
+            noise_stddev=planned.noise_stddev(dp, users) if dp else 0.0,
             dp_sgd=dp_sgd(config, planned), subspace_rank=dp.subspace_rank if dp else 0))
     except ValueError as error:
         raise UserError(str(error)) from error

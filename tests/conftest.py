@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder of the tests' own, in processes they start as well: never the user's."""
+    before, folder = os.environ.get("PRIVFEDMM_STATE"), tmp_path_factory.mktemp("state")
+    os.environ["PRIVFEDMM_STATE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["PRIVFEDMM_STATE"]
+    else:
+        os.environ["PRIVFEDMM_STATE"] = before
 
 
 @pytest.fixture(scope="session")

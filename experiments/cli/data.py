@@ -1,4 +1,4 @@
-"""`privfedmm data ...` and `privfedmm recommend`."""
+"""`privfedmm data ...`."""
 
 from __future__ import annotations
 
@@ -69,25 +69,3 @@ def data_encode(
     else:
         for key, value in result.items():
             print(f"{key:12} {value}")
-
-
-def recommend(
-    folder: Annotated[Path, typer.Argument(help="Run folder.")],
-    user: Annotated[str, typer.Option(help="A user id of the data.")],
-    top: Annotated[int, typer.Option(help="How many items.")] = 10,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="What each score is the sum of, by modality.")
-    ] = False,
-    json_: JsonOption = False,
-) -> None:
-    """Titles with scores for a user, from a run's best model."""
-    from rich.console import Console
-
-    from privfedmm.runs.recommend import recommend as find
-    from privfedmm.runs.recommend import table
-
-    result = find(folder, user, top, explain)
-    if json_:
-        print(json.dumps(result))
-    else:
-        Console().print(table(result), highlight=False)

@@ -41,7 +41,7 @@ def invite_all(
     data = catalogue.with_rows(sum(shares), 0, Shard())
     _terms(config, data, tell)
     invitation = invite(config, catalogue, shares, address, folder / DEPLOY)
-    runs.open_folder(config, data, folder, lambda lines: None)
+    runs.open_folder(config, data, folder, lambda lines: None, deployed=True)
     write_json(folder / DEPLOY / SHAPE, {"command": COMMAND})
     tell(f"{len(shares)} nodes, {', '.join(invitation.parties)}, meet at {address}")
     tell(f"hand out {folder / DEPLOY / INVITATION}; nothing in it is secret. Then: privfedmm "

@@ -68,6 +68,10 @@ def run(
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    accept_changed_code: Annotated[
+        bool, typer.Option("--accept-changed-code", help="With --resume: go on though the code of "
+                           "a private run has changed; its ledger says so.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Train, evaluate and leave a record."""
@@ -88,6 +92,9 @@ def run(
         "encoders.image_model": image_model, "encoders.allow_missing": allow_missing,
         "label": label, "algorithm.modalities": modalities_of(modalities), **overrides(settings),
     }
+    if accept_changed_code and resume is None:
+        raise UserError("--accept-changed-code: it is for a run that is continued; give --resume "
+                        "as well, or leave it out")
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
         if given or config or out:
@@ -95,7 +102,8 @@ def run(
                             "give no other option with it")
         folder, rounds_ = resume, runs.rounds_of(resume)
         with RunProgress(console, rounds_) as progress:
-            record = resumable(lambda: runs.resume(folder, progress), folder)
+            record = resumable(
+                lambda: runs.resume(folder, progress, accept_changed_code), folder)
     else:
         resolved = resolve(config, flags)
         folder = folder_of(out, resolved)

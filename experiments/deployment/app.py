@@ -56,9 +56,9 @@ def play(
     """
     party = Party.read(root / "server")
     records.set_threads(party.config.threads)
-    session = Session.start(party.config, party.data, folder, guard=True)
+    session = Session.start(party.config, party.data, folder, deployed=True)
     if not (folder / CHECKPOINT).exists():
-        session.save(folder, party.data.sha256)
+        runs.begin(session, party.data.sha256, folder)
     session.restore(folder, party.data.sha256)
     journal = FileJournal(root)
     server = FederationServer(

@@ -90,7 +90,7 @@ def start(
     parties.check_carried(config, data.num_users, shape.nodes)
     config = parties.hosted_by(config, data.num_users, shape.nodes)
     root = out.absolute() / DEPLOY
-    config = runs.open_folder(config, data, out, announce).config
+    config = runs.open_folder(config, data, out, announce, deployed=True).config
     root.mkdir(mode=0o700)
     settle_all(config, data, root, shape.nodes)
     write_json(root / SHAPE, {**vars(shape), "command": carrier.command})

@@ -92,7 +92,7 @@ def result(out: Path) -> dict[str, Any]:
     party = Party.read(root / SERVER)
     records.set_threads(party.config.threads)
     session = Session.start(party.config, party.data, out)
-    session.restore(out, party.data.sha256)
+    session.restore(out, party.data.sha256, going_on=False)
     budget, ledger = session.planned.budget, session.stack.ledger
     log = json.loads((root / app.EXCHANGES).read_text(encoding="utf-8"))
     return {

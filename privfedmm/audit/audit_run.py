@@ -20,6 +20,7 @@ from privfedmm.audit.attack_matrix import (
     QUICK_SCALE,
     attack_mode,
 )
+from privfedmm.audit.bound import promises_data
 from privfedmm.audit.budget import Subject, budget_of
 from privfedmm.audit.empirical import QUICK, Canaries, audit_empirically
 from privfedmm.base.errors import UserError
@@ -32,6 +33,7 @@ from privfedmm.runs.run import CONFIG, RECORD, load_data
 
 AUDIT, PART = "audit.json", "audit.part.json"
 PARTS = ("budget", "empirical", "attacks")
+CHANGED = "the data set has changed since the run"
 Tell = Callable[[str], None]
 
 
@@ -136,10 +138,15 @@ def audit_subject(
     progress = progress or _InMemory(_seed(options))
     reason = "the budget check failed" if result["faults"] else None
     set_threads(config.threads)
-    if reason is not None or options.parts == ("budget",):
-        data = None
-    elif data is None:
+    if reason is None and data is None and (
+            options.parts != ("budget",) or promises_data(subject.folder, record)):
         data, reason = _data(config, record)
+        if reason == CHANGED and promises_data(subject.folder, record):
+            result["faults"] = [f"bound: {CHANGED}"]
+        elif reason is not None:
+            result["bound"] += f"; that its data are still the same was not checked ({reason})"
+    if reason is not None:
+        data = None
     if "empirical" in options.parts and progress.values["empirical"] is None:
         progress.values["empirical"] = (
             {"skipped": reason} if data is None
@@ -186,7 +193,7 @@ def _data(config: RunConfig, record: Mapping[str, Any]) -> tuple[Dataset | None,
     except UserError as error:
         return None, str(error)
     if data.sha256 != record["dataset"]["sha256"]:
-        return None, "the data set has changed since the run"
+        return None, CHANGED
     return data, None
 
 

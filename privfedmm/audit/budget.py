@@ -13,6 +13,7 @@ from rich.table import Table
 
 from privacy import Entry, Ledger, LedgerError, PricingError, epsilon
 from privacy.accounting import Accountant
+from privfedmm.audit.bound import bound_to
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import finite
 from privfedmm.config import RunConfig, resolve
@@ -38,17 +39,19 @@ class Subject:
     """This is a finished run as an audit sees it.
 
     name: the name that people are shown, its folder where it has one. rows: the rows of its ledger.
+    folder: the run folder, None for a run in memory.
     """
 
     name: str
     record: dict[str, Any]
     config: RunConfig
     rows: list[dict[str, object]]
+    folder: Path | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Subject:
         """Read the run of a folder. Raises UserError where there is no finished one."""
-        return cls(str(folder), *read_run(folder))
+        return cls(str(folder), *read_run(folder), folder=folder)
 
 
 def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
@@ -58,10 +61,12 @@ def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
     try:
         ledger = Ledger.from_json(rows)
     except LedgerError as error:
-        return _result(folder, record, [], {}, [f"hash chain: {error}"])
+        return _result(folder, record, [], {}, [f"hash chain: {error}"], "not checked")
     privacy = record["privacy"]
     entries = ledger.entries
-    faults += _against_record(entries, privacy, record["rounds_run"])
+    bound, broken = bound_to(ledger, subject.folder, record)
+    faults += broken
+    faults += _against_record(ledger, privacy, record["rounds_run"])
     dp = config.dp
     claimed, delta = privacy["epsilon"], privacy["delta"]
     if dp is None and claimed not in (None, 0.0):
@@ -87,7 +92,7 @@ def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
         spent = privacy["epsilon_spent"]
         if tightest is not None and (spent is None or abs(spent - tightest) > _TOLERANCE):
             faults.append(f"record says epsilon {spent} was spent, the ledger costs {tightest:.4f}")
-    return _result(folder, record, _by_round(entries, delta or 1e-5), prices, faults)
+    return _result(folder, record, _by_round(entries, delta or 1e-5), prices, faults, bound)
 
 
 def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig, list[dict[str, object]]]:
@@ -105,11 +110,9 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig, list[dict[str, ob
         raise UserError(f"audit: {folder} cannot be read ({error})") from error
 
 
-def _against_record(
-    entries: tuple[Entry, ...], privacy: dict[str, Any], played: int
-) -> list[str]:
-    faults = []
-    last = entries[-1].digest if entries else None
+def _against_record(ledger: Ledger, privacy: dict[str, Any], played: int) -> list[str]:
+    faults, entries = [], ledger.entries
+    last = ledger.digests[-1] if ledger.digests else None
     if last != privacy["ledger_digest"]:
         faults.append("the ledger does not end with the entry that the record names: entries were "
                       "removed, added or replaced")
@@ -165,13 +168,14 @@ def _by_round(entries: tuple[Entry, ...], delta: float) -> list[dict[str, Any]]:
 
 def _result(
     folder: str, record: dict[str, Any], releases: list[dict[str, Any]],
-    prices: dict[str, dict[str, Any]], faults: list[str],
+    prices: dict[str, dict[str, Any]], faults: list[str], bound: str,
 ) -> dict[str, Any]:
     privacy = record["privacy"]
     return {
         "folder": folder,
         "claimed": {k: privacy[k] for k in ("unit", "adjacency", "trust", "epsilon", "delta",
                                             "noise_source", "reason")},
+        "bound": bound,
         "prices": prices,
         "releases": releases,
         "faults": faults,
@@ -198,7 +202,7 @@ def budget_tables(result: dict[str, Any]) -> list[Table | str]:
     claimed = "none" if claim["epsilon"] is None else (
         f"epsilon {claim['epsilon']:.4g}, delta {claim['delta']:.3g}")
     return [releases, prices, f"claimed: {claimed} ({claim['unit']} level, {claim['adjacency']}, "
-            f"trust {claim['trust']})"]
+            f"trust {claim['trust']})", f"bound: {result['bound']}"]
 
 
 def _number(value: float | None) -> str:

@@ -7,8 +7,10 @@ import math
 import os
 import pickle
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -41,15 +43,29 @@ def flush_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def save_tensors(path: Path, value: Any) -> None:
-    """Write a value with `torch.save`; the file is whole or not there."""
+def save_tensors(path: Path, value: Any, private: bool = False) -> None:
+    """Write a value with `torch.save`; the file is whole or not there.
+
+    private: whether nobody but the owner may open it, from its first byte on.
+    """
+    with held(), whole(path, private) as out:
+        torch.save(value, out)
+
+
+@contextmanager
+def whole(path: Path, private: bool = False) -> Iterator[BinaryIO]:
+    """Open a file for writing that is whole, and on disk, or not there.
+
+    private: as for `save_tensors`.
+    """
     part = path.with_name(path.name + ".part")
-    with held():
-        with part.open("wb") as out:
-            torch.save(value, out)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(path)
+    part.unlink(missing_ok=True)
+    mode = 0o600 if private else 0o666  # less what the process's umask takes away
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
+        yield out
+        out.flush()
+        os.fsync(out.fileno())
+    part.replace(path)
 
 
 def load_tensors(path: Path) -> Any:

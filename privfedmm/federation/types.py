@@ -44,6 +44,25 @@ def hash_tensors(round_: int, tensors: Iterable[Tensor]) -> bytes:
     return digest.digest()
 
 
+@dataclass(frozen=True)
+class Saved:
+    """Holds a model in two halves, each of tensors and plain values, in dictionaries by name.
+
+    released: a function of released values and of what is public, alone: whoever may see the
+    releases may have it, and nothing in it grows with the number of users. devices: what devices
+    keep, which in a deployment no server ever has.
+    """
+
+    released: dict[str, Any]
+    devices: dict[str, Any]
+
+    @classmethod
+    def of_old(cls, saved: Mapping[str, Any]) -> Saved:
+        """Return the halves of a checkpoint from before there were two: clients, and all else."""
+        return cls({n: x for n, x in saved.items() if n != "clients"},
+                   {"clients": saved["clients"]})
+
+
 class Algorithm(Protocol):
     """Defines a federated method.
 
@@ -120,11 +139,19 @@ class Algorithm(Protocol):
         """
         ...
 
-    def to_saved(self, state: Any, clients: Any) -> dict[str, Any]:
-        """Return state, clients and all that a later round needs, as tensors and plain values."""
+    def adopt(self, state: Any, clients: Any, ids: np.ndarray) -> None:
+        """Make the devices of clients ids [m] ready to score with a finished model, in place.
+
+        It is the method's own step on the device, against what was released: nothing is uploaded
+        and the server's state stays as it is. A user who took no part in the run comes in here.
+        """
         ...
 
-    def from_saved(self, saved: dict[str, Any]) -> tuple[Any, Any]:
+    def to_saved(self, state: Any, clients: Any) -> Saved:
+        """Return state, clients and all that a later round needs, in the two halves of `Saved`."""
+        ...
+
+    def from_saved(self, saved: Saved) -> tuple[Any, Any]:
         """Restore state and clients from what `to_saved` returned."""
         ...
 
@@ -136,7 +163,7 @@ class Algorithm(Protocol):
         """Write the groups [m] that nodes reported of clients ids, for the record of a run."""
         ...
 
-    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+    def groups_of(self, saved: Saved) -> tuple[str, np.ndarray, int] | None:
         """Return the kind of grouping, each client's group [n] in a saved model, and their number.
 
         It is None where the method has no groups.

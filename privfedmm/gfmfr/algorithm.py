@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from privfedmm.backbones import build
 from privfedmm.base.streams import normal
 from privfedmm.data.types import Rows
 from privfedmm.devices import samples
-from privfedmm.federation.types import hash_tensors
+from privfedmm.federation.types import Saved, hash_tensors
 from privfedmm.gfmfr.checks import check
 from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, rates, train
 from privfedmm.gfmfr.feature_views import FeatureViews
@@ -191,6 +191,14 @@ class GFMFR:
         self._rows.keep(clients.private, ids, drawn, local.private, factor)
         return Trained(drawn, local, before, factor, trace, signal, group)
 
+    def adopt(self, state: ServerState, clients: Clients, ids: np.ndarray) -> None:
+        """Train clients ids [m] in place against the finished tables, as many rounds as were
+        played."""
+        final = self.plan(state)
+        for block in self.blocks(ids):
+            for round_ in range(state.round):
+                self.train_block(replace(final, round=round_), block, clients)
+
     def _teacher(self, plan: Plan, group: Tensor, items: Tensor) -> Teacher | None:
         s = self.settings.distillation
         if plan.preference is None or not s.weight:
@@ -225,17 +233,25 @@ class GFMFR:
 
     # Checkpoints ----------------------------------------------------------------------------
 
-    def to_saved(self, state: ServerState, clients: Clients) -> dict[str, Any]:
-        """Return independent copies of state and clients, because training goes on in place."""
-        fusion = self.server.fusion.state_dict() if self.server.fusion is not None else None
-        return {"state": state.state_dict(), "clients": clients.copy().state_dict(),
-                "fusion": fusion}
+    def to_saved(self, state: ServerState, clients: Clients) -> Saved:
+        """Return independent copies of state and clients, because training goes on in place.
 
-    def from_saved(self, saved: dict[str, Any]) -> tuple[ServerState, Clients]:
+        Tables, centroids, teacher and fusion network follow from what clients released. Labels,
+        which the reference hands to every client, are one a client and stay with the devices.
+        """
+        fusion = self.server.fusion.state_dict() if self.server.fusion is not None else None
+        fields = state.state_dict()
+        labels = fields.pop("labels")
+        return Saved({"state": fields, "fusion": fusion},
+                     {"clients": clients.copy().state_dict(), "labels": labels})
+
+    def from_saved(self, saved: Saved) -> tuple[ServerState, Clients]:
         """Restore state and clients; the fusion network is restored in place."""
         if self.server.fusion is not None:
-            self.server.fusion.load_state_dict(saved["fusion"])
-        return ServerState.from_state_dict(saved["state"]), Clients(**saved["clients"])
+            self.server.fusion.load_state_dict(saved.released["fusion"])
+        # Old checkpoints have the labels among the state's fields.
+        fields = {"labels": saved.devices.get("labels"), **saved.released["state"]}
+        return ServerState.from_state_dict(fields), Clients(**saved.devices["clients"])
 
     def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
         """Return the group that each of clients ids picked last [m]."""
@@ -245,12 +261,12 @@ class GFMFR:
         """Write the groups [m] that clients ids reported."""
         clients.group[torch.from_numpy(ids)] = torch.from_numpy(groups)
 
-    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+    def groups_of(self, saved: Saved) -> tuple[str, np.ndarray, int] | None:
         """Return the grouping of a saved model, or None without groups."""
         named = self.groups.named()
         if named is None:
             return None
-        return named[0], saved["clients"]["group"].numpy(), named[1]
+        return named[0], saved.devices["clients"]["group"].numpy(), named[1]
 
 
 def _tables(items: Tensor, adapters: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from privfedmm.data.types import Rows
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.gfmfr.client import rates
 from privfedmm.gfmfr.examples import (
+    Examples,
     draw_examples,
     example_blocks,
     train_examples,
@@ -83,9 +84,25 @@ class PerExample(GFMFR):
             self.backbone, clients.user[who], plan.items, self._basis, examples, self.on_device,
             s, rate, plan.round)
         clients.user[who] = trained.user
-        clients.user_average[who] = train_home(
-            self.backbone, clients.user_average[who], plan.items, examples, s, rate)
+        self._train_home(plan, ids, clients, examples)
         return {ITEM_UPDATE: Dense(trained.change)}, trained.loss
+
+    def adopt(self, state: ServerState, clients: Clients, ids: np.ndarray) -> None:
+        """Train the user vectors of clients ids [m] that score; those for uploads stay unused."""
+        final, s = self.plan(state), self.settings.local
+        for block in self.blocks(ids):
+            for round_ in range(state.round):
+                self._train_home(replace(final, round=round_), block, clients, draw_examples(
+                    self._train, block, self._items, s.negatives_per_positive, self._seed, round_))
+
+    def _train_home(
+        self, plan: Plan, ids: np.ndarray, clients: Clients, examples: Examples
+    ) -> None:
+        """Train the vectors that score, without noise: they feed no upload."""
+        who, s = torch.from_numpy(ids), self.settings.local
+        clients.user_average[who] = train_home(
+            self.backbone, clients.user_average[who], plan.items, examples, s,
+            rates(s, plan.round, self._items))
 
     def noisy_state(self, clients: Clients) -> Mapping[str, Tensor]:
         """Return the user vectors that feed the next uploads."""

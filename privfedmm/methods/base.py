@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from privacy import Release, Totals, Uploads
 from privfedmm.base.settings import LocalSettings
 from privfedmm.base.streams import normal
 from privfedmm.devices.samples import Samples, draw_samples
-from privfedmm.federation.types import hash_tensors
+from privfedmm.federation.types import Saved, hash_tensors
 from privfedmm.methods.entry import Build
 
 State = TypeVar("State")
@@ -111,13 +111,23 @@ class TensorMethod(Generic[State, Clients]):
         """Return one part, the model's own score."""
         return {"model": self.scores(state, clients, ids)}
 
-    def to_saved(self, state: State, clients: Clients) -> dict[str, Any]:
-        """Return independent copies of state and clients."""
-        return {"state": _copied(state), "clients": _copied(clients)}
+    def adopt(self, state: State, clients: Clients, ids: np.ndarray) -> None:
+        """Train clients ids [m] in place against the finished model, as often as a run has rounds.
 
-    def from_saved(self, saved: dict[str, Any]) -> tuple[State, Clients]:
+        What they would upload is dropped.
+        """
+        for block in self.blocks(ids):
+            for round_ in range(state.round):  # type: ignore[attr-defined]
+                self.local(replace(state, round=round_), block, clients)  # type: ignore[type-var]
+
+    def to_saved(self, state: State, clients: Clients) -> Saved:
+        """Return independent copies: of the state, which is released, and of the clients."""
+        return Saved({"state": _copied(state)}, {"clients": _copied(clients)})
+
+    def from_saved(self, saved: Saved) -> tuple[State, Clients]:
         """Restore state and clients from what `to_saved` returned."""
-        return self.state_type(**saved["state"]), self.clients_type(**saved["clients"])
+        return (self.state_type(**saved.released["state"]),
+                self.clients_type(**saved.devices["clients"]))
 
     def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
         """Return None: there are no groups unless a subclass says otherwise."""
@@ -126,7 +136,7 @@ class TensorMethod(Generic[State, Clients]):
     def take_groups(self, clients: Clients, ids: np.ndarray, groups: np.ndarray) -> None:
         """Do nothing: there are no groups."""
 
-    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+    def groups_of(self, saved: Saved) -> tuple[str, np.ndarray, int] | None:
         """Return None: there are no groups unless a subclass says otherwise."""
         return None
 

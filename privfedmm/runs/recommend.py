@@ -14,8 +14,11 @@ from privfedmm.base.files import load_tensors
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
+from privfedmm.runs.halves import of_checkpoint
 from privfedmm.runs.run import CONFIG, load_data
 from privfedmm.runs.session import CHECKPOINT
+
+BUNDLE = "bundle.json"  # in a folder that was given away
 
 
 def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any]:
@@ -27,6 +30,9 @@ def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any
     """
     if top < 1:
         raise UserError(f"--top: {top} items cannot be shown; give 1 or more")
+    if (folder / BUNDLE).exists():
+        raise UserError(f"--user: {folder} is a bundle, in which there are no users; give --rows "
+                        "with a table of the user's own rows")
     if not (folder / CONFIG).exists():
         raise UserError(f"recommend: {folder} is no run folder; it has no {CONFIG}")
     config = resolve(folder / CONFIG, {})
@@ -87,14 +93,14 @@ def restored(
                             "start a new run")
         planned = plan_of(config, data)
         algorithm = algorithm_of(config, data, planned)
-        model = saved["best_model"] or saved["model"]
-        state, clients = algorithm.from_saved(model)
+        last, best = of_checkpoint(folder, saved, algorithm)
+        state, clients = algorithm.from_saved(best or last)
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"recommend: {folder / CHECKPOINT} cannot be read ({error}); "
                         "the run has left no model") from error
     rounds = f"round {state.round}"
     return algorithm, state, clients, (
-        f"best, {rounds}" if saved["best_model"] else f"last, {rounds}")
+        f"best, {rounds}" if best else f"last, {rounds}")
 
 
 def _title(data: Dataset, item: int) -> str:

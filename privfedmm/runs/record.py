@@ -86,7 +86,7 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
     """Return what left the clients, what is claimed about it, and against whom; None where nothing
     is."""
     stack, promise = session.stack, session.statement
-    entries = stack.ledger.entries
+    entries, bound = stack.ledger.entries, stack.ledger.commitment
     budget = session.planned.budget
     spent = None
     if promise.epsilon is not None:
@@ -110,7 +110,8 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
         "rounds_planned": session.planned.rounds,
         "settings_chosen": "the run chose nothing by metrics: groups and rounds follow from users "
                            "and noise; the other settings are the config's",
-        "ledger_digest": entries[-1].digest if entries else None,
+        "ledger_digest": (stack.ledger.digests or (None,))[-1],
+        "run": None if bound is None else bound["run"],
         "releases": [
             {
                 "name": name,

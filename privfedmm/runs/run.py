@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from privacy import BudgetError, RoundAborted, UploadError
+from privacy import LedgerError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import write_json, write_text
 from privfedmm.baselines import baseline_metrics
@@ -32,38 +31,26 @@ from privfedmm.evaluation import (
     ScoreError,
     cold_ranks,
     evaluate,
-    metrics_from_ranks,
 )
-from privfedmm.federation import Backend, Simulator, run_round
+from privfedmm.federation import Simulator
 from privfedmm.privacy_plan.keeping import overspent
+from privfedmm.runs import binding
 from privfedmm.runs import record as records
 from privfedmm.runs.attempts import goes_on
-from privfedmm.runs.session import CHECKPOINT, Session
+from privfedmm.runs.rounds import Means as Means
+from privfedmm.runs.rounds import judge, play_round
+from privfedmm.runs.session import MODEL, Session
 
-CONFIG, RECORD, ROUNDS, RANKS = "config.toml", "record.json", "rounds.jsonl", "ranks.npz"
-STATEMENT = "statement.json"
+RECORD, ROUNDS, RANKS = "record.json", "rounds.jsonl", "ranks.npz"
+CONFIG, STATEMENT = binding.CONFIG, binding.STATEMENT
 DEPLOY = "deploy"  # in the folder of a deployment: its parties
 SHAPE = "shape.json"  # and how many they are, and the command that goes on with them
 Listener = Callable[[dict[str, Any]], None]
-Ranks = Callable[[Session], Mapping[str, np.ndarray]]
 Announce = Callable[[list[str]], None]
 
 
 class StopTraining(Exception):
     """A listener to rounds raises this to make the round just told the last."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """These are the means by which rounds are carried.
-
-    ranks: returns the ranks of the held-out items, target name -> ranks [users], or nothing where
-    nobody tells. command: the privfedmm command by which such a run is continued.
-    """
-
-    backend: Backend
-    ranks: Ranks
-    command: str = "run"
 
 
 def load_data(config: RunConfig, report: Report = silent) -> Dataset:
@@ -138,8 +125,14 @@ def in_memory(
     return session, conclude(session, data, None, records.SIMULATOR)
 
 
-def resume(out: Path, listen: Listener) -> dict[str, Any]:
-    """Continue the run in folder `out` and return its record, at once where the run is finished."""
+def resume(
+    out: Path, listen: Listener, accept_changed_code: bool = False
+) -> dict[str, Any]:
+    """Continue the run in folder `out` and return its record, at once where the run is finished.
+
+    accept_changed_code: whether a private run may go on with other code than it began with. Raises
+    UserError, where the folder is not what its ledger commits to among others.
+    """
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
     if (out / RECORD).exists():
@@ -148,29 +141,39 @@ def resume(out: Path, listen: Listener) -> dict[str, Any]:
     if (out / DEPLOY).exists():
         raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
                         f"{deployed_by(out)} --resume {out}")
+    binding.refuse_changed_folder(out)
     config = resolve(out / CONFIG, {})
     records.set_threads(config.threads)
     data = load_data(config)
     session = Session.start(config, data, out)
-    session.restore(out, data.sha256)
+    session.restore(out, data.sha256, accept_changed_code)
     play(session, data.sha256, out, listen, in_one_process(session, data))
     return conclude(session, data, out, records.SIMULATOR)
 
 
-def open_folder(config: RunConfig, data: Dataset, out: Path, announce: Announce) -> Session:
+def open_folder(
+    config: RunConfig, data: Dataset, out: Path, announce: Announce, deployed: bool = False
+) -> Session:
     """Return a session before its first round, and write its config, statement and checkpoint.
 
-    The session's config, and the folder's, is settled by the data.
+    The session's config, and the folder's, is settled by the data. deployed: as for `Session`.
     """
     config = settled(config, data.train_age is not None)
-    session = Session.start(config, data, out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / CONFIG, to_toml(config))
+    session = Session.start(config, data, out, deployed=deployed)
+    begin(session, data.sha256, out)
     if config.dp is not None:
-        write_json(out / STATEMENT, session.statement.to_json())
         announce(session.statement.lines())
-    session.save(out, data.sha256)
     return session
+
+
+def begin(session: Session, data_hash: str, out: Path) -> None:
+    """Write the config, statement and checkpoint of a session before its first round."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / CONFIG, to_toml(session.config))
+    if session.config.dp is not None:
+        write_json(out / STATEMENT, session.statement.to_json())
+        binding.commit(session.stack.ledger, out, session.config, session.statement, data_hash)
+    session.save(out, data_hash)
 
 
 def protocol_of(config: RunConfig) -> EvalProtocol:
@@ -208,7 +211,7 @@ def play(
     try:
         while session.state.round < session.planned.rounds and not session.best.stop:
             try:
-                row = _round(session, means)
+                row = play_round(session, means)
             except RoundAborted as error:
                 if not goes_on(session, error):
                     raise
@@ -223,7 +226,7 @@ def play(
             listen(row)
     except StopTraining:
         _stopped(session, means)
-    except BudgetError as error:
+    except LedgerError as error:
         raise overspent(error) from error
     except RoundAborted as error:
         raise UserError(
@@ -242,7 +245,7 @@ def _stopped(session: Session, means: Means) -> None:
         raise UserError("stop: under a budget the number of rounds is part of what was promised, "
                         "and stopping by what a round told would be a release; set rounds instead")
     if not session.best_ranks:
-        _judge(session, means.ranks(session), session.state.round - 1)
+        judge(session, means.ranks(session), session.state.round - 1)
 
 
 def conclude(
@@ -255,7 +258,7 @@ def conclude(
     config, protocol = session.config, protocol_of(session.config)
     if not session.best_ranks:
         raise UserError("no node reported ranks, so there is nothing to record"
-                        + ("" if out is None else f"; the model is in {out / CHECKPOINT}"))
+                        + ("" if out is None else f"; the model is in {out / MODEL}"))
     started = time.perf_counter()
     try:
         lines = baseline_metrics(data, config.baselines, config.seed, protocol)
@@ -267,59 +270,6 @@ def conclude(
         np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
         write_json(out / RECORD, result)
     return result
-
-
-def _round(session: Session, means: Means) -> dict[str, Any]:
-    """Play and judge one round; the row of rounds.jsonl (which never holds a test metric)."""
-    config, number = session.config, session.state.round
-    started = time.perf_counter()
-    session.state, report = run_round(
-        session.algorithm, means.backend, session.stack, session.state, session.clients,
-        session.population, number,
-    )
-    trained = time.perf_counter()
-    row: dict[str, Any] = {
-        "round": number + 1,
-        "simulation_loss": report.costs.simulation_loss,
-        "seconds": trained - started,
-        "bytes_up_per_client": report.costs.bytes_up_per_client,
-        "bytes_down_per_client": report.costs.bytes_down_per_client,
-        "survivors": report.costs.survivors,
-    }
-    for party, seconds in report.costs.protocol_seconds.items():
-        row[f"seconds_{party}"] = seconds
-        _add(session.totals, f"seconds_{party}", seconds)
-    if session.stack.mechanism is not None:
-        row |= {"simulation_zeroed": report.costs.simulation_zeroed,
-                "simulation_shortened": report.costs.simulation_shortened}
-    if session.stack.clipper is not None:
-        row["clip_norm"] = session.stack.clipper.clip_norm(number)
-    last = number + 1 == session.planned.rounds
-    # Under a budget the last round is the result: choosing one by its metrics would be a release.
-    if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):
-        ranks = means.ranks(session)
-        # Nobody has to tell how well it is served: then the last model is the result.
-        row |= _judge(session, ranks, number) if ranks else {}
-    judged = time.perf_counter()
-    _add(session.totals, "seconds_train", trained - started)
-    _add(session.totals, "seconds_evaluate", judged - trained)
-    _add(session.totals, "bytes_up", report.costs.bytes_up_per_client)
-    _add(session.totals, "bytes_down", report.costs.bytes_down_per_client)
-    return row
-
-
-def _judge(
-    session: Session, ranks: Mapping[str, np.ndarray], number: int
-) -> dict[str, Any]:
-    validation = metrics_from_ranks(ranks["validation"])
-    if session.best.better(validation["ndcg@50"], number):
-        session.best_ranks = dict(ranks)
-        session.best_model = session.algorithm.to_saved(session.state, session.clients)
-    return {"validation": validation, "best": session.best.round == number}
-
-
-def _add(totals: dict[str, float], key: str, value: float) -> None:
-    totals[key] = totals.get(key, 0.0) + value
 
 
 def deployed_by(out: Path) -> str:

@@ -12,27 +12,32 @@ import torch
 from privacy import Ledger, LedgerError, PrivacyStack, Statement
 from privacy.aggregation.messages import Transcript
 from privfedmm.assemble import assemble
-from privfedmm.base.errors import UserError
-from privfedmm.base.files import load_tensors, save_tensors, write_json
+from privfedmm.base.arrays import save_arrays
+from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.files import load_tensors, save_tensors
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.evaluation import BestRound
-from privfedmm.federation import Algorithm, FeaturePin
+from privfedmm.federation import Algorithm, FeaturePin, Saved
+from privfedmm.privacy_plan.continuing import Continuation
 from privfedmm.privacy_plan.keeping import (
-    LEDGER,
     FileVault,
     ledger_keeper,
     overspent,
     read_ledger,
 )
 from privfedmm.privacy_plan.plan import PrivacyPlan
+from privfedmm.runs import binding, halves
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, MODEL = "checkpoint.pt", "model.npz"
 
 
 @dataclass
 class Session:
-    """A session holds everything that changes over rounds, and what it is computed with."""
+    """A session holds everything that changes over rounds, and what it is computed with.
+
+    deployed: whether the devices are elsewhere, so that their half of the model is not here.
+    """
 
     config: RunConfig
     algorithm: Algorithm
@@ -45,24 +50,26 @@ class Session:
     best: BestRound
     pin: FeaturePin
     best_ranks: dict[str, np.ndarray] = field(default_factory=dict)
-    best_model: dict[str, Any] = field(default_factory=dict)
+    best_model: Saved | None = None
     totals: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)  # rounds that were skipped, for they cannot open
+    deployed: bool = False
 
     @classmethod
     def start(
         cls, config: RunConfig, data: Dataset, folder: Path | None = None,
-        transcript: Transcript | None = None, guard: bool = False,
+        transcript: Transcript | None = None, deployed: bool = False,
     ) -> Session:
         """Return a session before its first round, with its ledger kept in `folder` where given.
 
-        transcript: is told every message of secure aggregation. guard: whether to keep what is
-        released even without a budget, for clients who answer a round but once. Raises UserError
-        for settings that do not fit.
+        transcript: is told every message of secure aggregation. deployed: whether the devices
+        are elsewhere: nothing of theirs is kept then, and what is released is, even without a
+        budget, for clients who answer a round but once. Raises UserError for settings that do not
+        fit.
         """
         # Without a mechanism there is no budget to guard: `save` writes the ledger once a round.
-        guarded = folder if config.dp is not None or guard else None
+        guarded = folder if config.dp is not None or deployed else None
         parts = assemble(
             config, data, keep=ledger_keeper(guarded) if guarded else None,
             vault=FileVault(guarded) if guarded else None, transcript=transcript)
@@ -78,26 +85,43 @@ class Session:
             population=parts.population,
             best=BestRound(config.evaluation.patience),
             pin=FeaturePin.of(algorithm.public_features),
+            deployed=deployed,
         )
 
     def save(self, folder: Path, data_hash: str) -> None:
-        """Write the ledger, then the checkpoint, so that the checkpoint never runs ahead."""
-        write_json(folder / LEDGER, self.stack.ledger.to_json())
+        """Write the ledger, then the model in its two halves, so that neither runs ahead of it.
+
+        What devices keep goes to a folder of its own, where only the owner can read it; a server
+        whose devices are elsewhere has none.
+        """
+        ledger = self.stack.ledger
+        (ledger.keep or ledger_keeper(folder))(ledger)
+        now, best = self.algorithm.to_saved(self.state, self.clients), self.best_model
+        groups = None if best is None else self.algorithm.groups_of(best)
+        number = None if self.deployed else self.state.round
+        if number is not None:
+            halves.save_devices(folder, number, now, best)
         save_tensors(
             folder / CHECKPOINT,
             {
                 "data": data_hash,
                 "features": self.pin.digest.hex(),
-                "model": self.algorithm.to_saved(self.state, self.clients),
+                "model": now.released,
                 "best": vars(self.best),
                 "best_ranks": {n: torch.from_numpy(r) for n, r in self.best_ranks.items()},
-                "best_model": self.best_model,
+                "best_model": None if best is None else best.released,
+                "best_groups": None if groups is None else torch.from_numpy(groups[1]),
                 "totals": self.totals,
                 "rows": self.rows,
                 "lost": self.lost,
                 "clip_shares": self.stack.clipper.shares if self.stack.clipper else [],
+                "devices": number,
             },
+            private=True,
         )
+        if number is not None:
+            halves.forget_devices(folder, number)
+        save_arrays(folder / MODEL, (best or now).released)
 
     def skip(self) -> bool:
         """Go on to the next round from the same state, in place of one that is lost.
@@ -122,29 +146,57 @@ class Session:
             raise LedgerError(f"the ledger lacks round {missing[0]}, which the checkpoint has "
                               "played: entries were removed")
 
-    def restore(self, folder: Path, data_hash: str) -> None:
+    def _bound(
+        self, ledger: Ledger, folder: Path, data_hash: str, accept: bool, going_on: bool
+    ) -> None:
+        """Refuse a private run that is not what its ledger commits to, or is one of two copies."""
+        if ledger.commitment is None:
+            if self.config.dp is not None and going_on:
+                raise UserError(
+                    f"--resume: the ledger of {folder} does not begin with what the run promised "
+                    "(earlier versions wrote none), so the two cannot be compared; start a new "
+                    "run", PRIVACY_VIOLATION)
+            return
+        binding.refuse_changed(folder, ledger, data_hash)
+        if going_on:
+            place = Continuation.of(ledger)
+            if place is not None:
+                place.check(ledger)
+            binding.refuse_other_code(ledger, folder, accept)
+
+    def restore(
+        self, folder: Path, data_hash: str, accept_changed_code: bool = False,
+        going_on: bool = True,
+    ) -> None:
         """Continue from a checkpoint. Raises UserError where it does not belong to this run.
+
+        accept_changed_code: whether a bound run may go on with other code, which its ledger then
+        says. going_on: whether rounds may follow; a run that is only read may have been made by
+        other code and continued elsewhere.
 
         A round that was charged but not checkpointed is played again: without a mechanism it
         uploads the same values; with one, the stack hands out what was released then.
         """
         try:
             saved = load_tensors(folder / CHECKPOINT)
+            key = binding.RunKey.read(folder)
             ledger = Ledger.from_json(
-                read_ledger(folder), self.planned.budget, self.stack.ledger.keep)
+                read_ledger(folder), self.planned.budget, self.stack.ledger.keep,
+                key.signer if key else None)
+            self._complete(ledger, saved)
+            self._bound(ledger, folder, data_hash, accept_changed_code, going_on)
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
-            self._complete(ledger, saved)
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
-            self.state, self.clients = self.algorithm.from_saved(saved["model"])
+            model, self.best_model = halves.of_checkpoint(folder, saved, self.algorithm)
+            self.state, self.clients = self.algorithm.from_saved(model)
         except LedgerError as error:
             raise overspent(error) from error
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
         self.best = BestRound(**saved["best"])
         self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}
-        self.best_model = saved["best_model"]
         self.totals, self.rows = saved["totals"], saved["rows"]
         self.lost = list(saved.get("lost", []))
         self.planned = replace(self.planned, rounds=self.planned.rounds + len(self.lost))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from privacy import Dense, Part, Release, Role, Slotted, Totals, Touched, Upload
 from privfedmm.data.types import Rows
 from privfedmm.devices.associations import Associations, shrunken
 from privfedmm.devices.profiles import own_items
-from privfedmm.federation.types import hash_tensors
+from privfedmm.federation.types import Saved, hash_tensors
 from privfedmm.groupings.centroids import Centroids, assign, initial_centroids
 from privfedmm.statistics.device import DeviceModel
 from privfedmm.statistics.fusion import fuse
@@ -203,8 +202,7 @@ class GroupStatistics:
             assert self._associations is not None
             return {"associations": Dense(
                 self._associations.upload(ids, self._device.chances(plan)))}, loss
-        assert self._centroids is not None
-        clients.group[who] = assign(clients.taste[who], self._centroids)
+        self._join(clients, who)
         residual = own - count * expected
         residual = residual / residual.norm(dim=1, keepdim=True).clamp(min=1e-9)
         slot = clients.group[who]
@@ -213,6 +211,21 @@ class GroupStatistics:
             "group_residual": Slotted(slot, Dense(residual), self._groups),
         }
         return parts, loss
+
+    def _join(self, clients: StatisticsClients, who: Tensor) -> None:
+        """Let clients `who` [m] pick the centroid that is nearest to their tastes."""
+        assert self._centroids is not None
+        clients.group[who] = assign(clients.taste[who], self._centroids)
+
+    def adopt(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
+    ) -> None:
+        """Fit the tastes of clients ids [m] to the released popularity, and let them pick groups.
+        """
+        for block in self.blocks(ids):
+            self._device.logits(state, clients, block)
+            if self._centroids is not None and state.round == len(self._stages):
+                self._join(clients, torch.from_numpy(block))
 
     def _own_items(self, ids: np.ndarray, count: Tensor) -> Part:
         counts = self._train.counts[ids]
@@ -281,16 +294,16 @@ class GroupStatistics:
 
     # Checkpoints ----------------------------------------------------------------------------
 
-    def to_saved(self, state: StatisticsState, clients: StatisticsClients) -> dict[str, Any]:
-        """Return independent copies of everything."""
-        return {
-            "state": dict(vars(state)),
-            "clients": {name: value.clone() for name, value in vars(clients).items()},
-        }
+    def to_saved(self, state: StatisticsState, clients: StatisticsClients) -> Saved:
+        """Return independent copies: of the released sums, and of tastes and groups."""
+        return Saved(
+            {"state": dict(vars(state))},
+            {"clients": {name: value.clone() for name, value in vars(clients).items()}})
 
-    def from_saved(self, saved: dict[str, Any]) -> tuple[StatisticsState, StatisticsClients]:
+    def from_saved(self, saved: Saved) -> tuple[StatisticsState, StatisticsClients]:
         """Restore state and clients from what `to_saved` returned."""
-        return StatisticsState(**saved["state"]), StatisticsClients(**saved["clients"])
+        return (StatisticsState(**saved.released["state"]),
+                StatisticsClients(**saved.devices["clients"]))
 
     def group_of(self, clients: StatisticsClients, ids: np.ndarray) -> np.ndarray | None:
         """Return the group that each of clients ids picked last [m]."""
@@ -300,9 +313,9 @@ class GroupStatistics:
         """Write the groups [m] that clients ids reported."""
         clients.group[torch.from_numpy(ids)] = torch.from_numpy(groups)
 
-    def groups_of(self, saved: dict[str, Any]) -> tuple[str, np.ndarray, int] | None:
+    def groups_of(self, saved: Saved) -> tuple[str, np.ndarray, int] | None:
         """Return the groups that clients picked, or None without groups."""
         if not self._groups:
             return None
         # Centroids of the grouping `private` that never move; no setting chooses another.
-        return "private", saved["clients"]["group"].numpy(), self._groups
+        return "private", saved.devices["clients"]["group"].numpy(), self._groups

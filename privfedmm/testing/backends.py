@@ -162,7 +162,7 @@ class BackendContract:
             for round_ in range(ROUNDS):
                 state, _ = run_round(session.algorithm, backend, session.stack, state,
                                      session.clients, session.population, round_)
-            return seen, session.algorithm.to_saved(state, session.clients)["state"]
+            return seen, session.algorithm.to_saved(state, session.clients).released["state"]
 
     @pytest.mark.parametrize("aggregation", ["plain", "masked"])
     def test_a_client_in_a_block_is_a_client_alone(self, aggregation: str, tmp_path: Path) -> None:

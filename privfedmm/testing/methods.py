@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +14,11 @@ import torch
 
 from privacy import Dense, Role, Slotted, Touched
 from privacy.aggregation.messages import Message
+from privfedmm.base.arrays import load_arrays, save_arrays
+from privfedmm.base.files import load_tensors, save_tensors
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.federation import Simulator, run_round
+from privfedmm.federation import Saved, Simulator, run_round
 from privfedmm.federation.codec import decode, encode
 from privfedmm.front.training import train
 from privfedmm.methods import METHODS
@@ -24,6 +27,7 @@ from privfedmm.runs.session import Session
 
 ROUNDS = 2
 _BUDGET = 8.0
+_MORE = 67  # users of a second data set, of which nothing released may grow
 
 
 class MethodContract:
@@ -123,6 +127,48 @@ class MethodContract:
             other.algorithm.scores(other.state, other.clients, ids),
             one.algorithm.scores(one.state, one.clients, ids), rtol=0, atol=0)
 
+    def test_what_is_released_follows_from_releases_alone(self, tmp_path: Path) -> None:
+        """Check that the released half of a model may be given away.
+
+        It is the same whatever the devices hold, and none of its tensors grows with the number of
+        users. Both halves can be written, and together they restore the run.
+        """
+        session, other = self.session(), self.session(dataset=f"planted:{_MORE}")
+        for one in (session, other):
+            one.state, _ = _played(one, 0)
+        algorithm, ids = session.algorithm, np.arange(session.population)
+        saved = deepcopy(algorithm.to_saved(session.state, session.clients))
+        untrained = algorithm.to_saved(session.state, algorithm.initial_clients())
+        _same(untrained.released, saved.released)
+        bigger = other.algorithm.to_saved(other.state, other.clients)
+        assert _shapes(bigger.released) == _shapes(saved.released)
+        save_arrays(tmp_path / "released.npz", saved.released)
+        save_tensors(tmp_path / "devices.pt", saved.devices)
+        again = self.session()
+        state, clients = again.algorithm.from_saved(Saved(
+            load_arrays(tmp_path / "released.npz"), load_tensors(tmp_path / "devices.pt")))
+        torch.testing.assert_close(
+            again.algorithm.scores(state, clients, ids),
+            algorithm.scores(session.state, session.clients, ids), rtol=0, atol=0)
+
+    def test_a_device_comes_in_with_the_released_half_alone(self) -> None:
+        """Check that `adopt` makes new devices fit to score, and changes nothing else."""
+        session = self.session()
+        for round_ in range(session.planned.rounds):
+            session.state, _ = _played(session, round_)
+        algorithm, ids = session.algorithm, np.array([3, 0, 17])
+        saved = deepcopy(algorithm.to_saved(session.state, session.clients))
+        new = algorithm.to_saved(algorithm.initial_state(), algorithm.initial_clients())
+        state, clients = algorithm.from_saved(Saved(saved.released, deepcopy(new.devices)))
+        others = np.setdiff1d(np.arange(session.population), ids)
+        before = deepcopy(clients)
+        algorithm.adopt(state, clients, ids)
+        assert bool(torch.isfinite(algorithm.scores(state, clients, ids)).all())
+        # Scoring may fit what a device keeps, so both are asked for the same.
+        torch.testing.assert_close(algorithm.scores(state, clients, others),
+                                   algorithm.scores(state, before, others), rtol=0, atol=0)
+        _same(algorithm.to_saved(state, clients).released, saved.released)
+
     def test_scores_are_finite_and_their_parts_add_up(self) -> None:
         """Check that scores [m, items] are finite and that the parts of `explain` add up to them.
         """
@@ -221,6 +267,27 @@ class MethodContract:
 def _played(session: Session, round_: int) -> Any:
     return run_round(session.algorithm, Simulator(), session.stack, session.state,
                      session.clients, session.population, round_)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, value in values.items():
+        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {
+            prefix + name: value}
+    return out
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> None:
+    ours, theirs = _flat(one), _flat(other)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        same = torch.equal(value, theirs[name]) if torch.is_tensor(value) else (
+            value == theirs[name])
+        assert same, name
+
+
+def _shapes(values: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(x.shape) for name, x in _flat(values).items() if torch.is_tensor(x)}
 
 
 def _without_rows(data: Dataset, user: int) -> Dataset:

@@ -140,9 +140,9 @@ def test_changed_data_is_not_audited(run_folder: Path, tmp_path: Path) -> None:
     changed["dataset"]["sha256"] = "0" * 64
     record.write_text(json.dumps(changed))
     result = audit_run(tmp_path / "run", Options(quick=True), lambda text: None)
-    assert result["empirical"] == {"skipped": "the data set has changed since the run"}
-    assert {m["skipped"] for m in result["attacks"].values()} == {
-        "the data set has changed since the run"}
+    assert "its digest is not the one" in " ".join(result["faults"])
+    assert result["empirical"] == {"skipped": "the budget check failed"}
+    assert {m["skipped"] for m in result["attacks"].values()} == {"the budget check failed"}
 
 
 def test_options_out_of_range() -> None:

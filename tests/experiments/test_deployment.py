@@ -39,6 +39,7 @@ from tests.deployments import (
     released,
     same_model,
 )
+from tests.ledgers import charges
 
 pytestmark = pytest.mark.slow
 
@@ -125,8 +126,7 @@ def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -
     state.unlink()  # so that the node's progress in the second attempt can be counted from 0
     local.resume(out, lambda row: None, hook=when_shared(last, kill_last_node))
     assert left_over(out) == []
-    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
-    assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
+    assert [(row["round"], row["status"]) for row in charges(out)] == [(0, "released")]
     survivors = np.arange(24)
     assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
 
@@ -156,8 +156,7 @@ def test_a_server_killed_while_a_sum_opens_finishes_that_sum(tmp_path: Path) -> 
     assert not (out / "release.pt").exists()
     local.resume(out, lambda row: None)
     assert left_over(out) == []
-    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
-    assert [(row["round"], row["status"]) for row in rows] == [(0, "released")]
+    assert [(row["round"], row["status"]) for row in charges(out)] == [(0, "released")]
     # The first attempt's sum and its noise: nobody trained again.
     assert torch.equal(released(out)["item_counts"], exact(config, np.arange(36), 0)["item_counts"])
     assert not list((out / "deploy").glob("opening-*"))

@@ -13,6 +13,7 @@ from privfedmm.config import resolve
 from privfedmm.runs import run as runs
 from privfedmm.runs.session import Session
 from tests.commands import BARE, cli
+from tests.ledgers import charges
 
 ADAPTIVE = ("--set", "dp.clipping=adaptive", "--set", "dp.clip_norm=0.2")
 
@@ -108,15 +109,17 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
     with pytest.raises(Killed):
         runs.start(config, out, lambda row: None)
     monkeypatch.setattr(Session, "save", save)
-    charged = json.loads((out / "ledger.json").read_text())
+    charged = charges(out)
     assert len({row["round"] for row in charged}) == 3
     record = runs.resume(out, lambda row: None)
     assert record["metrics"] == whole["metrics"]
     assert record["privacy"] == whole["privacy"]
-    assert json.loads((out / "ledger.json").read_text())[: len(charged)] == charged
+    assert charges(out)[: len(charged)] == charged
     ends = [torch.load(folder / "checkpoint.pt", weights_only=True)
             for folder in (out, tmp_path / "whole")]
-    assert torch.equal(ends[0]["model"]["clients"]["user"], ends[1]["model"]["clients"]["user"])
+    users = [torch.load(folder / "devices" / f"round-{end['devices']}.pt", weights_only=True)
+             for folder, end in zip((out, tmp_path / "whole"), ends, strict=True)]
+    assert torch.equal(*(held["now"]["clients"]["user"] for held in users))
     assert ends[0]["clip_shares"] == ends[1]["clip_shares"]
 
 

@@ -19,6 +19,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
 from privfedmm.data import load
 from privfedmm.runs import run as runs
+from privfedmm.runs.halves import of_checkpoint
 from privfedmm.runs.recommend import recommend
 from privfedmm.runs.session import Session
 
@@ -42,8 +43,10 @@ def test_items_are_the_models_best_without_the_users_own(finished: Path) -> None
     data = load("planted", k_core=0, seed=0)
     result = recommend(finished, "u7", 10, explain=True)
     session = Session.start(resolve(finished / "config.toml", {}), data)
-    saved = torch.load(finished / "checkpoint.pt", weights_only=True)
-    state, clients = session.algorithm.from_saved(saved["best_model"])
+    checkpoint = torch.load(finished / "checkpoint.pt", weights_only=True)
+    _, best = of_checkpoint(finished, checkpoint, session.algorithm)
+    assert best is not None
+    state, clients = session.algorithm.from_saved(best)
     scores = session.algorithm.scores(state, clients, np.array([7]))[0].numpy().copy()
     scores[data.train.row(7)] = -np.inf
     shown = [int(np.flatnonzero(data.item_ids == item["item_id"])[0]) for item in result["items"]]

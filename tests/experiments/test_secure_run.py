@@ -18,6 +18,7 @@ from privfedmm.federation import Simulator, run_round
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
 from tests.commands import BARE, cli
+from tests.ledgers import charges
 
 # Few users: a full protocol among 60 clients takes a tenth of a second.
 SMALL = ("--dataset", "planted:60", *BARE)
@@ -87,7 +88,7 @@ def test_distributed_noise_holds_against_the_server(tmp_path: Path) -> None:
     assert privacy["noise_source"] == "csprng-integer"
     (release,) = privacy["releases"]
     assert release["event"] == "DistributedDiscreteGaussian"
-    entry = json.loads((tmp_path / "run" / "ledger.json").read_text())[0]
+    entry = charges(tmp_path / "run")[0]
     # 60 users, a tenth may vanish, a twentieth may side with the server.
     assert entry["shares"] == 54 - 3 and entry["dims"] > 0
     statement = json.loads((tmp_path / "run" / "statement.json").read_text())
@@ -129,7 +130,7 @@ def test_too_many_dropouts_abort_are_charged_and_can_be_resumed(tmp_path: Path) 
     done = cli("run", *SMALL, *arguments, "--out", str(out))
     assert done.returncode == 4
     assert "was aborted" in done.stderr and "--resume" in done.stderr
-    (entry,) = json.loads((out / "ledger.json").read_text())
+    (entry,) = charges(out)
     assert entry["status"] == "aborted" and entry["event"] == "DistributedDiscreteGaussian"
     # The budget was for one round, and that is spent.
     assert cli("run", "--resume", str(out)).returncode == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from privfedmm.federation.transport import Transport
+from tests.ledgers import charges
 
 
 class Looped(Transport, Protocol):
@@ -26,8 +26,7 @@ class Killed(Exception):
 
 
 def entries(folder: Path) -> list[tuple[int, str]]:
-    rows = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
-    return [(row["round"], row["status"]) for row in rows]
+    return [(row["round"], row["status"]) for row in charges(folder)]
 
 
 def everybody() -> np.ndarray:

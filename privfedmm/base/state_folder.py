@@ -1,0 +1,31 @@
+"""Where this machine remembers, for one user, what no run folder can say of itself."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def state_folder() -> Path:
+    """Return $PRIVFEDMM_STATE, else $XDG_STATE_HOME/privfedmm, else ~/.local/state/privfedmm."""
+    given = os.environ.get("PRIVFEDMM_STATE")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "privfedmm"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file of the state folder, so that one process at a time reads and writes
+    it; its folder is made where it is absent. Raises OSError where that cannot be done."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

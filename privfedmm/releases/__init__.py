@@ -1,0 +1,1 @@
+"""What of a run may be given away, in one folder, and what its readers do with it."""
