@@ -23,6 +23,7 @@ from privfedmm.base.errors import ABORTED, UserError
 from tests.adversary.parties import Field
 from tests.deployments import ONE
 from tests.federation.conftest import settle
+from tests.ledgers import charges
 
 CHEAT = 7
 TOLERANCE = Tolerance(0.2, Owners(share=0.1), failure_bits=10)
@@ -145,8 +146,7 @@ def test_a_deployment_goes_on_without_the_cheat(
     config, out, loop = settle(flags, tmp_path / "run")
     dealing(CHEAT, monkeypatch)
     app.play(loop, out, out / "deploy")
-    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
-    assert [(r["round"], r["status"]) for r in rows] == [
+    assert [(r["round"], r["status"]) for r in charges(out)] == [
         (0, "aborted"), (1, "released"), (2, "released")]
     journal = FileJournal(out / "deploy").get()
     assert journal is not None and journal.cheats == {CHEAT}

@@ -12,10 +12,12 @@ import pytest
 from experiments.deployment import app
 from experiments.deployment.books import books
 from privfedmm.base.errors import ABORTED, UserError
+from privfedmm.base.state_folder import state_folder
 from privfedmm.federation import transport
 from tests.commands import cli
 from tests.deployments import ONE, released
 from tests.federation.conftest import NODES, Loop, settle
+from tests.ledgers import charges
 
 ONE_ROUND: dict[str, Any] = {**ONE, "dp.noise": "csprng"}
 
@@ -33,8 +35,11 @@ def kept(out: Path, to: Path, files: list[Path]) -> None:
 
 
 def put_back(out: Path, saved: Path) -> None:
+    """All that the server's machine knows, what is remembered outside of the run folder included.
+    """
     for path in server_files(out):
         path.unlink()
+    shutil.rmtree(state_folder(), ignore_errors=True)
     shutil.copytree(saved, out, dirs_exist_ok=True)
 
 
@@ -80,8 +85,7 @@ def test_it_opens_twice_where_devices_forget_as_well(tmp_path: Path) -> None:
     app.play(loop, out, out / "deploy")
     second = released(out)
     assert any((first[name] != second[name]).any() for name in first)
-    rows = json.loads((out / "ledger.json").read_text(encoding="utf-8"))
-    assert len(rows) == 1
+    assert len(charges(out)) == 1
 
 
 def test_attempts_that_never_open_are_paid_for_by_the_devices_own_books(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_attempts_that_never_open_are_paid_for_by_the_devices_own_books(tmp_path
         journal = (out / "deploy" / "journal.json").read_text(encoding="utf-8")
         row = {**json.loads(journal), "opening": None}
         (out / "deploy" / "journal.json").write_text(json.dumps(row), encoding="utf-8")
-    assert not json.loads((out / "ledger.json").read_text(encoding="utf-8"))
+    assert not charges(out)
     assert spent(out) == pytest.approx([2.0] * NODES, abs=1e-3) and asked == 3
     with pytest.raises(UserError, match="more than the budget of 2 of every user here"):
         app.play(loop, out, out / "deploy")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
 from tests.deployments import ONE, exact, released
 from tests.federation.conftest import Loop, settle
+from tests.ledgers import charges
 
 SIZES = (12, 9, 8, 7)
 UNEQUAL: dict[str, Any] = {
@@ -86,7 +86,7 @@ def test_a_run_begins_when_every_node_has_shown_its_part_of_the_beacon(tmp_path:
     loop.before = lambda kind, node, body: None if node == 3 else body
     with pytest.raises(UserError, match=r"shard-3 has not shown its part .* every node has to be"):
         app.play(loop, out, out / "deploy")
-    assert json.loads((out / "ledger.json").read_text(encoding="utf-8")) == []
+    assert charges(out) == []
     loop.before = lambda kind, node, body: body
     app.play(loop, out, out / "deploy")
     assert released(out)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.commands import cli
+from tests.ledgers import charges
 
 FLAGS = ("--dataset", "planted:60", "--method", "gfmfr", "--rounds", "4", "--aggregation", "masked",
          "--dp-epsilon", "4", "--seed", "0", "--noise", "simulation", "--set", "secure.dropout=0.1",
@@ -17,8 +18,8 @@ FLAGS = ("--dataset", "planted:60", "--method", "gfmfr", "--rounds", "4", "--agg
 
 def played(folder: Path, spare: int) -> tuple[int, list[tuple[int, int, str]], str]:
     done = cli("run", *FLAGS, "--set", f"dp.spare_rounds={spare}", "--out", str(folder))
-    rows = json.loads((folder / "ledger.json").read_text(encoding="utf-8"))
-    return done.returncode, [(r["round"], r["attempt"], r["status"]) for r in rows], done.stderr
+    rows = [(r["round"], r["attempt"], r["status"]) for r in charges(folder)]
+    return done.returncode, rows, done.stderr
 
 
 def test_spare_rounds_pay_for_aborted_ones_and_all_rounds_are_made(tmp_path: Path) -> None:
