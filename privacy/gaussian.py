@@ -25,11 +25,30 @@ from privacy.sampling import Sampling
 from privacy.uploads import Dense, Uploads
 
 Place = Literal["central", "local"]
+# What the grid may add to the bound, as a part of it; the noise is wider by twice as much, which
+# also covers the floating-point errors with which a vector is brought to the grid.
+_FINE = 2.0**-13
+
+
+def grid_of(sensitivity: float, dims: int) -> float:
+    """Return the step of the grid that vectors of `dims` values are rounded to before noise.
+
+    Two vectors at a distance of at most C, each rounded to multiples of a step g, are at most
+    C + g sqrt(dims) apart, for |rint(a) - rint(b)| <= |a - b| + 1. g is the largest power of two
+    with g sqrt(dims) <= 2^-13 C, so that dividing by it is exact.
+    """
+    return 2.0 ** math.floor(math.log2(_FINE * sensitivity / math.sqrt(max(dims, 1))))
 
 
 @dataclass(frozen=True)
 class GaussianNoise:
     """Add N(0, (noise_multiplier * sensitivity)^2) to every value of the joint vector.
+
+    What it is added to is an integer, and so is the noise: a vector off a grid is first rounded to
+    one so fine that its bound grows by 2^-13 (`grid_of`), for which the noise is wider by 2^-12, and
+    the noise is rounded to that grid. An integer plus the rounded noise is the rounded sum of both,
+    so a release is a function of a Gaussian release and has its price; and no last bit of a
+    floating-point number tells what it was added to (Mironov, CCS 2012).
 
     place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
     it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
@@ -50,7 +69,7 @@ class GaussianNoise:
 
     kind = "Gaussian"
     reason = "Gaussian noise calibrated before training"
-    numbers = "float64"
+    numbers = "integer"
     drawn_from: ClassVar[Stream] = "normal"
     needs_secure_sum = False
     honest = 0
@@ -132,9 +151,9 @@ class GaussianNoise:
         """Add noise of stddev / weight to the sum of each release."""
         if not self.stddev:
             return dict(sums)
+        step = grid_of(self.sensitivity, sum(x.numel() for x in sums.values()))
         return {
-            n: (x.double() + self._draw(x, weights[n], source, n, round_)).float()
-            for n, x in sums.items()
+            n: self._noisy(x, weights[n], step, source, n, round_).float() for n, x in sums.items()
         }
 
     def on_grid(
@@ -156,15 +175,21 @@ class GaussianNoise:
     ) -> Uploads:
         """Add each client's own noise to its vector, in full length: no row stays untouched."""
         out = {}
-        for name, part in uploads.items():
-            rows = part.dense().double()
+        dense = {name: part.dense() for name, part in uploads.items()}
+        values = sum(rows[0].numel() for rows in dense.values())
+        step = grid_of(self.sensitivity, values)
+        for name, rows in dense.items():
             label = f"{name}|{int(ids[0])}|{len(ids)}"
-            out[name] = Dense((rows + self._draw(rows, weights[name], source, label, round_))
-                              .float())
+            out[name] = Dense(
+                self._noisy(rows, weights[name], step, source, label, round_).float())
         return out
 
-    def _draw(
-        self, like: Tensor, weight: float, source: Source, label: str, round_: int
+    def _noisy(
+        self, exact: Tensor, weight: float, step: float, source: Source, label: str, round_: int
     ) -> Tensor:
-        drawn = source.normal(label, round_, like.numel()) * (self.stddev / weight)
-        return torch.from_numpy(drawn).reshape(like.shape)
+        """Values on the grid of the joint vector, plus noise on that grid, in the release's own
+        scale; float64."""
+        integers = torch.round(exact.double() * (weight / step))
+        wide = self.stddev * (1 + 2 * _FINE) / step
+        noise = np.rint(source.normal(label, round_, exact.numel()) * wide)
+        return (integers + torch.from_numpy(noise).reshape(exact.shape)) * (step / weight)

@@ -32,7 +32,7 @@ def test_record_and_statement_say_everything(finished: tuple[Path, dict[str, Any
     assert privacy["epsilon_spent"] == pytest.approx(2.0, abs=1e-6)
     assert privacy["delta"] == 1e-5 and privacy["unit"] == "user"
     assert privacy["trust"] == "central" and privacy["epsilon_vs_server"] is None
-    assert privacy["noise_source"] == "csprng-float64"
+    assert privacy["noise_source"] == "csprng-integer"
     assert "zero-out" in privacy["adjacency"] and privacy["not_covered"]
     (release,) = privacy["releases"]
     assert release["count"] == 2 and release["clip_norm"] == 1.0
