@@ -64,8 +64,8 @@ class Run:
 
     @property
     def ledger(self) -> pd.DataFrame:
-        """Return every release, in order."""
-        return pd.DataFrame(self._ledger)
+        """Return every release, in order; what a bound ledger notes beside them is left out."""
+        return pd.DataFrame([row for row in self._ledger if "kind" not in row])
 
     @property
     def epsilon(self) -> float | None:
