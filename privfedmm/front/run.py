@@ -68,6 +68,11 @@ class Run:
         return pd.DataFrame([row for row in self._ledger if "kind" not in row])
 
     @property
+    def links(self) -> list[dict[str, Any]]:
+        """Return the rows of the ledger as they are kept, with the notes of a bound one."""
+        return list(self._ledger)
+
+    @property
     def epsilon(self) -> float | None:
         """Return the epsilon that the ledger has spent; None where nothing is claimed."""
         return self.record["privacy"]["epsilon_spent"]

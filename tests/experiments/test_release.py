@@ -218,7 +218,7 @@ def test_who_has_which_item_is_told_by_devices_and_not_by_the_bundle(tmp_path: P
     release(run, out, True, _silent)
     data = runs.load_data(config)
     ids, truth = np.arange(data.num_users), np.zeros((data.num_users, data.num_items))
-    for user in ids:
+    for user in range(data.num_users):
         truth[user, data.train.row(user)] = 1
     sums = torch.load(run / "release.pt", weights_only=True)["sums"]["item_counts"][:, 0].numpy()
     by_release = _auc(np.broadcast_to(sums, truth.shape), truth)
