@@ -45,9 +45,9 @@ class GaussianNoise:
     """Add N(0, (noise_multiplier * sensitivity)^2) to every value of the joint vector.
 
     What it is added to is an integer, and so is the noise: a vector off a grid is first rounded to
-    one so fine that its bound grows by 2^-13 (`grid_of`), for which the noise is wider by 2^-12, and
-    the noise is rounded to that grid. An integer plus the rounded noise is the rounded sum of both,
-    so a release is a function of a Gaussian release and has its price; and no last bit of a
+    one so fine that its bound grows by 2^-13 (`grid_of`), for which the noise is wider by 2^-12,
+    and the noise is rounded to that grid. An integer plus the rounded noise is the rounded sum of
+    both, so a release is a function of a Gaussian release and has its price; and no last bit of a
     floating-point number tells what it was added to (Mironov, CCS 2012).
 
     place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from privacy.accounting import epsilon, planned
 from privacy.adaptive import AdaptiveClip
 from privacy.dp_sgd import ZERO_OUT_INTERACTION, OnDevice
+from privacy.events import Charged
 from privacy.ledger import Budget
 from privacy.noise import SERVER_READS_ALL
 from privacy.sampling import Everyone
@@ -17,6 +19,7 @@ from privacy.stack import PrivacyStack
 NOT_COVERED = (
     "who takes part, and when (participation and timing)",
     "the choice of hyper-parameters and of this method",
+    "other runs on the same users: what they promise adds up",
     "training loss, validation and test metrics, group sizes, numbers of unusable or shortened "
     "uploads, bytes and seconds, size and hash of the data set, baselines: figures of the "
     "experimenter, which no client sends",
@@ -110,6 +113,26 @@ class Statement:
                 for who, reads in self.coalitions]
 
 
+def promised_charges(
+    stack: PrivacyStack, rounds: int, population: int, dims: int
+) -> Sequence[Charged]:
+    """Return the entries that a private stack leaves in its ledger if all rounds are played.
+
+    dims: as for `state`. There are none where a stack adds no noise.
+    """
+    if stack.on_device is not None:
+        device = stack.on_device
+        return planned(device.noise_multiplier, rounds * device.steps, Everyone(), population
+                       ) if device.noise_multiplier else []
+    mechanism = stack.mechanism
+    if mechanism is None or not mechanism.noise.noise_multiplier:
+        return []
+    # Where a price depends on how many values there are, the round with most of them decides.
+    noise, terms = mechanism.noise, mechanism.terms(max(dims, stack.most_values()))
+    return planned(noise.noise_multiplier, rounds, stack.sampling, population,
+                   event=noise.event(stack.sampling), terms=terms)
+
+
 def state(
     stack: PrivacyStack, budget: Budget | None, rounds: int, population: int, dims: int,
     spare: int = 0,
@@ -146,8 +169,7 @@ def _state(
     # Where a price depends on how many values there are, the round with most of them decides.
     noise, terms = mechanism.noise, mechanism.terms(max(dims, stack.most_values()))
     event, seen_event = noise.event(sampling), noise.event(Everyone())
-    claimed = epsilon(planned(
-        multiplier, rounds, sampling, population, event=event, terms=terms), budget.delta)
+    claimed = epsilon(promised_charges(stack, rounds, population, dims), budget.delta)
     # A member who is seen to take part is not amplified, and moves the sum by as many bounds as the
     # adjacency that is claimed lets it: two where a member is replaced.
     seen = epsilon(planned(
@@ -214,8 +236,7 @@ def _on_device(
     claimed, steps = None, rounds * device.steps
     reason = "no privacy is claimed: the devices train without noise"
     if budget is not None and device.noise_multiplier:
-        claimed = epsilon(
-            planned(device.noise_multiplier, steps, Everyone(), population), budget.delta)
+        claimed = epsilon(promised_charges(stack, rounds, population, 0), budget.delta)
         reason = ("Gaussian noise calibrated before training, in each of a device's "
                   f"{device.steps} training steps of a round")
     aggregation, server_sees = _server(stack)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import typer
 
-from experiments.cli import bench, data, deploy, judge, lists, release
+from experiments.cli import bench, budget, data, deploy, judge, lists, release
 from experiments.cli.command import Command
 from experiments.cli.run import run
 from privfedmm.base.errors import BAD_INPUT, UserError
@@ -26,7 +26,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(deploy_app, name="deploy")
 
 _APP: dict[str, Callable[..., None]] = {
-    "run": run, "release": release.release, "recommend": release.recommend,
+    "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
     "sweep": judge.sweep, "report": judge.report,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}

@@ -68,6 +68,10 @@ def run(
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
+    dataset_budget: Annotated[
+        float | None,
+        typer.Option(help="Epsilon that all private runs on these users may cost, from now on.")
+    ] = None,
     accept_changed_code: Annotated[
         bool, typer.Option("--accept-changed-code", help="With --resume: go on though the code of "
                            "a private run has changed; its ledger says so.")
@@ -96,6 +100,7 @@ def run(
         raise UserError("--accept-changed-code: it is for a run that is continued; give --resume "
                         "as well, or leave it out")
     if resume is not None:
+        flags["--dataset-budget"] = dataset_budget
         given = [name for name, value in flags.items() if value is not None]
         if given or config or out:
             raise UserError("--resume takes the settings of the run it continues; "
@@ -110,7 +115,8 @@ def run(
         with RunProgress(console, resolved.rounds) as progress:
             record = resumable(
                 lambda: runs.start(
-                    resolved, folder, progress, progress.announce, reporter(console)), folder)
+                    resolved, folder, progress, progress.announce, reporter(console),
+                    dataset_budget), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:

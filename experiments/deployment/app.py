@@ -58,7 +58,7 @@ def play(
     records.set_threads(party.config.threads)
     session = Session.start(party.config, party.data, folder, deployed=True)
     if not (folder / CHECKPOINT).exists():
-        runs.begin(session, party.data.sha256, folder)
+        runs.begin(session, party.data, folder)
     session.restore(folder, party.data.sha256)
     journal = FileJournal(root)
     server = FederationServer(

@@ -64,8 +64,13 @@ class Run:
 
     @property
     def ledger(self) -> pd.DataFrame:
-        """Return every release, in order."""
-        return pd.DataFrame(self._ledger)
+        """Return every release, in order; what a bound ledger notes beside them is left out."""
+        return pd.DataFrame([row for row in self._ledger if "kind" not in row])
+
+    @property
+    def links(self) -> list[dict[str, Any]]:
+        """Return the rows of the ledger as they are kept, with the notes of a bound one."""
+        return list(self._ledger)
 
     @property
     def epsilon(self) -> float | None:

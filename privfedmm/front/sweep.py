@@ -11,6 +11,7 @@ import pandas as pd
 from privfedmm.data import Dataset
 from privfedmm.front.compare import compare
 from privfedmm.front.training import load, train
+from privfedmm.runs.account import curve_costs
 
 
 def sweep(
@@ -22,7 +23,8 @@ def sweep(
 
     variants: label -> arguments of `train`. base: arguments that all share. epsilons: None is a
     run without privacy. out: a folder of run folders; None writes nothing. The difference of a row
-    is to the first run. Raises UserError as `train` does.
+    is to the first run. tell: is told of each run, and at the end what all private ones cost
+    together. Raises UserError as `train` does.
     """
     used = load(data) if not isinstance(data, Dataset) else data
     runs = []
@@ -35,4 +37,6 @@ def sweep(
                     **base, **variant, "seed": seed, "dp_epsilon": epsilon, "label": name,
                     "series": label, "out": folder}))
                 tell(repr(runs[-1]))
+    for line in curve_costs((run.record, run.links) for run in runs):
+        tell(line)
     return compare(runs)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from privacy import (
     AdaptiveClip,
     CapacityError,
     ChainError,
+    Charged,
     JointClip,
     Ledger,
     Mechanism,
@@ -26,6 +28,7 @@ from privacy import (
 from privacy.aggregation.messages import Transcript
 from privacy.discrete import LARGEST_SHARE
 from privacy.quantise import most_levels
+from privacy.statement import promised_charges
 from privacy.transforms import Step
 from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
@@ -143,8 +146,19 @@ def statement(
     config: RunConfig, planned: PrivacyPlan, stack: PrivacyStack, population: int
 ) -> Statement:
     """Return the statement of what the run promises."""
+    return state(stack, planned.budget, planned.rounds + planned.spare, population,
+                 _first_dims(stack), planned.spare)
+
+
+def charges_of(
+    planned: PrivacyPlan, stack: PrivacyStack, population: int
+) -> Sequence[Charged]:
+    """Return the entries that the run leaves in its ledger if all of its attempts are needed."""
+    return promised_charges(
+        stack, planned.rounds + planned.spare, population, _first_dims(stack))
+
+
+def _first_dims(stack: PrivacyStack) -> int:
     first = [r for r in stack.releases if r.in_round(0)]
     shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)
-    dims = sum(math.prod(shape(release)) for release in first)
-    return state(stack, planned.budget, planned.rounds + planned.spare, population, dims,
-                 planned.spare)
+    return sum(math.prod(shape(release)) for release in first)

@@ -36,6 +36,7 @@ from privfedmm.federation import Simulator
 from privfedmm.privacy_plan.keeping import overspent
 from privfedmm.runs import binding
 from privfedmm.runs import record as records
+from privfedmm.runs.account import Account
 from privfedmm.runs.attempts import goes_on
 from privfedmm.runs.rounds import Means as Means
 from privfedmm.runs.rounds import judge, play_round
@@ -77,15 +78,20 @@ def changed(data: Dataset, config: RunConfig) -> Dataset:
 
 def start(
     config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
-    report: Report = silent,
+    report: Report = silent, dataset_budget: float | None = None,
 ) -> dict[str, Any]:
     """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
     announce: is told what the run promises, before its first round. report: is told of encoding.
+    dataset_budget: what all private runs on the data's users together may cost from now on, in
+    epsilon; None leaves that as it is.
     """
     refuse_full(out)
     records.set_threads(config.threads)
-    return in_folder(config, load_data(config, report), out, listen, announce)[1]
+    data = load_data(config, report)
+    if dataset_budget is not None:
+        Account(data).limit(dataset_budget)
+    return in_folder(config, data, out, listen, announce)[1]
 
 
 def refuse_full(out: Path) -> None:
@@ -119,10 +125,14 @@ def in_memory(
     """
     config = settled(config, data.train_age is not None)
     session = Session.start(config, data)
+    account = Account(data)
+    run = account.open(session, None)
     if config.dp is not None:
         announce(session.statement.lines())
     play(session, data.sha256, None, listen, in_one_process(session, data))
-    return session, conclude(session, data, None, records.SIMULATOR)
+    record = conclude(session, data, None, records.SIMULATOR)
+    account.close(run, session.stack.ledger.entries)
+    return session, record
 
 
 def resume(
@@ -160,20 +170,27 @@ def open_folder(
     """
     config = settled(config, data.train_age is not None)
     session = Session.start(config, data, out, deployed=deployed)
-    begin(session, data.sha256, out)
+    begin(session, data, out)
     if config.dp is not None:
         announce(session.statement.lines())
     return session
 
 
-def begin(session: Session, data_hash: str, out: Path) -> None:
-    """Write the config, statement and checkpoint of a session before its first round."""
+def begin(session: Session, data: Dataset, out: Path) -> None:
+    """Write the config, statement and checkpoint of a session before its first round.
+
+    A private run is charged to the account of the data's users. Raises UserError where that is
+    overspent.
+    """
+    account = Account(data)
+    account.check(session)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / CONFIG, to_toml(session.config))
     if session.config.dp is not None:
         write_json(out / STATEMENT, session.statement.to_json())
-        binding.commit(session.stack.ledger, out, session.config, session.statement, data_hash)
-    session.save(out, data_hash)
+        binding.commit(session.stack.ledger, out, session.config, session.statement, data.sha256)
+        account.open(session, out)
+    session.save(out, data.sha256)
 
 
 def protocol_of(config: RunConfig) -> EvalProtocol:
@@ -269,6 +286,9 @@ def conclude(
     if out is not None:
         np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
         write_json(out / RECORD, result)
+        bound = session.stack.ledger.commitment
+        if bound is not None:
+            Account(data).close(str(bound["run"]), session.stack.ledger.entries)
     return result
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,9 @@ from typing import Any
 
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, read_toml, resolve
+from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
+from privfedmm.runs.account import curve_costs
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -80,6 +83,14 @@ def play(job: Job) -> str:
             f"test {metrics['test']['ndcg@50']:.4f}")
 
 
+def costs(played: Iterable[Job]) -> list[str]:
+    """Return what the finished private runs of a sweep cost together; nothing without any."""
+    return curve_costs(
+        (json.loads((job.folder / runs.RECORD).read_text(encoding="utf-8")),
+         json.loads((job.folder / LEDGER).read_text(encoding="utf-8")))
+        for job in played if (job.folder / runs.RECORD).exists())
+
+
 def _end_with_parent() -> None:
     """In a worker: end as soon as the process that started it has, however that ended."""
     parent = parent_process()
@@ -98,9 +109,12 @@ def run_sweep(
 ) -> None:
     """Play what is not finished, in `processes` processes; a failed run does not stop the others.
 
+    At the end it says what all private runs of the sweep cost together, on the same users.
+
     Raises UserError for a malformed file, and at the end where runs failed.
     """
-    todo = [j for j in jobs(file, out, dataset) if not (j.folder / runs.RECORD).exists()]
+    every = list(jobs(file, out, dataset))
+    todo = [j for j in every if not (j.folder / runs.RECORD).exists()]
     failed: list[str] = []
 
     def note(job: Job, result: Callable[[], str]) -> None:
@@ -120,5 +134,7 @@ def run_sweep(
             running = {pool.submit(play, job): job for job in todo}
             for done in as_completed(running):
                 note(running[done], done.result)
+    for line in costs(every):
+        say(line)
     if failed:
         raise UserError(f"{len(failed)} runs did not finish; the first: {failed[0]}")

@@ -218,7 +218,7 @@ def test_who_has_which_item_is_told_by_devices_and_not_by_the_bundle(tmp_path: P
     release(run, out, True, _silent)
     data = runs.load_data(config)
     ids, truth = np.arange(data.num_users), np.zeros((data.num_users, data.num_items))
-    for user in ids:
+    for user in range(data.num_users):
         truth[user, data.train.row(user)] = 1
     sums = torch.load(run / "release.pt", weights_only=True)["sums"]["item_counts"][:, 0].numpy()
     by_release = _auc(np.broadcast_to(sums, truth.shape), truth)
@@ -236,13 +236,14 @@ def test_who_has_which_item_is_told_by_devices_and_not_by_the_bundle(tmp_path: P
 
 
 def test_arrays_come_out_as_they_went_in(tmp_path: Path) -> None:
-    values = {"a": {"b": torch.arange(6).reshape(2, 3), 0: {"c": torch.tensor(1.5)}}, "n": None,
-              "k": 3, "empty": {}, "list": [1, "x"], "flag": torch.tensor([True])}
+    values: dict[str, Any] = {
+        "a": {"b": torch.arange(6).reshape(2, 3), 0: {"c": torch.tensor(1.5)}}, "n": None, "k": 3,
+        "empty": {}, "list": [1, "x"], "flag": torch.tensor([True])}
     save_arrays(tmp_path / "one.npz", values)
     save_arrays(tmp_path / "two.npz", values)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
     found = load_arrays(tmp_path / "one.npz")
-    assert torch.equal(found["a"]["b"], values["a"]["b"])  # type: ignore[index]
+    assert torch.equal(found["a"]["b"], values["a"]["b"])
     assert found["a"][0]["c"] == 1.5 and found["flag"].dtype == torch.bool
     assert {n: found[n] for n in ("n", "k", "empty", "list")} == {
         "n": None, "k": 3, "empty": {}, "list": [1, "x"]}
