@@ -13,6 +13,7 @@ import numpy as np
 from experiments.report.sections import sections
 from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
+from privfedmm.runs.record import same_data
 from privfedmm.runs.run import RANKS, RECORD, ROUNDS
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
@@ -58,7 +59,7 @@ class Runs:
         data."""
         found = find_runs(folders)
         records = {n: [read_record(f) for f in seeds.values()] for n, seeds in found.items()}
-        if len({r["dataset"]["sha256"] for rs in records.values() for r in rs}) > 1:
+        if len({same_data(r) for rs in records.values() for r in rs}) > 1:
             raise UserError("report: the runs are on different data sets; report one at a time")
         order = sorted(found, key=lambda label: _place(records[label][0]))
         return cls({n: found[n] for n in order}, {n: records[n] for n in order})

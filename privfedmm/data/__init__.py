@@ -8,6 +8,7 @@ from privfedmm.data.layouts import LAYOUTS, Layout, read_folder
 from privfedmm.data.loading import feature_cache, load
 from privfedmm.data.missing import drop_features
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k
+from privfedmm.data.over_catalogue import SHORTEST
 from privfedmm.data.parts import Catalogue, Shard, read_catalogue, read_shard, shard_of
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.raw import Raw
@@ -26,6 +27,7 @@ __all__ = [
     "DATA_SEED",
     "LAYOUTS",
     "LICENCE_TERMS",
+    "SHORTEST",
     "SOURCES",
     "Catalogue",
     "DataError",

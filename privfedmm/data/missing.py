@@ -32,6 +32,7 @@ def drop_features(data: Dataset, rate: float, seed: int) -> Dataset:
     return replace(
         data, features=features, present=present,
         protocol=replace(data.protocol, note=note.strip()),
+        read_sha256="", over_catalogue=None,
         sha256=content_hash(
             data.user_ids, data.item_ids, data.train,
             {"validation": data.validation, "test": data.test}, features, present),

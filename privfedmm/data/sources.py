@@ -20,7 +20,8 @@ class Request:
     size: the digits after the colon of a name like `planted:300`, or nothing. k_core, seed,
     max_users: as for `load`; a source that cannot follow one raises `DataError`. cache: the folder
     of everything fetched. encoding: how texts or pictures are encoded, for a source that brings
-    them.
+    them. public_items: whether items must be those of a public catalogue, whoever has them; a
+    source that follows it says so in its data set.
     """
 
     size: str
@@ -29,6 +30,7 @@ class Request:
     max_users: int
     cache: Path
     encoding: Encoding
+    public_items: bool = False
 
 
 @dataclass(frozen=True)

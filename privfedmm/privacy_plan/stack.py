@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from privacy import (
     AdaptiveClip,
@@ -33,6 +34,10 @@ from privfedmm.federation.types import Algorithm, TrainsOnDevice
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.privacy_plan.aggregators import aggregator
 from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, PrivacyPlan, device_steps, survivors
+
+ITEMS_FROM_ROWS = (
+    "the set of items, who is left in the data, and the directions of the items' features: they "
+    "were made from the users' own rows (dp.catalogue = from_interactions); that is not covered")
 
 
 def noise_source(config: RunConfig) -> Source:
@@ -146,4 +151,7 @@ def statement(
     first = [r for r in stack.releases if r.in_round(0)]
     shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)
     dims = sum(math.prod(shape(release)) for release in first)
-    return state(stack, planned.budget, planned.rounds, population, dims)
+    promise = state(stack, planned.budget, planned.rounds, population, dims)
+    if config.dp is None or config.public_items:
+        return promise
+    return replace(promise, not_covered=(ITEMS_FROM_ROWS, *promise.not_covered))
