@@ -18,9 +18,9 @@ from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import DataError, Dataset, load
 from privfedmm.data.over_catalogue import prepare_over_catalogue
-from privfedmm.federation import FeaturePin
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
+from tests.public_parts import told
 
 METHODS: dict[str, dict[str, Any]] = {
     "group_statistics": {"statistics.groups": 5, "statistics.association_rank": 8},
@@ -60,23 +60,6 @@ def config_of(
     return resolve(None, {
         "dataset": str(folder), "method": method, "k_core": core, "dp.epsilon": 8.0,
         "dp.noise": "simulation", "dp.catalogue": catalogue, "baselines": [], **METHODS[method]})
-
-
-def told(config: RunConfig, data: Dataset) -> dict[str, Any]:
-    """All that is public before anybody uploads: what parties agree on, and what clients hear."""
-    session = Session.start(config, data)
-    algorithm = session.algorithm
-    return {
-        "items": data.item_ids.tolist(), "users": data.num_users,
-        "pin": FeaturePin.of(algorithm.public_features),
-        "releases": algorithm.releases,
-        "subspace": {name: basis.numpy().tobytes()
-                     for name, basis in algorithm.subspace(16).items()},
-        "plan": algorithm.plan_hash(algorithm.plan(session.state)),
-        "bytes": algorithm.plan_bytes(algorithm.plan(session.state)),
-        "noise": session.planned.noise_multiplier, "rounds": session.planned.rounds,
-        "settings": session.planned.settings, "statement": session.statement,
-    }
 
 
 def rows_of(data: Dataset) -> dict[str, set[str]]:
