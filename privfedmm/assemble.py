@@ -46,7 +46,7 @@ def check_items(config: RunConfig, data: Dataset) -> None:
     say in it, that would be a release of its own. Raises UserError for items that were made from
     rows where a public catalogue is promised.
     """
-    if config.public_items and not data.public_items:
+    if config.catalogue_unit and not data.public_items:
         raise UserError(f"dp.catalogue: the items of {data.name} were made from the users' own "
                         f"rows, which tells of them; {HOW}")
 

@@ -57,7 +57,7 @@ def offered(
         if getattr(config, name):
             raise UserError(f"{name}: it needs all users' rows, which nobody has here; give "
                             f"--set {name}=0")
-    if config.dp is not None and not config.public_items:
+    if config.dp is not None and not config.catalogue_unit:
         raise UserError("dp.catalogue: only the nodes have rows that items could be made from, and "
                         "they take them from the invitation; leave it out")
     _refuse_simulated_noise(config)

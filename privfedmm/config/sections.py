@@ -217,9 +217,10 @@ class RunConfig(Settings):
         return self.group_statistics or self.aggregation
 
     @property
-    def public_items(self) -> bool:
-        """Return whether the items must be a public catalogue's: a budget covers no others."""
-        return self.dp is not None and self.dp.catalogue == "public"
+    def catalogue_unit(self) -> Literal["user", "interaction"] | None:
+        """Return what a budget over a public catalogue protects; None where the users' rows make
+        the items, as they do without a budget."""
+        return None if self.dp is None or self.dp.catalogue != "public" else self.dp.unit
 
     @property
     def is_secure(self) -> bool:

@@ -21,7 +21,7 @@ from privfedmm.data.sources import (
     find_source,
     is_named,
 )
-from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth, Unit
 
 __all__ = [
     "DATA_SEED",
@@ -43,6 +43,7 @@ __all__ = [
     "Shard",
     "Source",
     "Truth",
+    "Unit",
     "available",
     "default_cache",
     "drop_features",

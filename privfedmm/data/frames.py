@@ -51,8 +51,7 @@ def from_pandas(
     data = finish(raw, how, k_core, split_seed)
     if raw.catalogue is None:
         return data
-    return replace(data, over_catalogue=partial(
-        finish, raw, how, k_core, split_seed, public_items=True))
+    return replace(data, over_catalogue=partial(finish, raw, how, k_core, split_seed))
 
 
 def raw_of_frames(

@@ -101,8 +101,8 @@ def _load(request: Request) -> Dataset:
     if not is_cached(folder):
         raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
     raw = read_folder(folder)
-    if request.public_items:  # ml-100k.item lists all films, rated or not
-        data = prepare_over_catalogue(listed(raw), request.k_core, request.seed)
+    if request.unit is not None:  # ml-100k.item lists all films, rated or not
+        data = prepare_over_catalogue(listed(raw), request.k_core, request.seed, request.unit)
     else:
         data = prepare(raw, request.k_core, request.seed)
     texts = (data.items["title"] + " " + data.items["genres"]).tolist()

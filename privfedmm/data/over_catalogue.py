@@ -25,7 +25,7 @@ from privfedmm.data.prepare import (
     split_and_index,
 )
 from privfedmm.data.raw import DataError, Raw, item_table
-from privfedmm.data.types import Dataset, Protocol
+from privfedmm.data.types import Dataset, Protocol, Unit
 
 ITEMS, USERS = "items.csv", "users.csv"
 SHORTEST = 3  # rows of a user of whom one is held out for validation and one for test
@@ -69,19 +69,23 @@ def listed(raw: Raw) -> Raw:
     return replace(raw, items=raw.catalogue)
 
 
-def prepare_over_catalogue(raw: Raw, k: int, seed: int) -> Dataset:
+def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> Dataset:
     """Split and index what `listed` returned. Raises DataError for what cannot be evaluated.
 
     k: users and items are evaluated that are in the k-core of all rows, 0 for all; training is on
-    everybody's rows. Whoever has fewer rows than that, or than 3, trains on all of them; others
-    hold out two. Items are those of the catalogue, and the number of users is public.
+    everybody's rows. Items are those of the catalogue, and the number of users is public.
+
+    unit: of a whole user, whoever has fewer than k rows, or than 3, trains on all of them, and
+    others hold out two. Of a single interaction everybody holds out two: at a threshold one
+    interaction more would take three out of training.
     """
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
     items, _ = index_ids(pd.Series(raw.items.index))
     frame = raw.frame.reset_index(drop=True)
-    split = split_and_index(frame, raw, seed, items, least=max(k, SHORTEST))
+    split = split_and_index(
+        frame, raw, seed, items, least=max(k, SHORTEST) if unit == "user" else 0)
     held, candidates, note = split.held, None, ""
     if k:
         core = k_core(frame, k)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from privfedmm.data.raw.errors import DataError
 
-__all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth"]
+__all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth", "Unit"]
+
+Unit = Literal["user", "interaction"]  # what a budget protects
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,8 @@ class Dataset:
     candidates: np.ndarray | None = None
     # The SHA-256 of rows and features before anything was filtered; "" where that is not known.
     read_sha256: str = ""
-    # The same rows over their public catalogue; None where there is no way to it.
-    over_catalogue: Callable[[], Dataset] | None = field(default=None, compare=False, repr=False)
+    # The same rows over their public catalogue, for a `unit`; None where there is no way to it.
+    over_catalogue: Callable[..., Dataset] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_pandas(

@@ -46,8 +46,9 @@ def load(source: str | Path | Dataset, **settings: Any) -> Dataset:
 
 def _changed(data: Dataset, config: RunConfig) -> Dataset:
     try:
-        if config.public_items and not data.public_items and data.over_catalogue is not None:
-            data = data.over_catalogue()
+        unit = config.catalogue_unit
+        if unit and not data.public_items and data.over_catalogue is not None:
+            data = data.over_catalogue(unit=unit)
         return runs.changed(data, config)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error

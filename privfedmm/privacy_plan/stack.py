@@ -152,6 +152,6 @@ def statement(
     shape = stack.mechanism.shape if stack.mechanism else (lambda r: r.shape)
     dims = sum(math.prod(shape(release)) for release in first)
     promise = state(stack, planned.budget, planned.rounds, population, dims)
-    if config.dp is None or config.public_items:
+    if config.dp is None or config.catalogue_unit:
         return promise
     return replace(promise, not_covered=(ITEMS_FROM_ROWS, *promise.not_covered))
