@@ -164,9 +164,12 @@ def preface(runs: Runs) -> list[str]:
         claim = (f"where a row names an epsilon, it is of one {first['unit']}, "
                  f"{first['adjacency']}, delta {deltas}, trust {trusts}, noise source {sources}; "
                  "epsilon inf and rows without one claim nothing")
+    listed = [r["dataset"] for r in records if r["dataset"]["items"] != data["items"]]
+    other = f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}. " if (
+        listed) else ""
     return [
         f"Data: {data['name']}, {data['users']} users, {data['items']} items, "
-        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. "
+        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
         f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
         f"selection: {' / '.join(selections)}.",
         "",

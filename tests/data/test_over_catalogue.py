@@ -14,10 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import privfedmm as pf
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import DataError, Dataset, Unit, load
 from privfedmm.data.over_catalogue import prepare_over_catalogue
+from privfedmm.data.raw import Raw
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
 from tests.public_parts import told
@@ -237,8 +239,6 @@ def test_tables_in_memory_go_over_to_their_catalogue(tmp_path: Path) -> None:
 
 
 def test_what_a_user_holds_out_follows_from_that_user_alone() -> None:
-    from privfedmm.data.raw import Raw
-
     rows = chain().drop(columns="timestamp").rename(
         columns={"user_id": "user", "item_id": "item"}).assign(line=0)
     items = pd.DataFrame(index=pd.Index(sorted(set(rows["item"]))))
@@ -253,11 +253,26 @@ def test_what_a_user_holds_out_follows_from_that_user_alone() -> None:
     assert less == {user: own for user, own in whole.items() if user != "b0"}
 
 
+def test_a_run_of_a_loaded_folder_goes_over_and_compares(tmp_path: Path) -> None:
+    rows = as_folder(load("planted:80", k_core=0, seed=0), tmp_path / "data")
+    data = pf.load(written(tmp_path / "data", rows[rows["item_id"] != "i3"]))
+    assert not data.public_items and data.num_items < 240
+    same: dict[str, Any] = {"method": "popularity", "baselines": ["popularity"]}
+    plain = pf.train(data, **same)
+    private = pf.train(data, dp_epsilon=2.0, noise="simulation", **same)
+    assert private.record["dataset"]["items"] == 240
+    assert private.record["dataset"]["items_from"] == "a public catalogue"
+    # Ranked as without a budget: among the items of the core, which the record says.
+    said = private.record["protocol"]["candidates"]
+    assert f"of the {data.num_items} items of the 5-core" in said
+    assert private.ranks["test"].max() <= data.num_items
+    table = pf.compare([plain, private])
+    assert table["epsilon"].isna().tolist() == [True, False]
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_one_interaction_is_at_most_one_in_training(timed: bool) -> None:
     """At a threshold it would be three: whoever has few rows holds nothing out."""
-    from privfedmm.data.raw import Raw
-
     items = pd.DataFrame(index=pd.Index([f"i{n}" for n in range(9)]))
 
     def trained(rows: list[int], unit: Unit) -> set[str]:
