@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from privfedmm.data.prepare import content_hash
-from privfedmm.data.types import DataError, Dataset, Rows
+from privfedmm.data.types import DataError, Dataset, Rows, Unit
 
 
 def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
@@ -53,10 +54,16 @@ def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
     return replace(
         data, train=train, validation=held["validation"], test=held["test"], cold=cold,
         cold_target=target, protocol=protocol, train_age=_ages(data, owner, kept),
-        read_sha256="", over_catalogue=None,
+        read_sha256="",
+        over_catalogue=data.over_catalogue and partial(_over_catalogue, data, share, seed),
         sha256=content_hash(
             data.user_ids, data.item_ids, train, held, data.features, data.present),
     )
+
+
+def _over_catalogue(data: Dataset, share: float, seed: int, unit: Unit) -> Dataset:
+    assert data.over_catalogue is not None
+    return hold_out_items(data.over_catalogue(unit=unit), share, seed)
 
 
 def _ages(data: Dataset, owner: np.ndarray, kept: np.ndarray) -> np.ndarray | None:

@@ -16,7 +16,7 @@ import pytest
 
 import privfedmm as pf
 from privfedmm.base.errors import UserError
-from privfedmm.config import RunConfig, resolve
+from privfedmm.config import RunConfig, resolve, resolve_saved, to_toml
 from privfedmm.data import DataError, Dataset, Unit, load
 from privfedmm.data.over_catalogue import prepare_over_catalogue
 from privfedmm.data.raw import Raw
@@ -251,6 +251,28 @@ def test_what_a_user_holds_out_follows_from_that_user_alone() -> None:
     assert held(rows.sample(frac=1, random_state=2)) == whole
     less = held(rows[rows["user"] != "b0"])
     assert less == {user: own for user, own in whole.items() if user != "b0"}
+
+
+def test_what_is_changed_is_changed_over_the_catalogue(tmp_path: Path) -> None:
+    rows = as_folder(load("planted:80", k_core=0, seed=0), tmp_path / "data")
+    folder = written(tmp_path / "data", rows[rows["item_id"] != "i3"])
+    for name, share in (("cold_items", 0.2), ("drop_features", 0.3)):
+        data = pf.load(folder, **{name: share})
+        assert not data.public_items and data.over_catalogue is not None
+        public = data.over_catalogue(unit="user")
+        assert public.public_items and public.num_items == 240
+        there = load_data(config_of(folder, "public").model_copy(update={name: share}))
+        assert public.sha256 == there.sha256
+
+
+def test_a_run_from_before_took_its_items_from_interactions(tmp_path: Path) -> None:
+    text = to_toml(config_of(tmp_path, "public"))
+    (tmp_path / "config.toml").write_text(text)
+    assert resolve_saved(tmp_path / "config.toml").catalogue_unit == "user"
+    (tmp_path / "config.toml").write_text(text.replace('catalogue = "public"\n', ""))
+    assert resolve_saved(tmp_path / "config.toml").catalogue_unit is None
+    # What somebody writes today is under the rule of today.
+    assert resolve(tmp_path / "config.toml", {}).catalogue_unit == "user"
 
 
 def test_a_run_of_a_loaded_folder_goes_over_and_compares(tmp_path: Path) -> None:
