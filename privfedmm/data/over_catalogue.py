@@ -118,5 +118,5 @@ def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> 
         train_age=split.age,
         public_items=True,
         candidates=candidates,
-        read_sha256=read_hash(raw, k, seed),
+        read_sha256=read_hash(raw, k, seed, apart=True),
     )

@@ -175,14 +175,17 @@ def refuse_empty(raw: Raw) -> None:
         raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
 
 
-def read_hash(raw: Raw, k: int, seed: int) -> str:
+def read_hash(raw: Raw, k: int, seed: int, apart: bool = False) -> str:
     """Return the SHA-256 over rows and features as they were read, the k of the core and the seed.
 
     Two equal hashes are the same data before items and users were chosen from it, so that figures
-    over the same core compare.
+    over the same core compare. apart: as for `split_of`; where it decides the targets of tests, it
+    is another hash.
     """
-    digest = hashlib.sha256(f"{k} {seed}".encode())
-    kept = raw.frame[[c for c in ("user", "item", "time", "split") if c in raw.frame]]
+    columns = [c for c in ("user", "item", "time", "split") if c in raw.frame]
+    drawn = len(columns) == 2 and raw.given_test is None
+    digest = hashlib.sha256(f"{k} {seed} {apart and drawn}".encode())
+    kept = raw.frame[columns]
     digest.update(pd.util.hash_pandas_object(kept, index=False).to_numpy().tobytes())
     if raw.given_test is not None:
         pairs = raw.given_test[["user", "item"]]

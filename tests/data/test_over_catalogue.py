@@ -290,6 +290,11 @@ def test_a_run_of_a_loaded_folder_goes_over_and_compares(tmp_path: Path) -> None
     assert private.ranks["test"].max() <= data.num_items
     table = pf.compare([plain, private])
     assert table["epsilon"].isna().tolist() == [True, False]
+    # Without times other items are held out, and what users were ranked does not compare.
+    written(tmp_path / "data", rows.drop(columns="timestamp"))
+    untimed = [pf.load(tmp_path / "data"), load_data(config_of(tmp_path / "data", "public"))]
+    assert untimed[0].read_sha256 != untimed[1].read_sha256
+    assert not np.array_equal(untimed[0].test, untimed[1].test)
 
 
 @pytest.mark.parametrize("timed", [True, False])
