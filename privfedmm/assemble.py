@@ -13,6 +13,7 @@ from privacy import Ledger, PrivacyStack, Statement, Vault
 from privacy.aggregation.messages import Transcript
 from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
+from privfedmm.data.over_catalogue import HOW
 from privfedmm.data.types import Dataset
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Build
@@ -36,6 +37,18 @@ class Assembly:
 
 
 _TRIES = 4  # plans until the values of an upload and the noise that depends on them agree
+
+
+def check_items(config: RunConfig, data: Dataset) -> None:
+    """Check that a budget's items come from where its config says.
+
+    How many items there are, and every direction of their features, goes to everybody: had rows a
+    say in it, that would be a release of its own. Raises UserError for items that were made from
+    rows where a public catalogue is promised.
+    """
+    if config.catalogue_unit and not data.public_items:
+        raise UserError(f"dp.catalogue: the items of {data.name} were made from the users' own "
+                        f"rows, which tells of them; {HOW}")
 
 
 def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> PrivacyPlan:
@@ -98,6 +111,7 @@ def assemble(
     that refuses nothing, for parties whose releases another one charges. Raises UserError for
     settings that do not fit.
     """
+    check_items(config, data)
     clients = data.num_users if population is None else population
     if planned is None:
         planned = plan_of(config, data, clients)

@@ -14,7 +14,7 @@ import pytest
 
 from experiments.cli.lists import registry_of
 from privfedmm.base.registry import Registry
-from privfedmm.testing.layouts import sample
+from privfedmm.testing.layouts import ITEMS, sample
 from tests.commands import BARE, cli
 from tests.sqlite_folder import write_sqlite
 
@@ -181,6 +181,8 @@ def database(tmp_path: Path) -> Path:
     folder = tmp_path / "shop"
     folder.mkdir()
     write_sqlite(folder, sample())
+    # A budget takes its items from here: the layout tells of items by rows alone.
+    (folder / "items.csv").write_text("item_id\n" + "".join(f"{n}\n" for n in range(ITEMS)))
     return folder
 
 

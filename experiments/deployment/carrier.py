@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from experiments.deployment.processes import Processes
 from experiments.deployment.settle_local import settle_all
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import write_json
-from privfedmm.config import RunConfig, resolve
+from privfedmm.config import RunConfig, resolve_saved
 from privfedmm.data import Dataset
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
@@ -86,7 +86,7 @@ def start(
         raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
                         f"that run with --resume {out}")
     carrier.check()
-    data = runs.load_data(config)
+    data = _data(config)
     parties.check_carried(config, data.num_users, shape.nodes)
     config = parties.hosted_by(config, data.num_users, shape.nodes)
     root = out.absolute() / DEPLOY
@@ -112,10 +112,15 @@ def resume(
         finished: dict[str, Any] = json.loads((out / runs.RECORD).read_text(encoding="utf-8"))
         return finished
     carrier.check()
-    config = resolve(out / runs.CONFIG, {})
+    config = resolve_saved(out / runs.CONFIG)
     found = json.loads((out / DEPLOY / SHAPE).read_text(encoding="utf-8"))
     shape = Shape(found["nodes"], found["wait"])
-    return _run(carrier, config, runs.load_data(config), out, shape, listen, hook)
+    return _run(carrier, config, _data(config), out, shape, listen, hook)
+
+
+def _data(config: RunConfig) -> Dataset:
+    """The run's data, ranked as nodes rank: a core of all rows is not known to them."""
+    return replace(runs.load_data(config), candidates=None)
 
 
 def _run(

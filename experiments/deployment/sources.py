@@ -13,6 +13,7 @@ from experiments.deployment.party_files import KEYHOLDER
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, settled
 from privfedmm.data import (
+    SHORTEST,
     Catalogue,
     DataError,
     Encoding,
@@ -56,6 +57,9 @@ def offered(
         if getattr(config, name):
             raise UserError(f"{name}: it needs all users' rows, which nobody has here; give "
                             f"--set {name}=0")
+    if config.dp is not None and not config.catalogue_unit:
+        raise UserError("dp.catalogue: only the nodes have rows that items could be made from, and "
+                        "they take them from the invitation; leave it out")
     _refuse_simulated_noise(config)
     how = Encoding(config.encoders, feature_cache(), report)
     try:
@@ -92,8 +96,10 @@ def rows_for(invitation: Invitation, party: str, data: Path | None) -> Shard:
     if data is None:
         raise UserError(f"--data: give the folder that holds the interactions of the "
                         f"{len(numbers)} users of {party}")
+    # Under a budget a user with few rows takes part too: who is refused would tell of the rows.
+    least = SHORTEST if invitation.config.dp is not None else None
     try:
-        return read_shard(data, invitation.catalogue.items, invitation.config.split_seed)
+        return read_shard(data, invitation.catalogue.items, invitation.config.split_seed, least)
     except DataError as error:
         raise UserError(f"--data: {error}") from error
 

@@ -12,7 +12,7 @@ import pandas as pd
 from PIL import Image
 
 from privfedmm.base.errors import UserError
-from privfedmm.config import resolve
+from privfedmm.config import resolve_saved
 from privfedmm.data import Dataset
 from privfedmm.data.content import picture_contents
 from privfedmm.encoders import ContentError
@@ -30,7 +30,7 @@ def gallery(folder: Path, users: int) -> str:
     """
     if not (folder / CONFIG).exists():
         raise UserError(f"--gallery: {folder} is no run folder; it has no {CONFIG}")
-    config = resolve(folder / CONFIG, {})
+    config = resolve_saved(folder / CONFIG)
     data = load_data(config)
     places = [Path(config.dataset) / name for name in _PLACES]
     place = next((p for p in places if p.exists()), None)

@@ -13,6 +13,7 @@ import numpy as np
 from experiments.report.sections import sections
 from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
+from privfedmm.runs.record import same_data
 from privfedmm.runs.run import RANKS, RECORD, ROUNDS
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
@@ -58,7 +59,7 @@ class Runs:
         data."""
         found = find_runs(folders)
         records = {n: [read_record(f) for f in seeds.values()] for n, seeds in found.items()}
-        if len({r["dataset"]["sha256"] for rs in records.values() for r in rs}) > 1:
+        if len({same_data(r) for rs in records.values() for r in rs}) > 1:
             raise UserError("report: the runs are on different data sets; report one at a time")
         order = sorted(found, key=lambda label: _place(records[label][0]))
         return cls({n: found[n] for n in order}, {n: records[n] for n in order})
@@ -163,9 +164,12 @@ def preface(runs: Runs) -> list[str]:
         claim = (f"where a row names an epsilon, it is of one {first['unit']}, "
                  f"{first['adjacency']}, delta {deltas}, trust {trusts}, noise source {sources}; "
                  "epsilon inf and rows without one claim nothing")
+    listed = [r["dataset"] for r in records if r["dataset"]["items"] != data["items"]]
+    other = f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}. " if (
+        listed) else ""
     return [
         f"Data: {data['name']}, {data['users']} users, {data['items']} items, "
-        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. "
+        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
         f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
         f"selection: {' / '.join(selections)}.",
         "",

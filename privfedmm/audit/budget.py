@@ -16,7 +16,7 @@ from privacy.accounting import Accountant
 from privfedmm.audit.bound import bound_to
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import finite
-from privfedmm.config import RunConfig, resolve
+from privfedmm.config import RunConfig, resolve_saved
 from privfedmm.privacy_plan.clipping import clip_faults
 from privfedmm.privacy_plan.keeping import read_ledger
 from privfedmm.privacy_plan.plan import device_steps
@@ -105,7 +105,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], RunConfig, list[dict[str, ob
                         f"privfedmm run --resume {folder}")
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return record, resolve(folder / CONFIG, {}), read_ledger(folder)
+        return record, resolve_saved(folder / CONFIG), read_ledger(folder)
     except (OSError, ValueError) as error:
         raise UserError(f"audit: {folder} cannot be read ({error})") from error
 

@@ -51,7 +51,8 @@ def baseline_metrics(
 def _judged(
     score: Scorer, data: Dataset, targets: dict[str, np.ndarray], protocol: EvalProtocol
 ) -> dict[str, dict[str, float]]:
-    metrics = evaluate(score, data.train, targets, protocol).metrics
+    metrics = evaluate(
+        score, data.train, targets, protocol, candidates=data.candidates).metrics
     if data.cold is not None and data.cold_target is not None:
         metrics["test_cold"] = metrics_from_ranks(cold_ranks(score, data.cold, data.cold_target))
     return metrics

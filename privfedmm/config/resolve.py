@@ -46,6 +46,17 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
         raise UserError(_sentence(error, file)) from error
 
 
+def resolve_saved(file: Path) -> RunConfig:
+    """Return the config of a run folder, as the run meant it.
+
+    A budget that names no catalogue is of a run from before there was one: its items were made from
+    interactions. Raises UserError as `resolve` does.
+    """
+    private = isinstance(read_toml(file).get("dp"), dict)
+    named = private and "catalogue" in read_toml(file)["dp"]
+    return resolve(file, {"dp.catalogue": "from_interactions"} if private and not named else {})
+
+
 def settled(config: RunConfig, timed: bool) -> RunConfig:
     """Return the config with what its defaults leave to the data, for all parties of a run.
 

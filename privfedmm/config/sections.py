@@ -74,7 +74,9 @@ class DPSettings(Settings):
     subspace_rank: Annotated[int, Field(
         ge=0, description="Public feature directions that the item update is confined to; 0: the "
         "whole table. Of methods whose update has such a subspace.")] = 64
-
+    catalogue: Literal["public", "from_interactions"] = Field(
+        "public", description="Where the items come from: a public list of them, or the users' own "
+        "rows, which the claim does not cover.")
 
     @field_validator("mechanism")
     @classmethod
@@ -122,7 +124,8 @@ class RunConfig(Settings):
 
     dataset: str = Field("planted", description="Known name or folder.")
     k_core: Annotated[int, Field(
-        ge=0, description="Fewest interactions of a user and an item that is kept; 0: all.")] = 5
+        ge=0, description="Fewest interactions of a user and an item that is kept, under a budget "
+        "in the evaluation alone; 0: all.")] = 5
     split_seed: int = Field(0, description="Seed of splits that the data leaves open.")
     label: str = Field("", description="Names the run in tables.")
     series: str = Field("", description="Names the curve over epsilon that the run is a point of.")
@@ -226,6 +229,12 @@ class RunConfig(Settings):
     def statistics_way(self) -> str:
         """Return the way in which group statistics are summed."""
         return self.group_statistics or self.aggregation
+
+    @property
+    def catalogue_unit(self) -> Literal["user", "interaction"] | None:
+        """Return what a budget over a public catalogue protects; None where the users' rows make
+        the items, as they do without a budget."""
+        return None if self.dp is None or self.dp.catalogue != "public" else self.dp.unit
 
     @property
     def is_secure(self) -> bool:

@@ -8,6 +8,7 @@ from privfedmm.data.layouts import LAYOUTS, Layout, read_folder
 from privfedmm.data.loading import feature_cache, load
 from privfedmm.data.missing import drop_features
 from privfedmm.data.movielens import LICENCE_TERMS, default_cache, fetch_ml100k
+from privfedmm.data.over_catalogue import SHORTEST
 from privfedmm.data.own_rows import read_own_rows
 from privfedmm.data.parts import Catalogue, Shard, read_catalogue, read_shard, shard_of
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
@@ -21,12 +22,13 @@ from privfedmm.data.sources import (
     find_source,
     is_named,
 )
-from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth, Unit
 
 __all__ = [
     "DATA_SEED",
     "LAYOUTS",
     "LICENCE_TERMS",
+    "SHORTEST",
     "SOURCES",
     "Catalogue",
     "DataError",
@@ -42,6 +44,7 @@ __all__ = [
     "Shard",
     "Source",
     "Truth",
+    "Unit",
     "available",
     "default_cache",
     "drop_features",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from privfedmm.data.prepare import content_hash
-from privfedmm.data.types import DataError, Dataset, Rows
+from privfedmm.data.types import DataError, Dataset, Rows, Unit
 
 
 def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
@@ -31,7 +32,8 @@ def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
     items = data.train.indices
     kept = ~cold[items]
     left = np.bincount(owner[kept], minlength=data.num_users)
-    if (left == 0).any():
+    # Over a public catalogue users may have few rows or none, and take part all the same.
+    if (left == 0).any() and not data.public_items:
         user = data.user_ids[int(np.flatnonzero(left == 0)[0])]
         raise DataError(f"cold_items: user {user} has no training item left; lower the share, or "
                         "raise --k-core")
@@ -52,9 +54,16 @@ def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
     return replace(
         data, train=train, validation=held["validation"], test=held["test"], cold=cold,
         cold_target=target, protocol=protocol, train_age=_ages(data, owner, kept),
+        read_sha256="",
+        over_catalogue=data.over_catalogue and partial(_over_catalogue, data, share, seed),
         sha256=content_hash(
             data.user_ids, data.item_ids, train, held, data.features, data.present),
     )
+
+
+def _over_catalogue(data: Dataset, share: float, seed: int, unit: Unit) -> Dataset:
+    assert data.over_catalogue is not None
+    return hold_out_items(data.over_catalogue(unit=unit), share, seed)
 
 
 def _ages(data: Dataset, owner: np.ndarray, kept: np.ndarray) -> np.ndarray | None:

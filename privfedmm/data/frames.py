@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -46,7 +48,10 @@ def from_pandas(
     """
     raw = raw_of_frames(interactions, items, features, name, columns or {})
     how = encoding or Encoding(EncoderSettings(), feature_cache())
-    return finish(raw, how, k_core, split_seed)
+    data = finish(raw, how, k_core, split_seed)
+    if raw.catalogue is None:
+        return data
+    return replace(data, over_catalogue=partial(finish, raw, how, k_core, split_seed))
 
 
 def raw_of_frames(
@@ -73,7 +78,8 @@ def raw_of_frames(
             row = frame[unknown].iloc[0]
             raise DataError(f"{_INTERACTIONS.at(row['line'], found['item'])} names item "
                             f"{row['item']}, which is not in items; add it there or drop the row")
-    raw = Raw(name, "interactions", frame, described, item_source="items")
+    raw = Raw(name, "interactions", frame, described, item_source="items",
+              catalogue=None if items is None else described)
     for modality, given in (features or {}).items():
         _add_features(raw, modality, given, listed=items is not None)
     return raw

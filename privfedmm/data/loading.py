@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from privfedmm.data.encoded import Encoding, encode_raw
 from privfedmm.data.layouts import read_folder
 from privfedmm.data.movielens import default_cache
+from privfedmm.data.over_catalogue import listed, prepare_over_catalogue, with_lists
 from privfedmm.data.prepare import prepare, some_users
 from privfedmm.data.raw import Raw
 from privfedmm.data.sources import Request, find_source
-from privfedmm.data.types import Dataset
+from privfedmm.data.types import Dataset, Unit
 from privfedmm.encoders import EncoderSettings
 
 
@@ -27,6 +30,7 @@ def load(
     cache: Path | None = None,
     max_users: int = 0,
     encoding: Encoding | None = None,
+    unit: Unit | None = None,
 ) -> Dataset:
     """Load a data set by name or folder; seed serves only splits that the data leaves open.
 
@@ -34,20 +38,38 @@ def load(
     `encoding` says nothing else.
 
     max_users: keep a random part of the users of a folder, drawn before the k-core filter; 0: all.
-    Raises DataError with a sentence that says what is wrong and what to do.
+    unit: what a budget protects; items are then those of the public catalogue, and the k-core is of
+    the evaluation alone. None without a budget. Raises DataError with a sentence that says what is
+    wrong and what to do.
     """
     how = encoding or Encoding(EncoderSettings(), feature_cache(cache))
     named = find_source(source)
     if named is not None:
         known, size = named
-        return known.load(Request(size, k_core, seed, max_users, cache or default_cache(), how))
-    return finish(read_folder(Path(source)), how, k_core, seed, max_users)
+        ask = Request(size, k_core, seed, max_users, cache or default_cache(), how, unit)
+        data = known.load(ask)
+    else:
+        folder = Path(source).absolute()
+        raw = read_folder(Path(source))
+        if unit is not None:
+            raw = with_lists(raw, folder)
+        data = finish(raw, how, k_core, seed, max_users, unit)
+        source = str(folder)  # the same one from any place
+    again = partial(load, source, k_core=k_core, seed=seed, cache=cache, max_users=max_users,
+                    encoding=encoding)
+    return data if data.public_items else replace(data, over_catalogue=again)
 
 
-def finish(raw: Raw, how: Encoding, k_core: int, seed: int, max_users: int = 0) -> Dataset:
+def finish(
+    raw: Raw, how: Encoding, k_core: int, seed: int, max_users: int = 0,
+    unit: Unit | None = None,
+) -> Dataset:
     """Make a data set of what a loader read: encode it where it has no features, filter, split.
 
     The arguments are those of `load`. Raises DataError.
     """
-    raw = encode_raw(raw, how)
-    return prepare(some_users(raw, max_users, seed) if max_users else raw, k_core, seed)
+    raw = encode_raw(raw if unit is None else listed(raw), how)
+    raw = some_users(raw, max_users, seed) if max_users else raw
+    if unit is not None:
+        return prepare_over_catalogue(raw, k_core, seed, unit)
+    return prepare(raw, k_core, seed)

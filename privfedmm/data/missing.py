@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from privfedmm.data.prepare import content_hash
-from privfedmm.data.types import DataError, Dataset
+from privfedmm.data.types import DataError, Dataset, Unit
 
 
 def drop_features(data: Dataset, rate: float, seed: int) -> Dataset:
@@ -32,7 +33,14 @@ def drop_features(data: Dataset, rate: float, seed: int) -> Dataset:
     return replace(
         data, features=features, present=present,
         protocol=replace(data.protocol, note=note.strip()),
+        read_sha256="",
+        over_catalogue=data.over_catalogue and partial(_over_catalogue, data, rate, seed),
         sha256=content_hash(
             data.user_ids, data.item_ids, data.train,
             {"validation": data.validation, "test": data.test}, features, present),
     )
+
+
+def _over_catalogue(data: Dataset, rate: float, seed: int, unit: Unit) -> Dataset:
+    assert data.over_catalogue is not None
+    return drop_features(data.over_catalogue(unit=unit), rate, seed)

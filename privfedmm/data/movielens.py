@@ -13,6 +13,7 @@ from pathlib import Path
 
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
+from privfedmm.data.over_catalogue import listed, prepare_over_catalogue
 from privfedmm.data.prepare import content_hash, prepare
 from privfedmm.data.sources import Fetch, Request, Source
 from privfedmm.data.types import DataError, Dataset
@@ -99,7 +100,11 @@ def _load(request: Request) -> Dataset:
     folder = request.cache / _NAME
     if not is_cached(folder):
         raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
-    data = prepare(read_folder(folder), request.k_core, request.seed)
+    raw = read_folder(folder)
+    if request.unit is not None:  # ml-100k.item lists all films, rated or not
+        data = prepare_over_catalogue(listed(raw), request.k_core, request.seed, request.unit)
+    else:
+        data = prepare(raw, request.k_core, request.seed)
     texts = (data.items["title"] + " " + data.items["genres"]).tolist()
     features = {"text": text_features(texts, _TEXT_RANK)}
     note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"

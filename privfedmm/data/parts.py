@@ -57,7 +57,7 @@ class Catalogue:
             Rows(np.concatenate([before, shard.train.indptr, after]), shard.train.indices),
             held[0], held[1], dict(self.features), pd.DataFrame(), None,
             Protocol(0, "made on each node", TIES, ""), self.sha256, dict(self.notes),
-            dict(self.present), train_age=shard.train_age)
+            dict(self.present), train_age=shard.train_age, public_items=True)
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,13 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
     return Catalogue(raw.name, items, features, dict(raw.feature_notes), present, digest)
 
 
-def read_shard(folder: Path, items: np.ndarray, seed: int) -> Shard:
+def read_shard(
+    folder: Path, items: np.ndarray, seed: int, least: int | None = None
+) -> Shard:
     """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
-    seed: the seed of splits that the data leaves open. Nothing is filtered. Raises DataError.
+    seed: the seed of splits that the data leaves open. least: as for `split_and_index`; a run
+    under a budget gives `SHORTEST`. Nothing is filtered. Raises DataError.
     """
     raw = read_folder(folder)
     refuse_empty(raw)
@@ -111,5 +114,5 @@ def read_shard(folder: Path, items: np.ndarray, seed: int) -> Shard:
         row = raw.frame[unknown].iloc[0]
         raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is none of the "
                         f"{len(items)} items of the run; delete the line")
-    split = split_and_index(raw.frame.reset_index(drop=True), raw, seed, items)
+    split = split_and_index(raw.frame.reset_index(drop=True), raw, seed, items, least)
     return Shard(split.users, split.train, split.held["validation"], split.held["test"], split.age)

@@ -131,6 +131,7 @@ def planted(seed: int, shape: PlantedShape) -> Dataset:
         ),
         sha256=content_hash(users, items, train, held_out, features),
         feature_notes={"text": TEXT_NOTE.format(rank=TEXT_RANK), "image": IMAGE_NOTE},
+        public_items=True,  # drawn before any user was
     )
 
 

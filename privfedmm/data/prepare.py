@@ -1,4 +1,7 @@
-"""From raw interactions to a data set: k-core filter, indices, content hash."""
+"""From raw interactions to a data set: k-core filter, indices, content hash.
+
+Here the rows say which items there are. What a budget asks for is in `over_catalogue`.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +31,18 @@ def k_core(frame: pd.DataFrame, k: int) -> pd.DataFrame:
 
 def some_users(raw: Raw, count: int, seed: int) -> Raw:
     """Keep the interactions of `count` random users, or of all where there are no more."""
-    users = np.sort(raw.frame["user"].unique().astype(str))
+    every = raw.frame["user"].unique() if raw.users is None else raw.users
+    users = np.sort(every.astype(str))
     if count >= len(users):
         return raw
-    kept = set(np.random.default_rng([seed, 3]).choice(users, count, replace=False).tolist())
+    drawn = np.random.default_rng([seed, 3]).choice(users, count, replace=False)
+    kept = set(drawn.tolist())
     given = raw.given_test
     return replace(
         raw,
         frame=raw.frame[raw.frame["user"].isin(kept)],
         given_test=None if given is None else given[given["user"].isin(kept)],
+        users=None if raw.users is None else drawn,
         notes=[*raw.notes, f"{count} of {len(users)} users, drawn at random (split seed {seed})."],
     )
 
@@ -85,25 +91,35 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         feature_notes=dict(raw.feature_notes),
         present=present,
         train_age=split.age,
+        read_sha256=read_hash(raw, k, seed),
     )
 
 
 def split_and_index(
-    frame: pd.DataFrame, raw: Raw, seed: int, items: np.ndarray | None = None
+    frame: pd.DataFrame, raw: Raw, seed: int, items: np.ndarray | None = None,
+    least: int | None = None,
 ) -> Split:
     """Split a filtered frame and give its ids numbers.
 
-    items: the ids in the order of their numbers; None for those that occur. Raises DataError for
-    what cannot be evaluated.
+    items: the ids in the order of their numbers; None for those that occur. least: with it no
+    user's rows are split by what others have: who has fewer rows than that trains on all of them,
+    and users who are listed without rows are there; None refuses users who cannot be evaluated.
+    Raises DataError for what cannot be evaluated.
     """
     sizes = frame.groupby("user").size()
-    if (sizes < 3).any():
+    if least is None and (sizes < 3).any():
         user = sizes.index[sizes < 3][0]
         raise DataError(f"{raw.source}: user {user} has {sizes[user]} interactions and needs 3 "
                         "(training, validation, test); set --k-core 3 or more, or drop the user")
     frame = frame.copy()
-    users, frame["u"] = index_ids(frame["user"])
-    frame["held"], name, note = split_of(frame, raw, seed)
+    if least is None or raw.users is None:
+        users, frame["u"] = index_ids(frame["user"])
+    else:
+        users, _ = index_ids(pd.Series(raw.users))
+        frame["u"] = pd.Series(np.arange(len(users)), index=users).loc[frame["user"]].to_numpy()
+    frame["held"], name, note = split_of(frame, raw, seed, apart=least is not None)
+    if least is not None:
+        frame.loc[frame["user"].map(sizes) < least, "held"] = "train"
     kept = frame[frame["held"] != "dropped"].copy()
     if items is None:
         # After the split: an item whose every interaction was dropped is not in the data.
@@ -111,7 +127,7 @@ def split_and_index(
     else:
         kept["i"] = pd.Series(np.arange(len(items)), index=items).loc[kept["item"]].to_numpy()
     train = kept[kept["held"] == "train"]
-    if (np.bincount(train["u"], minlength=len(users)) == 0).any():
+    if least is None and (np.bincount(train["u"], minlength=len(users)) == 0).any():
         empty = int(np.flatnonzero(np.bincount(train["u"], minlength=len(users)) == 0)[0])
         raise DataError(f"{raw.source}: user {users[empty]} has no training interaction in the "
                         "given split; move one there or drop the user")
@@ -157,6 +173,27 @@ def refuse_empty(raw: Raw) -> None:
     """Refuse a file without interactions. Raises DataError for one."""
     if raw.frame.empty:
         raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
+
+
+def read_hash(raw: Raw, k: int, seed: int, apart: bool = False) -> str:
+    """Return the SHA-256 over rows and features as they were read, the k of the core and the seed.
+
+    Two equal hashes are the same data before items and users were chosen from it, so that figures
+    over the same core compare. apart: as for `split_of`; where it decides the targets of tests, it
+    is another hash.
+    """
+    columns = [c for c in ("user", "item", "time", "split") if c in raw.frame]
+    drawn = len(columns) == 2 and raw.given_test is None
+    digest = hashlib.sha256(f"{k} {seed} {apart and drawn}".encode())
+    kept = raw.frame[columns]
+    digest.update(pd.util.hash_pandas_object(kept, index=False).to_numpy().tobytes())
+    if raw.given_test is not None:
+        pairs = raw.given_test[["user", "item"]]
+        digest.update(pd.util.hash_pandas_object(pairs, index=False).to_numpy().tobytes())
+    for name, (ids, matrix) in sorted(raw.features.items()):
+        digest.update(name.encode() + "\n".join(ids.tolist()).encode())
+        digest.update(np.ascontiguousarray(matrix).tobytes())
+    return digest.hexdigest()
 
 
 def content_hash(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from privfedmm.base.registry import Registry
 from privfedmm.data.encoded import Encoding
-from privfedmm.data.types import Dataset
+from privfedmm.data.types import Dataset, Unit
 
 _SIZED = ":N"
 
@@ -20,7 +20,8 @@ class Request:
     size: the digits after the colon of a name like `planted:300`, or nothing. k_core, seed,
     max_users: as for `load`; a source that cannot follow one raises `DataError`. cache: the folder
     of everything fetched. encoding: how texts or pictures are encoded, for a source that brings
-    them.
+    them. unit: what a budget protects; items must then be those of a public catalogue, whoever
+    has them, which a source says in its data set. None without a budget.
     """
 
     size: str
@@ -29,6 +30,7 @@ class Request:
     max_users: int
     cache: Path
     encoding: Encoding
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True)

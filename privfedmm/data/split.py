@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 
@@ -10,27 +12,39 @@ from privfedmm.data.types import DataError
 
 
 def split_of(
-    frame: pd.DataFrame, raw: Raw, seed: int
+    frame: pd.DataFrame, raw: Raw, seed: int, apart: bool = False
 ) -> tuple[np.ndarray, str, str]:
     """Say where each row of the filtered frame goes: train, validation, test or dropped.
 
     Return that [rows], the name of the split and a note in words. seed: the seed of splits that the
-    data leaves open.
+    data leaves open. apart: whether a random split draws each row by its own name, so that no other
+    row moves it; else all are drawn in one go.
 
     Raises DataError for a given split that names no test item or names two for a user.
     """
     if "split" in frame:
         return _given_split(frame, raw)
     if raw.given_test is not None:
-        return _given_test(frame, raw.given_test, seed)
+        return _given_test(frame, raw.given_test, seed, apart)
     if "time" in frame:
         return _from_last(frame, frame["time"].to_numpy()), "leave-one-out by time", ""
-    shuffled = np.random.default_rng([seed, 1]).random(len(frame))
+    shuffled = _drawn(frame, seed, 1, apart)
     return (
         _from_last(frame, shuffled),
         "leave-one-out at random (seeded): the data has no times",
         f"split seed {seed}",
     )
+
+
+def _drawn(frame: pd.DataFrame, seed: int, stream: int, apart: bool) -> np.ndarray:
+    """A random key of each row [rows], in [0, 1)."""
+    if not apart:
+        return np.random.default_rng([seed, stream]).random(len(frame))
+    names = (f"{seed}/{stream}/{user}/{item}"
+             for user, item in zip(frame["user"], frame["item"], strict=True))
+    words = b"".join(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8)
+                     .digest() for name in names)
+    return np.frombuffer(words, dtype="<u8") / 2.0**64
 
 
 def _from_last(frame: pd.DataFrame, key: np.ndarray) -> np.ndarray:
@@ -68,7 +82,7 @@ def _given_split(frame: pd.DataFrame, raw: Raw) -> tuple[np.ndarray, str, str]:
 
 
 def _given_test(
-    frame: pd.DataFrame, given: pd.DataFrame, seed: int
+    frame: pd.DataFrame, given: pd.DataFrame, seed: int, apart: bool
 ) -> tuple[np.ndarray, str, str]:
     """Named test items; validation = the latest of the rest, or a random one without times."""
     twice = given.duplicated("user")
@@ -80,7 +94,7 @@ def _given_test(
     held = np.full(len(frame), "train", dtype=object)
     held[is_test] = "test"
     timed = "time" in frame
-    key = frame["time"].to_numpy() if timed else np.random.default_rng([seed, 2]).random(len(frame))
+    key = frame["time"].to_numpy() if timed else _drawn(frame, seed, 2, apart)
     rest = np.flatnonzero(~is_test)
     order = rest[np.lexsort((rest, key[rest], frame["u"].to_numpy()[rest]))]
     last = frame.iloc[order].groupby("u").cumcount(ascending=False).to_numpy() == 0

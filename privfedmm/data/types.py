@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from privfedmm.data.raw.errors import DataError
 
-__all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth"]
+__all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth", "Unit"]
+
+Unit = Literal["user", "interaction"]  # what a budget protects
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,16 @@ class Dataset:
     # Of each training interaction, in the order of train.indices: how many later ones its user
     # has. None where the data has no times.
     train_age: np.ndarray | None = None
+    # Whether the items are a public catalogue's, which no user's row has shaped. A budget asks for
+    # it: what was made from rows tells of them.
+    public_items: bool = False
+    # [items] bool: the items that an evaluation ranks, None for all. They follow from everybody's
+    # rows, so that only the experimenter knows them.
+    candidates: np.ndarray | None = None
+    # The SHA-256 of rows and features before anything was filtered; "" where that is not known.
+    read_sha256: str = ""
+    # The same rows over their public catalogue, for a `unit`; None where there is no way to it.
+    over_catalogue: Callable[..., Dataset] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_pandas(
@@ -137,6 +150,9 @@ class Dataset:
         a folder. columns: what the columns are called where that is not known, as in
         {"user": "uid"}. k_core: the filter's least number of interactions, 0 for none. split_seed:
         serves only splits that the data leaves open.
+
+        Under a budget the table `items` is the public catalogue: all of its items are in the data,
+        whoever has them, and k_core chooses what is evaluated alone.
 
         Ids are text: '007' is another id than '7', and the number 7 is '7'. Raises DataError with
         a sentence that names the table, the column, the row and what to do.

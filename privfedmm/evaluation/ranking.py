@@ -68,10 +68,12 @@ def evaluate(
     targets: Mapping[str, np.ndarray],
     protocol: EvalProtocol,
     block: int = 512,
+    candidates: np.ndarray | None = None,
 ) -> Evaluation:
     """Rank all targets in one pass over the users, `block` users at a time.
 
-    Raises ScoreError for NaN or infinite scores, naming the first user.
+    candidates [items] bool: the items that targets are ranked among, themselves included; None for
+    all. Raises ScoreError for NaN or infinite scores, naming the first user.
     """
     ranks = {name: np.zeros(train.users, dtype=np.int32) for name in targets}
     for start in range(0, train.users, block):
@@ -83,9 +85,9 @@ def evaluate(
                              "training has diverged: lower the learning rates")
         here = {name: target[users] for name, target in targets.items()}
         if protocol.sampled_negatives:
-            found = _sampled_ranks(scores, users, train, here, protocol)
+            found = _sampled_ranks(scores, users, train, here, protocol, candidates)
         else:
-            found = _full_ranks(scores, users, train, here)
+            found = _full_ranks(scores, users, train, here, candidates)
         for name, rank in found.items():
             ranks[name][users] = rank
     return Evaluation(ranks)
@@ -115,7 +117,8 @@ def cold_ranks(
 
 
 def _full_ranks(
-    scores: np.ndarray, users: np.ndarray, train: Rows, targets: Mapping[str, np.ndarray]
+    scores: np.ndarray, users: np.ndarray, train: Rows, targets: Mapping[str, np.ndarray],
+    candidates: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     row = np.arange(len(users))
     counts = train.counts[users]
@@ -123,6 +126,8 @@ def _full_ranks(
     first, last = train.indptr[users[0]], train.indptr[users[-1] + 1]
     masked = scores.copy()
     masked[owner, train.indices[first:last]] = -np.inf
+    if candidates is not None:
+        masked[:, ~candidates] = -np.inf
     out = {}
     for name, target in targets.items():
         own = scores[row, np.maximum(target, 0)][:, None]
@@ -142,11 +147,14 @@ def _sampled_ranks(
     train: Rows,
     targets: Mapping[str, np.ndarray],
     protocol: EvalProtocol,
+    candidates: np.ndarray | None,
 ) -> dict[str, np.ndarray]:
     items = scores.shape[1]
     seen = np.zeros(scores.shape, dtype=bool)
     first, last = train.indptr[users[0]], train.indptr[users[-1] + 1]
     seen[np.repeat(np.arange(len(users)), train.counts[users]), train.indices[first:last]] = True
+    if candidates is not None:
+        seen |= ~candidates
     for target in targets.values():
         has = target >= 0
         seen[np.flatnonzero(has), target[has]] = True

@@ -12,6 +12,7 @@ from privfedmm.evaluation import gains, paired_interval
 from privfedmm.front.results import HEAD
 from privfedmm.front.run import Run
 from privfedmm.front.training import open_run
+from privfedmm.runs.record import same_data
 
 
 def compare(runs: Iterable[Run | str | Path]) -> pd.DataFrame:
@@ -28,11 +29,14 @@ def compare(runs: Iterable[Run | str | Path]) -> pd.DataFrame:
     rows = []
     for run in found:
         record, privacy = run.record, run.record["privacy"]
-        for what in ("dataset", "protocol"):
-            key = "sha256" if what == "dataset" else "ranking"
-            if record[what][key] != first.record[what][key]:
-                raise UserError(f"compare: the runs differ in {what} ({key}), so their figures do "
-                                "not compare; compare runs on the same data and ranking")
+        differs = {
+            "dataset (sha256)": same_data(record) != same_data(first.record),
+            "protocol (ranking)": record["protocol"]["ranking"] != first.record["protocol"][
+                "ranking"]}
+        if any(differs.values()):
+            what = next(name for name, there in differs.items() if there)
+            raise UserError(f"compare: the runs differ in {what}, so their figures do not "
+                            "compare; compare runs on the same data and ranking")
         mean, low, high = paired_interval(
             gains(run.ranks["test"], 50)[None], gains(first.ranks["test"], 50)[None], 0)
         rows.append({

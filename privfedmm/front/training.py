@@ -29,7 +29,9 @@ def load(source: str | Path | Dataset, **settings: Any) -> Dataset:
     """Load a data set by name (`planted`, `planted:N`, `ml-100k`) or folder, or take a Dataset.
 
     settings: those of the data, as in a config: k_core, split_seed, max_users, cold_items,
-    drop_features. Raises UserError with what is wrong and what to do.
+    drop_features. Items and users are filtered as a run without a budget has them; `train` goes
+    over to the public catalogue by itself where a budget asks for it. Raises UserError with what is
+    wrong and what to do.
 
     >>> import privfedmm as pf
     >>> data = pf.load("planted:60")
@@ -44,6 +46,9 @@ def load(source: str | Path | Dataset, **settings: Any) -> Dataset:
 
 def _changed(data: Dataset, config: RunConfig) -> Dataset:
     try:
+        unit = config.catalogue_unit
+        if unit and not data.public_items and data.over_catalogue is not None:
+            data = data.over_catalogue(unit=unit)
         return runs.changed(data, config)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error

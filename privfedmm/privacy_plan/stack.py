@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from privacy import (
     AdaptiveClip,
@@ -36,6 +37,10 @@ from privfedmm.federation.types import Algorithm, TrainsOnDevice
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.privacy_plan.aggregators import aggregator
 from privfedmm.privacy_plan.plan import PRIVATE_LEVELS, PrivacyPlan, device_steps, survivors
+
+ITEMS_FROM_ROWS = (
+    "the set of items, who is left in the data, and the directions of the items' features: they "
+    "were made from the users' own rows (dp.catalogue = from_interactions); that is not covered")
 
 
 def noise_source(config: RunConfig) -> Source:
@@ -146,8 +151,11 @@ def statement(
     config: RunConfig, planned: PrivacyPlan, stack: PrivacyStack, population: int
 ) -> Statement:
     """Return the statement of what the run promises."""
-    return state(stack, planned.budget, planned.rounds + planned.spare, population,
-                 _first_dims(stack), planned.spare)
+    promise = state(stack, planned.budget, planned.rounds + planned.spare, population,
+                    _first_dims(stack), planned.spare)
+    if config.dp is None or config.catalogue_unit:
+        return promise
+    return replace(promise, not_covered=(ITEMS_FROM_ROWS, *promise.not_covered))
 
 
 def charges_of(

@@ -11,7 +11,7 @@ from rich.table import Table
 from privfedmm.assemble import algorithm_of, plan_of
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import load_tensors
-from privfedmm.config import RunConfig, resolve
+from privfedmm.config import RunConfig, resolve_saved
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
 from privfedmm.runs.halves import of_checkpoint
@@ -35,7 +35,7 @@ def recommend(folder: Path, user: str, top: int, explain: bool) -> dict[str, Any
                         "with a table of the user's own rows")
     if not (folder / CONFIG).exists():
         raise UserError(f"recommend: {folder} is no run folder; it has no {CONFIG}")
-    config = resolve(folder / CONFIG, {})
+    config = resolve_saved(folder / CONFIG)
     data = load_data(config)
     algorithm, state, clients, which = restored(folder, config, data)
     return {"user": user, "model": which,

@@ -50,6 +50,7 @@ SIMULATOR = Carried("simulator", 0, 0, _SIMULATED)
 _SIMULATION_ONLY = [
     "training loss, validation and test metrics, group sizes, unusable and shortened uploads: "
     "computed in one process that plays all clients; no client sends them and no claim covers them",
+    "who is evaluated and against which items (a k-core of all rows): the experimenter's choice",
 ]
 
 
@@ -61,6 +62,8 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
         "items": data.num_items,
         "interactions": data.num_interactions,
         "sha256": data.sha256,
+        "read_sha256": data.read_sha256 or data.sha256,
+        "items_from": "a public catalogue" if data.public_items else "the users' rows",
         "modalities": {n: int(x.shape[1]) for n, x in sorted(data.features.items())},
         "feature_notes": data.feature_notes,
         "feature_sha256": pinned(data.features),
@@ -69,8 +72,24 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
     }
 
 
+def same_data(record: dict[str, Any]) -> tuple[str, int]:
+    """Return what two records share whose figures compare, user by user.
+
+    With a budget and without one the same rows make two data sets, over the catalogue and over the
+    core; the users are ranked alike, so what was read decides.
+    """
+    data = record["dataset"]
+    return data.get("read_sha256", data["sha256"]), data["users"]
+
+
 def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> dict[str, Any]:
     """Return how the data was split and how models are ranked."""
+    described = protocol.describe()
+    if data.candidates is not None:
+        described["candidates"] = (
+            f"{described['candidates']}; of the {int(data.candidates.sum())} items of the "
+            f"{data.protocol.k_core}-core, which the experimenter takes from all rows and no claim "
+            "covers")
     return {
         "split": data.protocol.split,
         "split_ties": data.protocol.ties,
@@ -78,7 +97,7 @@ def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> di
         "selection": (
             "the last round, whatever its metrics: choosing one would be a release" if private
             else "the round with the best validation ndcg@50; its test metrics are reported"),
-        **protocol.describe(),
+        **described,
     }
 
 

@@ -14,7 +14,7 @@ from privacy import LedgerError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import write_json, write_text
 from privfedmm.baselines import baseline_metrics
-from privfedmm.config import RunConfig, resolve, settled, to_toml
+from privfedmm.config import RunConfig, resolve_saved, settled, to_toml
 from privfedmm.data import (
     DataError,
     Dataset,
@@ -59,7 +59,8 @@ def load_data(config: RunConfig, report: Report = silent) -> Dataset:
     try:
         how = Encoding(config.encoders, feature_cache(), report)
         return changed(load(config.dataset, k_core=config.k_core, seed=config.split_seed,
-                            max_users=config.max_users, encoding=how), config)
+                            max_users=config.max_users, encoding=how,
+                            unit=config.catalogue_unit), config)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
 
@@ -152,7 +153,7 @@ def resume(
         raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
                         f"{deployed_by(out)} --resume {out}")
     binding.refuse_changed_folder(out)
-    config = resolve(out / CONFIG, {})
+    config = resolve_saved(out / CONFIG)
     records.set_threads(config.threads)
     data = load_data(config)
     session = Session.start(config, data, out)
@@ -207,7 +208,8 @@ def in_one_process(session: Session, data: Dataset) -> Means:
         def score(users: np.ndarray) -> np.ndarray:
             return session.algorithm.scores(session.state, session.clients, users).numpy()
 
-        found = dict(evaluate(score, data.train, targets, protocol).ranks)
+        found = dict(evaluate(score, data.train, targets, protocol,
+                              candidates=data.candidates).ranks)
         if data.cold is not None and data.cold_target is not None:
             found["test_cold"] = cold_ranks(score, data.cold, data.cold_target)
         return found
@@ -305,4 +307,4 @@ def rounds_of(out: Path) -> int:
     folder."""
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
-    return resolve(out / CONFIG, {}).rounds
+    return resolve_saved(out / CONFIG).rounds

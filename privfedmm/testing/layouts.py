@@ -129,6 +129,20 @@ class LayoutContract(ABC):
             assert "/" not in pattern, f"{pattern} is no name of a file in the folder"
         assert bool(self.layout.interaction_files(folder)) == bool(self.layout.files)
 
+    def test_a_catalogue_is_no_ones_rows(self, tmp_path: Path) -> None:
+        """Check that a catalogue, where there is one, is the same whoever has rows.
+
+        A budget takes its items from it, and must not tell of anybody's rows by them.
+        """
+        found = []
+        for name, rows in (("all", sample()), ("few", sample()[:4])):
+            (tmp_path / name).mkdir()
+            self.write(tmp_path / name, rows)
+            raw = self.layout.read(tmp_path / name)
+            assert raw.catalogue is None or raw.frame["item"].isin(raw.catalogue.index).all()
+            found.append(None if raw.catalogue is None else raw.catalogue.index.tolist())
+        assert found[0] == found[1]
+
     def test_ids_are_text_and_rows_keep_their_order(self, tmp_path: Path) -> None:
         """Check that '007' is another user than '7', and that rows keep their order.
 

@@ -259,6 +259,11 @@ def test_the_hash_of_ml100k_covers_its_text_features(tmp_path: Path) -> None:
             + "".join(f"{i}\t{title}\tDrama\n" for i, title in enumerate(titles)))
         hashes.add(load("ml-100k", k_core=0, seed=0, cache=tmp_path).sha256)
     assert len(hashes) == 2
+    with (folder / "ml-100k.item").open("a") as lines:
+        lines.write("9\tunrated\tDrama\n")
+    whole = load("ml-100k", k_core=4, seed=0, cache=tmp_path, unit="user")
+    assert whole.public_items and whole.item_ids.tolist() == ["0", "1", "2", "3", "9"]
+    assert whole.features["text"].shape[0] == 5 and whole.num_users == 5
     (folder / "ml-100k.item").unlink()
     with pytest.raises(DataError, match="privfedmm data get ml-100k"):
         load("ml-100k", k_core=0, seed=0, cache=tmp_path)

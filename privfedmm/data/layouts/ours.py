@@ -27,6 +27,7 @@ def _read(folder: Path) -> Raw:
     frame = interactions(table, Origin(path.name), columns, SPLITS)
     raw = Raw(folder.name, path.name, frame, pd.DataFrame(index=pd.Index(frame["item"].unique())))
     listed = add_items(folder, raw)
+    raw.catalogue = raw.items if listed else None
     unknown = ~frame["item"].isin(raw.items.index)
     if listed and unknown.any():
         row = frame[unknown].iloc[0]

@@ -22,11 +22,13 @@ def _read(folder: Path) -> Raw:
     frame = interactions(table, Origin(path.name), columns, SPLITS)
     described = path.with_suffix(".item")
     items = pd.DataFrame(index=pd.Index(frame["item"].unique()))
-    if described.exists():
-        items = _items(described).reindex(items.index, fill_value="")
+    catalogue = _items(described) if described.exists() else None
+    if catalogue is not None:
+        items = catalogue.reindex(items.index, fill_value="")
     unused = sorted(file.name for file in folder.glob("*.npy"))
     notes = [f"{', '.join(unused)} not used: RecBole files do not say whose row is whose."]
-    return Raw(path.stem, path.name, frame, items, notes=notes if unused else [])
+    return Raw(path.stem, path.name, frame, items, notes=notes if unused else [],
+               catalogue=catalogue)
 
 
 def _items(path: Path) -> pd.DataFrame:

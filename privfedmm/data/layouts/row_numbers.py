@@ -54,4 +54,8 @@ def read_by_row_number(
                             f"{file.name}, which has {len(matrix)} rows; item ids must be row "
                             "numbers from 0")
         features[file.name.removesuffix(suffix)] = (names, matrix)
-    return Raw(name, path.name, frame, pd.DataFrame(index=pd.Index(ids)), features, present)
+    # An item's id is the number of its row, so the feature files list the items.
+    listed = [names for names, _ in features.values()][:1]
+    catalogue = pd.DataFrame(index=pd.Index(listed[0])) if listed else None
+    return Raw(name, path.name, frame, pd.DataFrame(index=pd.Index(ids)), features, present,
+               catalogue=catalogue)

@@ -20,7 +20,9 @@ class Raw:
     modality -> bool [rows], only where some are missing. feature_notes: modality -> how its
     features were made. pictures: the folder or zip of pictures. given_test: the columns user and
     item, where the layout names test items. item_source: the source of the item table, for
-    sentences. notes: whole sentences for the record.
+    sentences. notes: whole sentences for the record. catalogue: the table of all items, indexed by
+    id, where they are listed apart from the rows; None where rows alone tell of them. users: the
+    ids of all who take part, where they are listed; None for those who have rows.
     """
 
     name: str
@@ -34,3 +36,5 @@ class Raw:
     given_test: pd.DataFrame | None = None
     item_source: str = "items.csv"
     notes: list[str] = field(default_factory=list)
+    catalogue: pd.DataFrame | None = None
+    users: np.ndarray | None = None
