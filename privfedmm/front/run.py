@@ -104,7 +104,7 @@ class Run:
         from privfedmm.audit.budget import Subject
 
         subject = Subject(str(self.folder or self.record["label"] or self.record["method"]),
-                          self.record, self.config, self._ledger)
+                          self.record, self.config, self._ledger, self.folder)
         options = Options(quick=quick, canaries=canaries, seed=seed, parts=parts)
         return Audit(audit_subject(subject, options, tell, data=self.data))
 

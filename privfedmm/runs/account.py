@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +81,19 @@ class Account:
     """This is the account of one data set's users. A run is charged in full before it begins."""
 
     def __init__(self, data: Dataset) -> None:
-        self._about = {"name": data.name, "users": data.num_users}
-        self.file = state_folder() / "accounts" / f"{users_digest(data)}.json"
+        self._data = data
+
+    @cached_property
+    def file(self) -> Path:
+        """Return the file that the account is kept in."""
+        return state_folder() / "accounts" / f"{users_digest(self._data)}.json"
 
     def read(self) -> dict[str, Any]:
         """Return the account: name, users, budget (None for none), runs. Raises UserError for a
         damaged file."""
         if not self.file.exists():
-            return {"format": 1, **self._about, "budget": None, "runs": []}
+            return {"format": 1, "name": self._data.name, "users": self._data.num_users,
+                    "budget": None, "runs": []}
         try:
             found: dict[str, Any] = json.loads(self.file.read_text(encoding="utf-8"))
             _ = [Spent(**entry) for run in found["runs"] for entry in run["charges"]]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+import privfedmm as pf
 from privacy import Entry, Ledger
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 from privfedmm.config import resolve
@@ -177,6 +178,8 @@ def test_an_audit_names_it_too(edit: str, finished: Path, tmp_path: Path) -> Non
     change(run)
     done = cli("audit", str(run), "--parts", "budget")
     assert done.returncode == 3 and sentence in " ".join(done.stderr.split())
+    faults = pf.open_run(run).audit(parts=("budget",)).faults
+    assert sentence in "; ".join(faults)
 
 
 def _shop(folder: Path) -> Path:

@@ -27,6 +27,7 @@ from privfedmm.runs.session import Session
 from tests.commands import cli
 from tests.deployments import NODES, exact, keys, released, same_model
 from tests.federation.outcomes import Killed, Looped, entries, everybody
+from tests.ledgers import links
 
 Settle = Callable[[dict[str, Any]], tuple[RunConfig, Path, Looped]]
 BASE: dict[str, Any] = {
@@ -282,6 +283,19 @@ def test_plain_deployments_give_the_simulators_model(settled: Settle, tmp_path: 
                     for f in (tmp_path / "simulated", out))
     torch.testing.assert_close(theirs["items"], ours["items"], rtol=0, atol=1e-5)
     assert [log.exchanges for log in hub.log if log.nodes] == [2, 1]
+    assert (tmp_path / "simulated" / "devices").is_dir()
+    assert (out / "model.npz").exists() and not (out / "devices").exists()
+
+
+def test_a_private_deployment_is_bound_and_refuses_another_promise(settled: Settle) -> None:
+    _, out, loop = settled(ONE)
+    app.play(loop, out, out / "deploy")
+    first, *charged = links(out)
+    assert first["kind"] == "commitment" and len(charged) == 1 and not (out / "devices").exists()
+    config = out / runs.CONFIG
+    config.write_text(config.read_text("utf-8").replace("epsilon = 2.0", "epsilon = 9.0"), "utf-8")
+    with pytest.raises(UserError, match=r"dp\.epsilon is 9\.0, and the ledger commits to 2\.0"):
+        app.play(loop, out, out / "deploy")
 
 
 def test_run_resume_does_not_continue_a_deployment(settled: Settle) -> None:
