@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from privacy.aggregation.deployed.agreed import Agreed
+from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.encrypted.server import EncryptedServer
-from privacy.aggregation.encrypted.terms import TERMS
 from privacy.aggregation.holder_noise import noised
 from privacy.aggregation.masked.server import Await, MaskedServer
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
