@@ -103,8 +103,8 @@ class EncryptedServer:
 
     def finish(self, message: Message) -> Total:
         """The total that the KeyHolder released. Raises ProtocolError where it is not its own."""
-        expected = (RESULT, KEY_HOLDER, self._terms.at)
-        if (message.kind, message.sender, message.round) != expected:
+        expected = (RESULT, KEY_HOLDER, SERVER, self._terms.at)
+        if (message.kind, message.sender, message.receiver, message.round) != expected:
             raise ProtocolError("a result was expected from the KeyHolder for this round")
         body = unpack(message.body, BODIES[RESULT])
         statement = result_statement(self._terms, body["totals"], body["contributors"])

@@ -103,7 +103,8 @@ def parameters_from(values: dict[str, Any]) -> HEParameters:
     PARAMETERS.check(values, "parameters")
     try:
         return HEParameters(**{**values, "coeff_bits": tuple(values["coeff_bits"])})
-    except CapacityError as error:
+    except (ValueError, ArithmeticError) as error:
+        # A capacity that is exceeded, or numbers of which none can be worked out.
         raise ProtocolError(f"encryption parameters cannot be read ({error})") from error
 
 
