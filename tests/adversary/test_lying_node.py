@@ -58,8 +58,9 @@ def played(settled: Settle, stage: str, lie: Lie, flags: dict[str, Any] = MASKED
 
 @pytest.mark.parametrize("lie", [
     lambda a: {**a, "ids": np.arange(36)},
-    lambda a: {**a, "ids": np.arange(36), "proofs": a["proofs"] * 3},
-    lambda a: {**a, "ids": np.array([13])},
+    pytest.param(lambda a: {**a, "ids": np.arange(36), "proofs": a["proofs"] * 3},
+                 marks=pytest.mark.slow),
+    pytest.param(lambda a: {**a, "ids": np.array([13])}, marks=pytest.mark.slow),
 ], ids=["all", "all with proofs", "another's"])
 def test_a_node_that_claims_users_whose_keys_it_has_not_is_left_out(
     settled: Settle, lie: Lie
@@ -77,9 +78,12 @@ def bad_types(answer: dict[str, Any]) -> bytes:
 
 @pytest.mark.parametrize(("stage", "lie"), [
     (transport.UPLOAD, bad_types),
-    (transport.UPLOAD, lambda a: {**a, "masked": [m.body for m in a["masked"]]}),
-    (transport.SHARE, lambda a: {**a, "shares": [1, None, "x"]}),
-    (transport.PREPARE, lambda a: {**a, "ids": np.array([[0.5]])}),
+    pytest.param(transport.UPLOAD, lambda a: {**a, "masked": [m.body for m in a["masked"]]},
+                 marks=pytest.mark.slow),
+    pytest.param(transport.SHARE, lambda a: {**a, "shares": [1, None, "x"]},
+                 marks=pytest.mark.slow),
+    pytest.param(transport.PREPARE, lambda a: {**a, "ids": np.array([[0.5]])},
+                 marks=pytest.mark.slow),
 ], ids=["fields", "round", "shares", "ids"])
 def test_values_of_other_types_are_refused_and_the_run_goes_on(
     settled: Settle, stage: str, lie: Lie
