@@ -23,7 +23,7 @@ from privacy.aggregation.deployed import PlainSide
 from privacy.aggregation.encrypted import KeyHolder, Terms
 from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms, wire
-from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, pack
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
 from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
 from privacy.errors import ProtocolError, RoundAborted
@@ -245,7 +245,8 @@ def kept(loop: Loop) -> tuple[Bodies, Bodies]:
     return asked, said
 
 
-@COUNTS
+# There are sixteen letters and answers: in all there are more than ten thousand again.
+@pytest.mark.parametrize("count", [20, pytest.param(700, marks=pytest.mark.slow)])
 def test_the_server_and_the_nodes_of_a_federation_go_on(settled: Settle, count: int) -> None:
     config, out, loop = settled({**MASKED, "method": "group_statistics",
                                  "group_statistics": "encrypted", "statistics.groups": 3})
@@ -273,14 +274,22 @@ def test_the_server_and_the_nodes_of_a_federation_go_on(settled: Settle, count: 
                 assert isinstance(answer, dict)
 
 
-@COUNTS
-def test_a_run_goes_on_among_bent_answers(settled: Settle, count: int) -> None:
-    """One node answers every message with a bent one; the others' sum is released."""
-    rng, played = random.Random(8), 0
+@pytest.mark.parametrize("seed", [8, *(pytest.param(n, marks=pytest.mark.slow) for n in range(6))])
+def test_a_run_goes_on_among_bent_answers(settled: Settle, seed: int) -> None:
+    """One node bends every answer from its upload on, or from its signatures on.
+
+    Sealed and revealed shares are not bent: those are lies of content, which docs/deployment.md
+    says are not prevented. Nor are bits of a masked vector, which nobody can tell.
+    """
+    rng, late = random.Random(seed), bool(seed % 2)
+
+    def after(kind: str, node: int, body: bytes) -> bytes:
+        if node or kind not in ("upload", "sign") or (late and kind == "upload"):
+            return body
+        return mutated(rng, body) if kind == "sign" else body[:rng.randrange(len(body))]
+
     config, out, loop = settled(MASKED)
-    loop.after = lambda kind, node, body: body if node else mutated(
-        rng, body) if kind != "prepare" else pack({"ids": [count]})
-    hub = app.play(loop, out, out / "deploy")
-    played += len(hub.log)
-    assert torch.equal(released(out)["item_counts"],
-                       exact(config, np.arange(12, 36))["item_counts"])
+    loop.after = after
+    app.play(loop, out, out / "deploy")
+    alive = np.arange(0 if late else 12, 36)
+    assert torch.equal(released(out)["item_counts"], exact(config, alive)["item_counts"])
