@@ -217,6 +217,8 @@ class FederationServer:
         claims: dict[int, np.ndarray] = {}
         for node, answer in answers.items():
             ids = answer.get("ids")
+            # A part is proved by its commitment, whoever brings it.
+            self._parts_shown(node, answer.get("parts", {}))
             try:
                 check_claim(self._agreed.run, told[node], (
                     [KEY_HOLDER] if ids is None else ids.tolist()), answer["proofs"], keys.keys)
@@ -225,7 +227,6 @@ class FederationServer:
                     self._holder = node, answer["context"]
                 else:
                     claims[node] = ids
-                    self._parts_shown(node, answer["parts"])
             except ProtocolError as error:
                 self._mailbox.note(f"node {node} is left out: {error}")
         self._mailbox.settle(claims)

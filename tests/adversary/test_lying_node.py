@@ -18,6 +18,7 @@ from experiments.deployment.parties import Party
 from privacy import Dense, Slotted, Touched
 from privacy.aggregation.messages import Message
 from privacy.errors import ProtocolError
+from privfedmm.base.errors import UserError
 from privfedmm.federation import transport
 from privfedmm.federation.claims import challenge, check_claim, proofs
 from privfedmm.federation.codec import decode, encode
@@ -31,6 +32,7 @@ HONEST = np.arange(12, 36)
 MASKED: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
     "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
+    "secure.server": "semi_honest",
     "method": "popularity"}
 PLAIN: dict[str, Any] = {**MASKED, "aggregation": "plain", "dp.trust": "central"}
 Lie = Callable[[dict[str, Any]], object]
@@ -146,9 +148,12 @@ def test_nobody_else_is_the_key_holder(settled: Settle) -> None:
         return encode({"context": context, "proofs": told})
 
     loop.after = after
-    hub = app.play(loop, out, out / "deploy")
-    assert {status for _, status in entries(out)} == {"released"}
-    assert any("node 0 is left out: it claims client -2" in why for why in hub.log[0].stayed_out)
+    # In that form it shows no part of the beacon, so the run does not begin, and costs nothing.
+    with pytest.raises(UserError, match="shard-0 has not shown its part"):
+        app.play(loop, out, out / "deploy")
+    assert not entries(out)
+    log = (out / "deploy" / "exchanges.json").read_text(encoding="utf-8")
+    assert "node 0 is left out: it claims client -2" in log
 
 
 def test_what_a_plain_node_sends_beyond_the_clip_is_clipped(tmp_path: Path) -> None:
