@@ -24,13 +24,14 @@ from privacy.aggregation.forms import (
 from privacy.errors import ProtocolError
 
 SERVER, KEY_HOLDER = -1, -2
+LAST_PARTY = -16  # further servers and the like, of protocols that others bring
 HEADER_BYTES = 32
 Body = Mapping[str, Any]
 _ANY: dict[type, Form] = {int: Whole(-WIDEST - 1), str: Text(), bytes: Raw(), list: Of(list),
                           dict: Of(dict)}
 # What every message has around its body, whoever sent it.
-_HEADER: dict[str, Form] = {"kind": Text(HEADER_BYTES), "sender": Whole(-2), "receiver": Whole(-2),
-                            "round": Row((Whole(), Whole())), "body": Raw()}
+_HEADER: dict[str, Form] = {"kind": Text(HEADER_BYTES), "sender": Whole(LAST_PARTY),
+                            "receiver": Whole(LAST_PARTY), "round": Row((Whole(), Whole())), "body": Raw()}
 
 
 @dataclass(frozen=True)
