@@ -30,8 +30,9 @@ Body = Mapping[str, Any]
 _ANY: dict[type, Form] = {int: Whole(-WIDEST - 1), str: Text(), bytes: Raw(), list: Of(list),
                           dict: Of(dict)}
 # What every message has around its body, whoever sent it.
-_HEADER: dict[str, Form] = {"kind": Text(HEADER_BYTES), "sender": Whole(LAST_PARTY),
-                            "receiver": Whole(LAST_PARTY), "round": Row((Whole(), Whole())), "body": Raw()}
+_HEADER: dict[str, Form] = {
+    "kind": Text(HEADER_BYTES), "sender": Whole(LAST_PARTY), "receiver": Whole(LAST_PARTY),
+    "round": Row((Whole(), Whole())), "body": Raw()}
 
 
 @dataclass(frozen=True)
