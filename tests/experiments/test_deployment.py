@@ -114,7 +114,8 @@ def kill_last_node(deployment: local.Deployment) -> None:
 
 
 def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
-    config, out = resolve(None, ONE), tmp_path / "deployed"
+    # Nodes that had uploaded before the server was killed pay for two attempts.
+    config, out = resolve(None, {**ONE, "dp.spare_rounds": 1}), tmp_path / "deployed"
     with pytest.raises(UserError, match="deploy local --resume") as caught:
         local.start(config, out, local.Shape(NODES, PATIENCE), lambda row: None,
                     hook=when_shared(0, kill_server_app))
