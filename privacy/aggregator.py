@@ -17,6 +17,7 @@ from privacy.uploads import Collected, Release, Uploads
 BEFORE_UPLOAD = ("advert", "shares", "masked")
 AFTER_UPLOAD = ("signature", "unmask")
 GridNoise = Callable[[Tensor, str], Tensor]
+Clip = Callable[[Uploads], Uploads]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Task:
     hash of the plan, which is what all clients are told in the round. integer: whether uploads are
     integers on a grid. limit: the largest magnitude of one such integer, noise included.
     key_holder_noise: what a key holder adds to a release's integer total before the server sees
-    it; None: nothing. dropouts: stage -> clients that vanish there, in a simulation.
+    it; None: nothing. server_clip: by which a server that reads uploads, and is trusted with the
+    noise, bounds each of them again before it adds it; None: nothing is promised of their norm that
+    noise on the sum should hide. dropouts: stage -> clients that vanish there, in a simulation.
     """
 
     cohort: Cohort
@@ -39,6 +42,7 @@ class Task:
     integer: bool = False
     limit: float = 0.0
     key_holder_noise: GridNoise | None = None
+    server_clip: Clip | None = None
     dropouts: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def vanished(self, stages: Sequence[str] = BEFORE_UPLOAD) -> frozenset[int]:
@@ -50,7 +54,8 @@ class Task:
 class Sums:
     """What the server holds after a round.
 
-    sums: release name -> sum over the survivors, [*shape], int64 on a grid and float32 otherwise.
+    sums: release name -> sum over the survivors, [*shape], int64 on a grid, float64
+    where a server clip bounds them, and float32 otherwise.
     individual: release name -> every client's own vector, with its sender. bytes_up, bytes_down:
     bytes that the protocol sent from all clients and to all of them. survivors: how many clients
     are in the sum. seconds: CPU seconds of the protocol by party. noised: the names of the releases

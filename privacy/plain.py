@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,18 +46,31 @@ class RingAggregator:
 
     def open(self, task: Task) -> Session:
         """A session that keeps running sums only; an upload is 4 bytes a value, all of them."""
-        return RunningSums(task, 4 * dims(task.releases))
+        # What this stands for is a server that cannot read, and so cannot clip.
+        return RunningSums(replace(task, server_clip=None), 4 * dims(task.releases))
 
 
 class RunningSums:
-    """Adds blocks as they come; the upload of a vanished client never arrives."""
+    """Adds blocks as they come; the upload of a vanished client never arrives.
+
+    Where the task has a server clip, float uploads are clipped again and added in float64, so that
+    one client moves the sum by no more than the clip norm C. The clip leaves a norm of at most
+    C (1 - 5e-6) (`Mechanism.clip_again`). Adding n vectors of float64 one after the other, in any
+    order, is wrong by at most (n - 1) u / (1 - (n - 1) u) times the sum of their magnitudes, u =
+    2^-53 (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 4.4), value by value
+    and so in norm: below 1.01 n^2 u C. Two sums that differ in one client are each wrong by that,
+    and so differ by at most C (1 - 5e-6 + 2.02 n^2 u) <= C for n up to 149,000 clients; for a
+    million that bound is 1.0003 C. In float32, u = 2^-24, it was 1.0078 C at 100,000 clients when
+    measured.
+    """
 
     def __init__(self, task: Task, upload_bytes: int | None = None) -> None:
         self._task = task
         self._upload_bytes = upload_bytes
         self._ids = task.cohort.ids
         self._seen = np.zeros(len(self._ids), dtype=bool)
-        kind = torch.int64 if task.integer else torch.float32
+        floats = torch.float64 if task.server_clip else torch.float32
+        kind = torch.int64 if task.integer else floats
         self._sums = {
             r.name: torch.zeros(r.shape, dtype=kind) for r in task.releases if r.kind == "sum"}
         self._individual = {r.name: Collected() for r in task.releases if r.kind == "individual"}
@@ -69,6 +82,8 @@ class RunningSums:
             raise UploadError("an upload came from a client outside the cohort")
         if self._seen[places].any() or len(np.unique(ids)) != len(ids):
             raise UploadError("a client uploaded twice in one round")
+        if self._task.server_clip is not None:
+            uploads = self._task.server_clip(uploads)
         self._seen[places] = True
         for name, part in uploads.items():
             if name in self._individual:

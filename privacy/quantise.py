@@ -87,6 +87,21 @@ class Quantise:
                 return {n: uploads[n].holding(x) for n, x in rounded.items()}
         raise ChainError("rounding found no vector within its bound: was the upload clipped?")
 
+    def again(self, uploads: Uploads, limit: float) -> Uploads:
+        """Turn each client's integers of a norm beyond `limit`, in steps, to zero.
+
+        They cannot be scaled on their grid. What `apply` returned comes back as it is.
+        """
+        squared = torch.zeros((), dtype=torch.float64)
+        for part in uploads.values():
+            squared = squared + part.held().double().reshape(part.clients(), -1).square().sum(1)
+        # The comparison of `apply`, but for the last bits of the limit.
+        inside = squared <= limit**2 * (1 + 1e-12)
+        if bool(inside.all()):
+            return uploads
+        return {n: p.holding(p.held() * inside.to(p.held().dtype).reshape(
+            -1, *[1] * (p.held().dim() - 1))) for n, p in uploads.items()}
+
     def decode(
         self, totals: Mapping[str, Tensor], weights: Mapping[str, float]
     ) -> dict[str, Tensor]:

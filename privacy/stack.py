@@ -139,6 +139,7 @@ class PrivacyStack:
         return Task(
             cohort, tuple(shaped), fewest, attempt, plan_hash,
             bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
+            mechanism.clip_again if mechanism and mechanism.server_adds_noise else None,
             self.survivors.dropouts(cohort, attempt),
         )
 

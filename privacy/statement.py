@@ -204,7 +204,11 @@ def _state(
 
 
 def _server(stack: PrivacyStack) -> tuple[str, str]:
-    return stack.aggregator.name, stack.aggregator.server_sees if stack.releases else "nothing"
+    aggregator, mechanism = stack.aggregator, stack.mechanism
+    sees = aggregator.server_sees if stack.releases else "nothing"
+    if mechanism and mechanism.server_adds_noise and not aggregator.hides_clients:
+        sees += "; where it reads an upload it clips it again before it adds it"
+    return aggregator.name, sees
 
 
 def _coalitions(stack: PrivacyStack, population: int) -> tuple[tuple[str, str], ...]:

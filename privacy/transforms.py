@@ -26,6 +26,9 @@ __all__ = [
     "chain",
 ]
 _ROUNDING = 1e-5  # relative, of a float32 sum of squares
+# Relative, below the clip norm: what a sum in float64 may add to it (`privacy.plain`). A client
+# that clipped ends _ROUNDING below; half of that is what its own float32 norm may be wrong by.
+_SPARE = _ROUNDING / 2
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,25 @@ class JointClip:
         )
 
 
+    def again(self, uploads: Uploads) -> Uploads:
+        """Scale each client beyond C (1 - 5e-6), C the clip norm, to C (1 - 1e-5).
+
+        What `apply` returned comes back as it is. Norms are in float64, whose own rounding is below
+        1e-9 for vectors of up to 10^6 values.
+        """
+        squared = sum(
+            (self.weights[n] * torch.linalg.vector_norm(
+                p.held().reshape(p.clients(), -1), dim=1, dtype=torch.float64)) ** 2
+            for n, p in uploads.items())
+        assert isinstance(squared, Tensor)
+        norm = squared.sqrt()
+        factor = torch.where(norm <= self.clip_norm * (1 - _SPARE), 1.0,
+                             self.clip_norm * (1 - _ROUNDING) / norm).float()
+        if bool((factor == 1).all()):
+            return uploads
+        return {n: p.scaled(factor) for n, p in uploads.items()}
+
+
 Step = Project | JointClip | Quantise | Noise
 
 
@@ -152,6 +174,17 @@ class Mechanism:
         noised = self.noise.on_clients(clipped.uploads, self.scale, ids, source, round_)
         return replace(clipped, uploads=noised)
 
+    def clip_again(self, uploads: Uploads) -> Uploads:
+        """Bound each client's vector once more, by a server that reads it: uploads of a block.
+
+        Floats as `JointClip.again` says, integers as `Quantise.again`; what `on_clients` returned
+        comes back as it is, to the last bit. What is not in the joint vector (the bit by which a
+        clip norm moves) is left.
+        """
+        joint = {n: p for n, p in uploads.items() if n in self.clip.weights}
+        again = self.quantise.again(joint, self.limit) if self.quantise else self.clip.again(joint)
+        return {**uploads, **again}
+
     def on_sum(
         self, sums: Mapping[str, Tensor], source: Source, round_: int,
         noised: Collection[str] = (),
@@ -161,7 +194,9 @@ class Mechanism:
         `noised` are known on a grid only, where a key holder adds the noise.
         """
         if self.quantise is None:
-            return self.noise.on_sum(sums, self.scale, source, round_)
+            done = self.noise.on_sum(sums, self.scale, source, round_)
+            # Rounded after the noise, so post-processing.
+            return {name: x.float() for name, x in done.items()}
         bare = {n: x for n, x in sums.items() if n not in noised}
         done = self.noise.on_sum(bare, self.scale, source, round_)
         return self.quantise.decode({n: done.get(n, x) for n, x in sums.items()},
@@ -171,6 +206,11 @@ class Mechanism:
         """Add the noise of a central mechanism to an integer total [...], by whoever holds it."""
         assert self.quantise is not None
         return self.noise.on_sum({label: total}, self.scale, source, round_)[label]
+
+    @property
+    def server_adds_noise(self) -> bool:
+        """Tell whether noise on the sum is all that hides a client, and a client's norm matters."""
+        return self.noise.place == "central" and self.noise.stddev > 0
 
     @property
     def scale(self) -> Scale:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from experiments.deployment.certificates import CA, SERVER_CERTIFICATE, SERVER_KEY
@@ -10,8 +11,6 @@ from experiments.deployment.gate import AUTHORITY, TO
 from experiments.deployment.party_files import KEYHOLDER, NODE_KEY
 from experiments.deployment.processes import program
 from privfedmm.base.errors import UserError
-
-_PACKAGES = Path(__file__).parents[2]
 
 
 def superlink(tls: Path, bind: str, port: int) -> list[str]:
@@ -26,10 +25,9 @@ def superlink(tls: Path, bind: str, port: int) -> list[str]:
 def gate(tls: Path, bind: str, port: int) -> list[str]:
     """Return the command of the gate to a SuperLink; `gate_environment` says to which."""
     return [
-        program("uvicorn"), "--factory", "experiments.deployment.gate:from_environment",
-        "--app-dir", str(_PACKAGES), "--host", bind, "--port", str(port),
-        "--ssl-certfile", str(tls / SERVER_CERTIFICATE), "--ssl-keyfile", str(tls / SERVER_KEY),
-        "--lifespan", "on", "--no-access-log", "--no-server-header", "--no-proxy-headers"]
+        sys.executable, "-m", "experiments.deployment.gate_server", "--host", bind,
+        "--port", str(port), "--ssl-certfile", str(tls / SERVER_CERTIFICATE),
+        "--ssl-keyfile", str(tls / SERVER_KEY)]
 
 
 def gate_environment(tls: Path, port: int) -> dict[str, str]:

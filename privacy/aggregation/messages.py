@@ -9,11 +9,30 @@ from typing import Any
 
 import msgpack
 
+from privacy.aggregation.forms import (
+    ELEMENTS,
+    WIDEST,
+    Form,
+    Of,
+    Raw,
+    Record,
+    Row,
+    Text,
+    Whole,
+    scan,
+)
 from privacy.errors import ProtocolError
 
 SERVER, KEY_HOLDER = -1, -2
+LAST_PARTY = -16  # further servers and the like, of protocols that others bring
 HEADER_BYTES = 32
 Body = Mapping[str, Any]
+_ANY: dict[type, Form] = {int: Whole(-WIDEST - 1), str: Text(), bytes: Raw(), list: Of(list),
+                          dict: Of(dict)}
+# What every message has around its body, whoever sent it.
+_HEADER: dict[str, Form] = {
+    "kind": Text(HEADER_BYTES), "sender": Whole(LAST_PARTY), "receiver": Whole(LAST_PARTY),
+    "round": Row((Whole(), Whole())), "body": Raw()}
 
 
 @dataclass(frozen=True)
@@ -23,6 +42,7 @@ class Message:
     kind: what it is, which fixes what its body holds. sender, receiver: a client's number, SERVER
     or KEY_HOLDER. round: the number of the round and of the attempt at it, so that no earlier
     message fits. body: what the kind of message carries, in the bytes of `pack`.
+    Raises ProtocolError for fields of other types or out of bounds: there is no such message.
     """
 
     kind: str
@@ -30,6 +50,10 @@ class Message:
     receiver: int
     round: tuple[int, int]
     body: bytes
+
+    def __post_init__(self) -> None:
+        for name, form in _HEADER.items():
+            form.check(getattr(self, name), name)
 
     def nbytes(self) -> int:
         """Bytes on the wire: body and header."""
@@ -47,19 +71,26 @@ def pack(body: Body) -> bytes:
     return packed
 
 
-def unpack(body: bytes, fields: Mapping[str, type]) -> dict[str, Any]:
-    """The values of `pack`. Raises ProtocolError unless exactly `fields` are there, as declared."""
+def unpack(
+    body: bytes, fields: Mapping[str, Form | type], elements: int = ELEMENTS
+) -> dict[str, Any]:
+    """The values of `pack`: exactly `fields`, each of its form.
+
+    A type in the place of a form is any number, text, bytes, list or map; a list or map is then
+    looked into by whoever asks. elements: most values that the body may hold. Raises ProtocolError,
+    and nothing else.
+    """
+    if type(body) is not bytes:
+        raise ProtocolError("the body of a message must be bytes")
+    scan(body, elements)
     try:
         values = msgpack.unpackb(body, raw=False, strict_map_key=False, use_list=True)
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a message cannot be read ({error})") from error
-    if not isinstance(values, dict) or values.keys() != fields.keys():
-        raise ProtocolError(f"a message must hold {', '.join(sorted(fields))} and nothing else")
-    for name, kind in fields.items():
-        # bool is an int to Python, and never meant here.
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
-            raise ProtocolError(f"{name} of a message must be {kind.__name__}")
-    return values
+    Record({n: _ANY[f] if isinstance(f, type) else f for n, f in fields.items()}).check(
+        values, "a message")
+    found: dict[str, Any] = values
+    return found
 
 
 @dataclass

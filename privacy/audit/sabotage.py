@@ -102,6 +102,9 @@ class _AnyNorm(Quantise):
     def limit(self, l2: float) -> float:
         return math.inf
 
+    def again(self, uploads: Uploads, limit: float) -> Uploads:
+        return uploads
+
 
 @dataclass(frozen=True)
 class _NoClip(JointClip):
@@ -112,6 +115,17 @@ class _NoClip(JointClip):
         none = torch.zeros(clients, dtype=torch.bool)
         return Clipped(uploads, none, none)
 
+    def again(self, uploads: Uploads) -> Uploads:
+        return uploads
+
+
+@dataclass(frozen=True)
+class _ClipOnce(JointClip):
+    """Clips on the devices alone: what happens on the way is added as it comes."""
+
+    def again(self, uploads: Uploads) -> Uploads:
+        return uploads
+
 
 @dataclass(frozen=True)
 class _DoubleClip(JointClip):
@@ -119,6 +133,9 @@ class _DoubleClip(JointClip):
 
     def apply(self, uploads: Uploads) -> Clipped:
         return JointClip(2 * self.clip_norm, self.weights).apply(uploads)
+
+    def again(self, uploads: Uploads) -> Uploads:
+        return JointClip(2 * self.clip_norm, self.weights).again(uploads)
 
 
 @dataclass(frozen=True)
@@ -206,7 +223,9 @@ def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
     if mechanism.noise.place != "central":
         raise AuditError(f"cohort_miscounted cannot hurt {mechanism.noise.place} noise: it is in "
                          "the uploads, and is counted as often as they are")
-    return replace(stack, aggregator=TappedAggregator(stack.aggregator, lambda task: _doubled))
+    tapped = TappedAggregator(stack.aggregator, lambda task: _doubled)
+    # A server that clips what it reads would undo it.
+    return replace(_clip(stack, mechanism, _ClipOnce), aggregator=tapped)
 
 
 def _altered(

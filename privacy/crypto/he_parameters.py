@@ -60,7 +60,8 @@ class HEParameters:
                 f"{sum(self.coeff_bits)} bits of primes at N={self.degree} are below 128-bit "
                 f"security; N={self.degree} allows {_STANDARD.get(self.degree, (0, 0, 0))[2]}"
             )
-        if self.scheme == "bfv" and self.plain_modulus % (2 * self.degree) != 1:
+        if self.scheme == "bfv" and (
+                self.plain_modulus < 2 or self.plain_modulus % (2 * self.degree) != 1):
             raise CapacityError("no plain modulus fits: too many clients or too large values")
         if self.limbs * self.limb_bits < self.max_abs.bit_length() + 1:
             raise CapacityError(f"{self.limbs} limbs of {self.limb_bits} bits miss {self.max_abs}")

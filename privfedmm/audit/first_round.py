@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from privacy import Aggregator, Release, Role, Task, Uploads
-from privacy.aggregation.encrypted.terms import UPLOAD
+from privacy.aggregation.encrypted.bodies import UPLOAD
 from privacy.aggregation.intercept import Tap, TappedAggregator
 from privacy.aggregation.messages import SERVER, Message, Transcript
 from privfedmm.config import RunConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -11,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privacy.aggregation.forms import ELEMENTS, scan
 from privacy.errors import ProtocolError
+from privfedmm.federation.letters import typed
 
 _DTYPES = ("float32", "float64", "int32", "int64", "uint8", "bool")
-_MOST = 2**32 - 1  # bytes of one field; the format holds no more
+_DIMENSIONS = 8
 
 
 def encode(value: object) -> bytes:
@@ -27,17 +30,18 @@ def encode(value: object) -> bytes:
     return packed
 
 
-def decode(body: bytes, kinds: Sequence[type]) -> Any:
+def decode(body: bytes, kinds: Sequence[type], elements: int = ELEMENTS) -> Any:
     """Return the value that `encode` made the bytes from.
 
-    kinds: the dataclasses that may occur. Raises ProtocolError for bytes that cannot be read.
+    kinds: the dataclasses that may occur, whose fields must be of their declared types. elements:
+    most values that the body may hold, names and tags counted. Raises ProtocolError, and nothing
+    else, for bytes that cannot be read; before any value is made where there are too many.
     """
+    scan(body, elements)
     try:
-        tree = msgpack.unpackb(
-            body, raw=False, strict_map_key=False, max_bin_len=_MOST, max_str_len=_MOST)
+        tree = msgpack.unpackb(body, raw=False, strict_map_key=False)
         return _value(tree, {kind.__name__: kind for kind in kinds})
-    except (ValueError, TypeError, KeyError, IndexError, msgpack.UnpackException,
-            RecursionError) as error:
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a message cannot be read ({error})") from error
 
 
@@ -85,22 +89,42 @@ def _value(tree: Any, kinds: Mapping[str, type]) -> Any:
         if isinstance(tree, dict):
             raise ValueError("a map without its tag")
         return tree
-    tag, *rest = tree
+    tag, *rest = tree or [None]
+    if not isinstance(tag, str):
+        raise ValueError("a list without its tag")
     if tag in ("tensor", "array"):
-        name, shape, content = rest
-        if name not in _DTYPES:
-            raise ValueError(f"no array is of {name}")
-        array = np.frombuffer(content, dtype=name).reshape(shape).copy()
+        array = _array(*rest)
         return torch.from_numpy(array) if tag == "tensor" else array
     if tag == "map":
-        return {_value(k, kinds): _value(v, kinds) for k, v in rest[0]}
+        (pairs,) = rest
+        if not isinstance(pairs, list):
+            raise ValueError("a map is a list of pairs")
+        out = {_value(k, kinds): _value(v, kinds) for k, v in pairs}
+        if len(out) != len(pairs):
+            raise ValueError("a map names a key twice")
+        return out
     if tag in ("tuple", "list"):
         items = [_value(v, kinds) for v in rest]
         return tuple(items) if tag == "tuple" else items
     if tag == "data":
         name, content = rest
         kind, values = kinds[name], _value(content, kinds)
-        if values.keys() != {f.name for f in fields(kind)}:
+        if not isinstance(values, dict) or values.keys() != {f.name for f in fields(kind)}:
             raise ValueError(f"a {name} has other fields")
+        for field, fits in typed(kind).items():
+            if not fits(values[field]):
+                raise ValueError(f"{field} of a {name} is of another type than declared")
         return kind(**values)
-    raise ValueError(f"no value is tagged {tag!r}")
+    raise ValueError("a value has a tag that no value has")
+
+
+def _array(name: Any, shape: Any, content: Any) -> np.ndarray:
+    if name not in _DTYPES or type(content) is not bytes:
+        raise ValueError("an array is of another type than those that travel")
+    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError("the shape of an array is a list of lengths")
+    if math.prod(shape) * np.dtype(name).itemsize != len(content) or len(shape) > _DIMENSIONS:
+        raise ValueError("an array has another length than its shape says")
+    if name == "bool" and content.translate(None, b"\x00\x01"):
+        raise ValueError("a truth value is neither 0 nor 1")
+    return np.frombuffer(content, dtype=name).reshape(shape).copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,22 +12,12 @@ import numpy as np
 
 from privacy import ProtocolError
 from privacy.aggregation.messages import Message
+from privfedmm.federation.caps import Caps
 from privfedmm.federation.codec import decode, encode
-from privfedmm.federation.transport import PREPARE, RANKS, SHARE, SIGN, UNMASK, UPLOAD, Transport
+from privfedmm.federation.letters import ANSWERS, REASON, formed
+from privfedmm.federation.transport import PREPARE, Transport
 
 Answers = dict[int, dict[str, Any]]
-_STAYED = {"stayed_out": list}
-# What an answer must hold, of a node and of the key holder's.
-_FORMS: dict[str, list[dict[str, type]]] = {
-    PREPARE: [{"ids": np.ndarray, "adverts": list, "parts": dict, **_STAYED}, {"context": Message}],
-    SHARE: [{"shares": list, **_STAYED}],
-    UPLOAD: [{"masked": list, "encrypted": list, "plain": list, "adverts": list,
-                       "figures": object, **_STAYED}],
-    SIGN: [{"signatures": list, "shares": list, **_STAYED}, {"result": Message}],
-    UNMASK: [{"revealed": list, **_STAYED}],
-    RANKS: [{"ranks": dict, "group": np.ndarray, **_STAYED},
-                     {"ranks": dict, "group": type(None), **_STAYED}],  # a method without groups
-}
 _FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
 
 
@@ -60,11 +51,13 @@ class RoundLog:
 class Mailbox:
     """Sends the server's requests to nodes, and keeps only answers of the form that they must have.
 
-    log: one entry a round, the last one open. hosted: maps each node to the numbers of its clients.
+    clients: how many there are in the whole run. caps: how large answers may be now. log: one entry
+    a round, the last one open. hosted: maps each node to the numbers of its clients.
     """
 
-    def __init__(self, transport: Transport, kinds: tuple[type, ...]) -> None:
-        self._transport, self._kinds = transport, kinds
+    def __init__(self, transport: Transport, kinds: tuple[type, ...], clients: int) -> None:
+        self._transport, self._kinds, self._clients = transport, kinds, clients
+        self.caps = Caps()
         self.log: list[RoundLog] = []
         self.hosted: dict[int, np.ndarray] = {}
         self._host: dict[int, int] = {}  # client -> node
@@ -100,19 +93,36 @@ class Mailbox:
         for node, body in received.items():
             log.bytes_up += len(body)
             try:
-                out[node] = _answer(kind, body, self._kinds)
+                if node not in sent:
+                    raise ProtocolError("it was not asked")
+                out[node] = self._answer(kind, node, body)
             except ProtocolError as error:
                 self.note(f"node {node}, {kind}: {error}")
                 continue
-            log.stayed_out += [str(reason) for reason in out[node].get("stayed_out", [])]
+            log.stayed_out += out[node].get("stayed_out", [])
         return out
+
+    def _answer(self, kind: str, node: int, body: bytes) -> dict[str, Any]:
+        """A node's answer in one of the forms it may have. Raises ProtocolError."""
+        # Whose clients are where is learnt from the first answer; the key holder has none, and its
+        # answer names them all.
+        known = kind != PREPARE and node in self.hosted
+        clients = len(self.hosted[node]) if known else self._clients
+        largest = self.caps.largest(kind, clients)
+        if len(body) > largest:
+            raise ProtocolError(f"the answer has {len(body)} bytes, and at most {largest} follow "
+                                "from the plan")
+        answer = decode(body, self._kinds, Caps.values(clients))
+        if isinstance(answer, dict) and answer.keys() == {"refused"}:
+            raise ProtocolError(str(answer["refused"])[:REASON])
+        return formed(answer, ANSWERS[kind], "the answer")
 
     def messages(self, answers: Answers, name: str) -> list[Message]:
         """Return the clients' messages under a name, each from the node that hosts its sender."""
         out = []
         for node, answer in answers.items():
             for message in answer.get(name, []):
-                if isinstance(message, Message) and self._host.get(message.sender) == node:
+                if self._host.get(message.sender) == node:
                     out.append(message)
                 else:
                     self.note(f"node {node} sent {name} of a client that it does not host")
@@ -137,20 +147,7 @@ class Mailbox:
         self.log[-1].stayed_out.append(sentence)
 
 
-def _answer(kind: str, body: bytes, kinds: tuple[type, ...]) -> dict[str, Any]:
-    """A node's answer in one of the forms it may have. Raises ProtocolError."""
-    answer = decode(body, kinds)
-    if isinstance(answer, dict):
-        if answer.keys() == {"refused"}:
-            raise ProtocolError(str(answer["refused"]))
-        for form in _FORMS[kind]:
-            if answer.keys() == form.keys() and all(
-                    isinstance(answer[name], wanted) for name, wanted in form.items()):
-                return answer
-    raise ProtocolError("the answer is not of the form that this message has")
-
-
 def are_figures(value: Any) -> bool:
     """Return whether a node's answer holds the figures that it reports in an experiment."""
     return isinstance(value, dict) and value.keys() == set(_FIGURES) and all(
-        isinstance(number, int | float) for number in value.values())
+        math.isfinite(number) for number in value.values())

@@ -11,12 +11,14 @@ import numpy as np
 
 from privacy import Budget, Cohort, PrivacyStack, ProtocolError, RoundAborted, Uploads
 from privacy.aggregation.deployed import Agreed, EncryptedDevice, Held, HolderSide, MaskedDevice
-from privacy.aggregation.messages import Message
+from privacy.aggregation.messages import KEY_HOLDER, Message
 from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
 from privacy.device_ledger import DeviceLedger
 from privfedmm.federation import transport
-from privfedmm.federation.codec import decode, encode, fields_of
+from privfedmm.federation.claims import proofs
+from privfedmm.federation.codec import decode, encode
+from privfedmm.federation.letters import REASON, REQUESTS, alike, formed
 from privfedmm.federation.types import Algorithm
 
 Ranks = Callable[[Any, Any], Mapping[str, np.ndarray]]
@@ -66,12 +68,14 @@ class Setup:
         """Return the cohort of a round, which nobody draws: everyone takes part."""
         return self.stack.draw(self.agreed.clients, round_)
 
+    def read(self, kind: str, body: bytes) -> dict[str, Any]:
+        """Read a message of the server, of one of the forms of its kind. Raises ProtocolError."""
+        return formed(decode(body, self.kinds), REQUESTS[kind], "the message")
+
     def meet(self, body: bytes) -> dict[str, Any]:
         """Read the server's greeting. Raises ProtocolError for another version or other settings.
         """
-        wanted: dict[str, type] = {
-            "version": str, "settings": str, "run": bytes, "next": object}
-        values = fields_of(body, self.kinds, wanted)
+        values = self.read(transport.PREPARE, body)
         if values["version"] != self.version:
             raise ProtocolError(f"the server runs version {values['version']}, this node "
                                 f"{self.version}; install the same on both")
@@ -96,6 +100,7 @@ class Node:
         algorithm: Algorithm, disk: Disk, ranks: Ranks | None,
     ) -> None:
         self._setup, self._ids, self._algorithm = setup, ids, algorithm
+        self._identities = identities
         self._disk, self._ranks = disk, ranks
         self._masked = MaskedDevice(setup.agreed, identities, setup.directory)
         self._encrypted = EncryptedDevice(
@@ -133,39 +138,39 @@ class Node:
             "last": self._last, "before": self._before, "after": self._after,
             "masked": self._masked.to_state(), "encrypted": self._encrypted.to_state(),
             "ledger": self._ledger.to_state()})
-        reasons = [r.reason for r in (*self._masked.refusals, *self._encrypted.refusals)]
+        reasons = [r.reason[:REASON]
+                    for r in (*self._masked.refusals, *self._encrypted.refusals)]
         return encode({**answer, "stayed_out": reasons})
 
     def _prepare(self, body: bytes) -> dict[str, Any]:
         """Who is here, and keys for the coming round."""
         values = self._setup.meet(body)
+        parties = [(n, self._identities[n]) for n in self._ids.tolist()]
         return {"ids": self._ids, "adverts": self._adverts(values["next"]),
-                "parts": {**self._masked.parts, **self._setup.part}}
+                "parts": {**self._masked.parts, **self._setup.part},
+                "proofs": proofs(self._setup.agreed.run, values["challenge"], parties)}
 
-    def _adverts(self, number: object) -> list[Message]:
+    def _adverts(self, number: tuple[int, int] | None) -> list[Message]:
         if number is None:
             return []
-        number = _number(number)
         if number[0] >= self._setup.rounds:
             raise ProtocolError(f"the run has {self._setup.rounds} rounds; none is {number[0]}")
         leg = self._setup.agreed.leg(self._setup.task(number), "masked")
         return self._masked.advertise(leg.task) if leg else []
 
     def _share(self, body: bytes) -> dict[str, Any]:
-        values = fields_of(
-            body, self._setup.kinds, {"adverts": list, "context": object, "parts": dict})
+        values = self._setup.read(transport.SHARE, body)
         if values["parts"]:
             self._masked.learn(values["parts"])
-        if isinstance(values["context"], Message):
+        if values["context"] is not None:
             self._encrypted.accept(values["context"])
         return {"shares": self._masked.share(values["adverts"])}
 
     def _upload(self, body: bytes) -> dict[str, Any]:
         """Train, pass the gate, and send each client's part of the sums."""
         started = time.process_time()
-        values = fields_of(body, self._setup.kinds, {
-            "number": object, "plan": object, "sealed": list, "next": object})
-        number, plan = _number(values["number"]), values["plan"]
+        values = self._setup.read(transport.UPLOAD, body)
+        number, plan = values["number"], values["plan"]
         round_, attempt = number
         if number <= self._last:
             raise ProtocolError(
@@ -178,6 +183,9 @@ class Node:
         if round_ >= self._setup.rounds:
             raise ProtocolError(f"the run has {self._setup.rounds} rounds, and round {round_} is "
                                 "none of them: it is in nobody's budget")
+        model = replace(self._algorithm.initial_state(), round=round_)
+        if not alike(plan, self._algorithm.plan(model)):
+            raise ProtocolError("the plan has other shapes than this run's method")
         # Tried again, the round starts from where it started the first time.
         again = round_ == self._last[0]
         if again and self._alone:
@@ -228,19 +236,23 @@ class Node:
         return mechanism is not None and mechanism.noise.place == "local"
 
     def _sign(self, body: bytes) -> dict[str, Any]:
-        values = fields_of(body, self._setup.kinds, {"survivors": list, "adverts": list})
+        values = self._setup.read(transport.SIGN, body)
+        if "survivors" not in values:
+            raise ProtocolError("a total is for the key holder, and came to a node")
         return {"signatures": self._masked.sign(values["survivors"]),
                 "shares": self._masked.share(values["adverts"])}
 
     def _unmask(self, body: bytes) -> dict[str, Any]:
-        values = fields_of(body, self._setup.kinds, {"signatures": list})
+        values = self._setup.read(transport.UNMASK, body)
         return {"revealed": self._masked.unmask(values["signatures"])}
 
     def _rank(self, body: bytes) -> dict[str, Any]:
         """Ranks of the hosted clients' held-out items, and their groups: for experiments alone."""
         if self._ranks is None:
             raise ProtocolError("this node reports no ranks: it was not set up as an experiment")
-        state = fields_of(body, self._setup.kinds, {"state": object})["state"]
+        state = self._setup.read(transport.RANKS, body)["state"]
+        if not alike(state, self._algorithm.initial_state()):
+            raise ProtocolError("the state is not one of this run's method")
         ranks = self._ranks(state, self._after)
         return {"ranks": dict(ranks), "group": self._algorithm.group_of(self._after, self._ids)}
 
@@ -249,7 +261,7 @@ class HolderNode:
     """Answers messages for the key holder: it decrypts one total a round, and hosts no client."""
 
     def __init__(self, setup: Setup, identity: Identity, disk: Disk) -> None:
-        self._setup = setup
+        self._setup, self._identity = setup, identity
         saved = disk.load()
         self._side = HolderSide(
             setup.agreed, identity, setup.directory, setup.task, saved, disk.save)
@@ -258,21 +270,16 @@ class HolderNode:
         """Return the answer to a message; a refusal is an answer too."""
         try:
             if kind == transport.PREPARE:
-                self._setup.meet(body)
-                return encode({"context": self._side.publish()})
-            values = fields_of(body, self._setup.kinds, {"terms": Message, "total": Message})
+                told = self._setup.meet(body)["challenge"]
+                return encode({
+                    "context": self._side.publish(),
+                    "proofs": proofs(self._setup.agreed.run, told, [(KEY_HOLDER, self._identity)])})
+            values = self._setup.read(transport.SIGN, body)
+            if "total" not in values:
+                raise ProtocolError("survivors are for nodes, and came to the key holder")
             return encode({"result": self._side.decrypt(values["terms"], values["total"])})
         except (ProtocolError, RoundAborted) as error:
             return encode({"refused": str(error)})
-
-
-def _number(value: object) -> tuple[int, int]:
-    """A round and an attempt at it. Raises ProtocolError."""
-    if isinstance(value, tuple) and [type(part) for part in value] == [int, int]:
-        round_, attempt = value
-        if round_ >= 0 and attempt >= 0:
-            return round_, attempt
-    raise ProtocolError("a round and an attempt are two numbers from 0")
 
 
 def _to(messages: list[Any], users: np.ndarray) -> list[Message]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,15 +19,20 @@ from privacy import (
     RoundNotBegun,
 )
 from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, PlainSide
-from privacy.aggregation.messages import Message
+from privacy.aggregation.encrypted.client import accept_context
+from privacy.aggregation.messages import KEY_HOLDER, Message
 from privacy.aggregator import Sums, Task
 from privacy.crypto.beacon import check
 from privacy.crypto.keys import Directory
+from privfedmm.federation.caps import Caps
+from privfedmm.federation.claims import challenge, check_claim
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
 from privfedmm.federation.transport import PREPARE, RANKS, SHARE, UPLOAD, Transport
 from privfedmm.federation.types import Algorithm, Costs
 
+_TARGETS = ("validation", "test")
+_HIGHEST = 2**31 - 1  # rank or group
 _SAID = 3  # reasons that the sentence of an aborted round gives; the log has all
 
 
@@ -50,7 +55,8 @@ class FederationServer:
         self, transport: Transport, agreed: Agreed, directory: Directory, key_holder: bytes,
         journal: Journal, greeting: Greeting, rounds: int, kinds: tuple[type, ...],
     ) -> None:
-        self._mailbox, self._agreed, self._directory = Mailbox(transport, kinds), agreed, directory
+        self._mailbox = Mailbox(transport, kinds, agreed.clients)
+        self._agreed, self._directory = agreed, directory
         self._key_holder, self._journal, self._greeting = key_holder, journal, greeting
         self._rounds, self._opener = rounds, Opener(self._mailbox, journal)
         self._holder: tuple[int, Message] | None = None
@@ -113,11 +119,17 @@ class FederationServer:
         answers = self._mailbox.exchange(RANKS, bodies)
         out: dict[str, np.ndarray] = {}
         for node, answer in answers.items():
-            ids = self._mailbox.hosted[node]
-            if answer["group"] is not None:
-                algorithm.take_groups(clients, ids, answer["group"])
-            for name, ranks in answer["ranks"].items():
-                out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = ranks
+            ids, group, ranks = self._mailbox.hosted[node], answer["group"], answer["ranks"]
+            lists = [*ranks.values(), *([] if group is None else [group])]
+            if not ranks.keys() <= set(_TARGETS) or any(
+                    len(x) != len(ids) or x.min(initial=0) < 0 or x.max(initial=0) > _HIGHEST
+                    for x in lists):
+                self._mailbox.note(f"node {node} sent ranks or groups that cannot be its clients'")
+                continue
+            if group is not None:
+                algorithm.take_groups(clients, ids, group)
+            for name, found in ranks.items():
+                out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = found
         return out
 
     def _why(self) -> str:
@@ -140,6 +152,7 @@ class FederationServer:
     ) -> Opening:
         """The same opening once more, up to its last question: the same survivors and words."""
         task = stack.task(cohort, plan_hash, begun.attempt)
+        self._mailbox.caps = Caps.of(self._agreed, task)
         try:
             saved = Saved.read(begun.opening or b"", plan_hash)
             self._meet(None, saved.total is not None)
@@ -196,15 +209,27 @@ class FederationServer:
         """Learn which node hosts whom, and where the key holder is. holder: it must be there.
         Raises RoundNotBegun."""
         body = {"version": self._greeting.version, "settings": self._greeting.settings,
-                "run": self._agreed.run}
+                "run": self._agreed.run, "next": number}
+        told = {node: challenge() for node in self._mailbox.nodes()}
         answers = self._mailbox.exchange(
-            PREPARE, {n: {**body, "next": number} for n in self._mailbox.nodes()})
+            PREPARE, {n: {**body, "challenge": text} for n, text in told.items()})
+        keys = self._directory.including(KEY_HOLDER, self._key_holder)
+        claims: dict[int, np.ndarray] = {}
         for node, answer in answers.items():
-            if "context" in answer:
-                self._holder = node, answer["context"]
-            for party, part in answer.get("parts", {}).items():
-                self._shown(node, party, part)
-        self._mailbox.settle({n: a["ids"] for n, a in answers.items() if "ids" in a})
+            ids = answer.get("ids")
+            # A part is proved by its commitment, whoever brings it.
+            self._parts_shown(node, answer.get("parts", {}))
+            try:
+                check_claim(self._agreed.run, told[node], (
+                    [KEY_HOLDER] if ids is None else ids.tolist()), answer["proofs"], keys.keys)
+                if ids is None:
+                    accept_context(answer["context"], self._agreed.run.hex(), keys)
+                    self._holder = node, answer["context"]
+                else:
+                    claims[node] = ids
+            except ProtocolError as error:
+                self._mailbox.note(f"node {node} is left out: {error}")
+        self._mailbox.settle(claims)
         if holder and self._holder is None:
             raise RoundNotBegun("the key holder's node did not answer; start it and go on")
         if not self._mailbox.hosted:
@@ -222,16 +247,15 @@ class FederationServer:
         return MaskedSide(self._agreed, task, self._directory, beacon,
                           begun.cheats if begun else frozenset())
 
-    def _shown(self, node: int, party: object, part: object) -> None:
-        """Take a part of the beacon that a node shows, its own or one that it was shown."""
-        try:
-            if not isinstance(party, str) or not isinstance(part, bytes):
-                raise ProtocolError("a part of the beacon is bytes under a node's name")
-            check(self._agreed.run, self._agreed.commitments, party, part)
-        except ProtocolError as error:
-            self._mailbox.note(f"node {node}: {error}")
-            return
-        self._parts[party] = part
+    def _parts_shown(self, node: int, parts: Mapping[str, bytes]) -> None:
+        """Take the parts of the beacon that a node shows, its own and those that it was shown."""
+        for party, part in parts.items():
+            try:
+                check(self._agreed.run, self._agreed.commitments, party, part)
+            except ProtocolError as error:
+                self._mailbox.note(f"node {node}: {error}")
+            else:
+                self._parts[party] = part
 
     def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
         self._introduced = True
@@ -246,6 +270,7 @@ class FederationServer:
         """A new attempt, up to its last question."""
         attempt = self._attempt(cohort, stack)
         task = stack.task(cohort, plan_hash, attempt)
+        self._mailbox.caps = Caps.of(self._agreed, task)
         masked = self._agreed.leg(task, "masked")
         side = self._prepared(masked.task if masked else None, cohort.round, attempt)
         following = self._following(stack, cohort.round + 1)
@@ -291,8 +316,7 @@ class FederationServer:
         return opening
 
     def _plain(self, side: PlainSide, node: int, block: Any) -> None:
-        form = isinstance(block, tuple) and [type(part) for part in block] == [np.ndarray, dict]
-        if form and np.isin(block[0], self._mailbox.hosted[node]).all():
+        if np.isin(block[0], self._mailbox.hosted[node]).all():
             side.uploads(*block)
         else:
             self._mailbox.note(f"node {node} sent uploads that are not of its clients")

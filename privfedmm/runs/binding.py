@@ -142,9 +142,10 @@ def refuse_changed_folder(out: Path) -> None:
         raise UserError(f"--resume: {out} cannot be continued ({error})") from error
 
 
-def refuse_other_code(ledger: Ledger, folder: Path, accept: bool) -> None:
+def refuse_other_code(ledger: Ledger, folder: Path, accept: bool, deployed: bool) -> None:
     """Refuse to go on with other code than a bound ledger names; where that is accepted, note it.
 
+    deployed: whether others have agreed to the run as it was, so that nobody can accept it alone.
     Raises UserError, with the exit code of a privacy violation.
     """
     digest, made_by = code_of(ledger)
@@ -154,8 +155,9 @@ def refuse_other_code(ledger: Ledger, folder: Path, accept: bool) -> None:
         raise UserError(
             f"--resume: the code has changed since {folder} was begun (version {made_by}, digest "
             f"{digest[:12]}; here {version()}, {code_digest()[:12]}), so what was promised may not "
-            "be what goes on; go on with privfedmm run --resume --accept-changed-code, which the "
-            "ledger will say, or start a new run", PRIVACY_VIOLATION)
+            "be what goes on; " + ("" if deployed else "go on with privfedmm run --resume "
+                                   "--accept-changed-code, which the ledger will say, or ")
+            + "put that version back, or start a new run", PRIVACY_VIOLATION)
     ledger.go_on({"code": code_digest(), "version": version()})
 
 

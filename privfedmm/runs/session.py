@@ -162,7 +162,7 @@ class Session:
             place = Continuation.of(ledger)
             if place is not None:
                 place.check(ledger)
-            binding.refuse_other_code(ledger, folder, accept)
+            binding.refuse_other_code(ledger, folder, accept, self.deployed)
 
     def restore(
         self, folder: Path, data_hash: str, accept_changed_code: bool = False,

@@ -12,7 +12,7 @@ from scipy import stats
 
 import privfedmm as pf
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator
-from privacy.aggregation.encrypted.terms import UPLOAD
+from privacy.aggregation.encrypted.bodies import UPLOAD
 from privacy.aggregation.masked import Tolerance
 from privacy.aggregation.masked.wire import MASKED, vector_of
 from privacy.aggregation.messages import Transcript

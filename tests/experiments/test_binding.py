@@ -187,6 +187,8 @@ def _shop(folder: Path) -> Path:
     rows = [f"u{u},i{(u + k) % 12},{k}" for u in range(30) for k in range(6)]
     (folder / "interactions.csv").write_text(
         "user_id,item_id,timestamp\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "items.csv").write_text(
+        "item_id\n" + "\n".join(f"i{i}" for i in range(12)) + "\n", encoding="utf-8")
     return folder
 
 

@@ -129,7 +129,7 @@ def test_a_simulated_node_answers_from_the_folder_of_its_number(
     settle_all(config, runs.load_data(config), tmp_path, NODES)
     server = Party.read(tmp_path / "server")
     body = encode({"version": server.greeting.version, "settings": server.greeting.settings,
-                   "run": server.agreed.run, "next": None})
+                   "run": server.agreed.run, "next": None, "challenge": bytes(32)})
     answers = [
         decode(simulated_app.answer(transport.PREPARE, body, {
             "root": str(tmp_path), "partition-id": number, "num-partitions": nodes}),
@@ -137,4 +137,4 @@ def test_a_simulated_node_answers_from_the_folder_of_its_number(
         for number in range(nodes)]
     hosted = [answer["ids"].tolist() for answer in answers[:NODES]]
     assert hosted == [list(range(0, 12)), list(range(12, 24)), list(range(24, 36))]
-    assert [set(answer) for answer in answers[NODES:]] == [{"context"}] * (nodes - NODES)
+    assert [set(answer) for answer in answers[NODES:]] == [{"context", "proofs"}] * (nodes - NODES)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from privacy.aggregation.deployed.agreed import Agreed
+from privacy.aggregation.deployed.parts import check_parts
+from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.encrypted.server import EncryptedServer
-from privacy.aggregation.encrypted.terms import TERMS
 from privacy.aggregation.holder_noise import noised
 from privacy.aggregation.masked.server import Await, MaskedServer
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
@@ -156,7 +156,10 @@ class EncryptedSide:
 
 
 class PlainSide:
-    """One attempt at one round in the clear."""
+    """One attempt at one round in the clear, whose sums clip what they read once more.
+
+    refusals: why blocks were refused, a sentence each.
+    """
 
     def __init__(self, task: Task) -> None:
         self._task, self._sums = task, RunningSums(task)
@@ -165,18 +168,9 @@ class PlainSide:
     def uploads(self, ids: np.ndarray, uploads: Uploads) -> None:
         """The uploads of a block of clients, ids [block]; refused whole where it does not fit."""
         try:
-            shapes = {release.name: release.shape for release in self._task.releases}
-            if uploads.keys() != shapes.keys():
-                raise UploadError("a block must hold exactly the releases of the round")
-            for name, part in uploads.items():
-                if part.shape() != shapes[name] or part.clients() != len(ids):
-                    raise UploadError(f"release {name!r} has another shape than declared")
-                if not part.finite():
-                    raise UploadError(f"release {name!r} holds NaN or infinity")
-                # A row number out of range must fail here, not in the middle of the sum.
-                part.add_to(torch.zeros(shapes[name], dtype=part.held().dtype))
+            check_parts(ids, uploads, self._task)
             self._sums.submit(ids, uploads)
-        except (UploadError, ValueError, IndexError, RuntimeError) as error:
+        except UploadError as error:
             self.refusals.append(str(error))
 
     def opened(self) -> Sums:

@@ -6,10 +6,9 @@ import hashlib
 
 import numpy as np
 
+from privacy.aggregation.encrypted.bodies import BODIES, CONTEXT, UPLOAD
 from privacy.aggregation.encrypted.signing import check_signed, sign
 from privacy.aggregation.encrypted.terms import (
-    CONTEXT,
-    UPLOAD,
     Terms,
     context_statement,
     parameters_from,
@@ -28,8 +27,7 @@ def accept_context(message: Message, run: str, directory: Directory) -> PublicCo
     """
     if message.kind != CONTEXT or message.sender != KEY_HOLDER:
         raise ProtocolError(f"a context was expected from the KeyHolder, not {message.kind}")
-    body = unpack(message.body, {
-        "run": str, "context": bytes, "parameters": dict, "cell_bytes": int, "signature": bytes})
+    body = unpack(message.body, BODIES[CONTEXT])
     if body["run"] != run:
         raise ProtocolError(f"the context is for run {body['run']!r}, not {run!r}")
     parameters = parameters_from(body["parameters"])

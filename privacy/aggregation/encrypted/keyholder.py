@@ -12,14 +12,10 @@ from dataclasses import asdict
 
 import numpy as np
 
+from privacy.aggregation.encrypted.bodies import BODIES, CONTEXT, RESULT, STATE, TERMS, TOTAL
 from privacy.aggregation.encrypted.signing import check_signed, sign
 from privacy.aggregation.encrypted.terms import (
-    CONTEXT,
     LEAST_CONTRIBUTORS,
-    RESULT,
-    TERMS,
-    TOTAL,
-    TOTAL_FIELDS,
     Terms,
     context_statement,
     parameters_from,
@@ -112,7 +108,7 @@ class KeyHolder:
         if terms is None or message.round != terms.at or terms.round <= self._decrypted:
             raise ProtocolError(f"round {message.round} is not open: its total was decrypted "
                                 "before, or its terms were never agreed to")
-        body = unpack(message.body, TOTAL_FIELDS)
+        body = unpack(message.body, BODIES[TOTAL])
         if body["terms"] != terms.digest:
             raise ProtocolError("the total is for other terms than those agreed to")
         contributors = body["contributors"]
@@ -145,8 +141,6 @@ class KeyHolder:
         self, terms: Terms, contributors: list[int], hashes: bytes, signatures: bytes
     ) -> None:
         count = len(contributors)
-        if not all(type(client) is int for client in contributors):
-            raise ProtocolError("contributors are clients' numbers")
         if contributors != sorted(set(contributors)) or not terms.members.issuperset(contributors):
             raise ProtocolError("contributors must be of the cohort, each once, in rising order")
         if len(hashes) != count * _HASH or len(signatures) != count * _SIGNATURE:
@@ -187,17 +181,17 @@ class KeyHolder:
 
         An attempt that was agreed to before the restart must be opened again under a new number.
         """
-        body = unpack(state, {"run": str, "secret": bytes, "public": bytes, "cell_bytes": int,
-                              "parameters": dict, "decrypted": int, "agreed": list,
-                              "answer": list})
+        body = unpack(state, STATE)
         parameters = parameters_from(body["parameters"])
         secret = SecretContext.from_bytes(body["secret"], parameters)
         public = read_public(body["public"], parameters, body["cell_bytes"])
         holder = cls(body["run"], parameters, identity, directory, min_survivors, noise, save,
                      (secret, public))
         holder._decrypted = body["decrypted"]
-        holder._agreed = (int(body["agreed"][0]), int(body["agreed"][1]))
-        holder._answer = bytes(body["answer"][0]), bytes(body["answer"][1])
+        if len(body["agreed"]) != 2 or len(body["answer"]) != 2:
+            raise ProtocolError("a saved key holder holds pairs of numbers and of bytes")
+        holder._agreed = body["agreed"][0], body["agreed"][1]
+        holder._answer = body["answer"][0], body["answer"][1]
         return holder
 
 

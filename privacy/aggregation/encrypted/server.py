@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from privacy.aggregation.encrypted.bodies import BODIES, RESULT, TOTAL, UPLOAD
 from privacy.aggregation.encrypted.signing import check_signed
 from privacy.aggregation.encrypted.terms import (
-    RESULT,
-    TOTAL,
-    TOTAL_FIELDS,
-    UPLOAD,
     Terms,
     result_statement,
     upload_statement,
@@ -55,7 +52,7 @@ class EncryptedServer:
             raise ProtocolError(f"client {client} is not in the cohort")
         if client in self._signed:
             raise ProtocolError(f"client {client} uploaded twice in one round")
-        body = unpack(message.body, {"terms": bytes, "ciphertexts": bytes, "signature": bytes})
+        body = unpack(message.body, BODIES[UPLOAD])
         if body["terms"] != self._terms.digest:
             raise ProtocolError(f"client {client} answers other terms")
         held = hashlib.sha256(body["ciphertexts"]).digest()
@@ -97,7 +94,7 @@ class EncryptedServer:
         cls, terms: Terms, context: PublicContext, directory: Directory, total: Message
     ) -> EncryptedServer:
         """The server that `close` left, from the total that it made. Raises ProtocolError."""
-        body = unpack(total.body, TOTAL_FIELDS)
+        body = unpack(total.body, BODIES[TOTAL])
         if total.round != terms.at or body["terms"] != terms.digest:
             raise ProtocolError("the saved total is for other terms")
         server = cls(terms, context, directory)
@@ -106,13 +103,15 @@ class EncryptedServer:
 
     def finish(self, message: Message) -> Total:
         """The total that the KeyHolder released. Raises ProtocolError where it is not its own."""
-        expected = (RESULT, KEY_HOLDER, self._terms.at)
-        if (message.kind, message.sender, message.round) != expected:
+        expected = (RESULT, KEY_HOLDER, SERVER, self._terms.at)
+        if (message.kind, message.sender, message.receiver, message.round) != expected:
             raise ProtocolError("a result was expected from the KeyHolder for this round")
-        body = unpack(message.body, {"totals": bytes, "contributors": list, "signature": bytes})
+        body = unpack(message.body, BODIES[RESULT])
         statement = result_statement(self._terms, body["totals"], body["contributors"])
         check_signed(self._directory, KEY_HOLDER, statement, body["signature"])
         if body["contributors"] != self._contributors:
             raise ProtocolError("the result is over other contributors than the server's list")
+        if len(body["totals"]) != 8 * self._terms.dims:
+            raise ProtocolError(f"the result must hold {self._terms.dims} numbers of 8 bytes")
         totals = np.frombuffer(body["totals"], dtype="<i8").astype(np.int64)
         return Total(totals, tuple(body["contributors"]))

@@ -7,17 +7,18 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from privacy.aggregation.encrypted.bodies import (
+    BODIES,
+    CONTEXT,
+    PARAMETERS,
+    RESULT,
+    TERMS,
+    UPLOAD,
+)
 from privacy.aggregation.messages import pack, unpack
 from privacy.crypto.he_parameters import HEParameters
 from privacy.errors import CapacityError, ProtocolError
 
-CONTEXT, TERMS, UPLOAD, TOTAL, RESULT = (
-    "he-context", "he-terms", "he-upload", "he-total", "he-result")
-# What the body of a total holds; the same total is told by its bytes.
-TOTAL_FIELDS = {
-    "terms": bytes, "total": bytes, "contributors": list, "ciphertexts": bytes,
-    "signatures": bytes,
-}
 # Fields that go by another name in the packed terms: by their first, which is in every digest.
 _PACKED = {"min_survivors": "n_min"}
 # Fewer contributors than two, and the "total" is one client's vector.
@@ -86,26 +87,24 @@ class Terms:
     @classmethod
     def from_bytes(cls, body: bytes) -> Terms:
         """The terms of `to_bytes`. Raises ProtocolError where the bytes hold none."""
-        fields: dict[str, type] = {
-            "run": str, "round": int, "attempt": int, "cohort": list, "dims": int,
-            "max_abs": int, _PACKED["min_survivors"]: int, "context": bytes, "parameters": dict,
-        }
-        values = unpack(body, fields)
+        values = unpack(body, BODIES[TERMS])
         values["min_survivors"] = values.pop(_PACKED["min_survivors"])
-        if not all(type(client) is int for client in values["cohort"]):
-            raise ProtocolError("a cohort lists clients' numbers")
         values["cohort"] = tuple(values["cohort"])
         values["parameters"] = parameters_from(values["parameters"])
-        return cls(**values)
+        try:
+            return cls(**values)
+        except CapacityError as error:
+            # Own settings can be out of range; a message that is, is one that is refused.
+            raise ProtocolError(str(error)) from error
 
 
 def parameters_from(values: dict[str, Any]) -> HEParameters:
-    """Parameters as they travel. Raises ProtocolError or CapacityError."""
+    """Parameters as they travel. Raises ProtocolError, also where none could be planned so."""
+    PARAMETERS.check(values, "parameters")
     try:
-        numbers = {k: int(v) for k, v in values.items() if k not in ("scheme", "coeff_bits")}
-        bits = tuple(int(b) for b in values["coeff_bits"])
-        return HEParameters(scheme=values["scheme"], coeff_bits=bits, **numbers)
-    except (TypeError, KeyError) as error:
+        return HEParameters(**{**values, "coeff_bits": tuple(values["coeff_bits"])})
+    except (ValueError, ArithmeticError) as error:
+        # A capacity that is exceeded, or numbers of which none can be worked out.
         raise ProtocolError(f"encryption parameters cannot be read ({error})") from error
 
 

@@ -41,7 +41,9 @@ class EncryptedAggregator:
     name: str = "encrypted"
     server_sees: str = (
         "ciphertexts of equal length that it can add and not read, who sent them, and of their "
-        "total what the key holder releases; holds while server and key holder do not collude")
+        "total what the key holder releases; holds while server and key holder do not collude, "
+        "and assumes that the server submits the agreed sum: the key holder cannot see what is in "
+        "a total, and would decrypt one client's ciphertext, or a multiple of it")
     hides_clients: bool = True
     _run: EncryptedRun | None = field(default=None, repr=False)
     _task: Task | None = field(default=None, repr=False)

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.encrypted.client import EncryptedClient, accept_context
 from privacy.aggregation.encrypted.encryption_plan import EncryptionPlan
 from privacy.aggregation.encrypted.keyholder import KeyHolder, Noise, Save
 from privacy.aggregation.encrypted.server import EncryptedServer
-from privacy.aggregation.encrypted.terms import TERMS, Terms
+from privacy.aggregation.encrypted.terms import Terms
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, Transcript
 from privacy.aggregator import Task
 from privacy.crypto.he_parameters import HEParameters

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from privacy.aggregation.encrypted import EncryptedClient, EncryptedServer, KeyHolder, Terms
+from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.encrypted.signing import sign
-from privacy.aggregation.encrypted.terms import TERMS, upload_statement
+from privacy.aggregation.encrypted.terms import upload_statement
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, pack, unpack
 from privacy.crypto.he_parameters import Scheme, plan
 from privacy.crypto.keys import Directory, Identity

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from privacy.aggregation.encrypted import KeyHolder
-from privacy.aggregation.encrypted.terms import TERMS
+from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
 from privacy.crypto.he_parameters import plan
 from privacy.errors import ProtocolError, RoundAborted
@@ -52,7 +52,7 @@ BAD_TOTALS: dict[str, tuple[Callable[[Any, Message], Message], type[Exception], 
     "stranger": (lambda w, m: w.bent(m, contributors=[0, 1, 2, CLIENTS]), ProtocolError,
                  "of the cohort"),
     "no numbers": (lambda w, m: w.bent(m, contributors=["0", "1", "2", "3"]), ProtocolError,
-                   "clients' numbers"),
+                   "contributors"),
     "signature missing": (lambda w, m: w.bent(m, signatures=b""), ProtocolError,
                           "one signature"),
     "other terms": (lambda w, m: w.bent(m, terms=bytes(32)), ProtocolError, "other terms"),
