@@ -31,8 +31,9 @@ def foreign_code() -> str:
 
     Of every entry point in a group of this package, the files of its top-level package."""
     digest = hashlib.sha256()
-    found = {entry.module.partition(".")[0] for entry in metadata.entry_points()
-             if entry.group.startswith("privfedmm.")}
+    groups = [g for g in metadata.entry_points().groups if g.startswith("privfedmm.")]
+    found = {entry.module.partition(".")[0] for group in groups
+             for entry in metadata.entry_points(group=group)}
     for name in sorted(found):
         spec = importlib.util.find_spec(name)
         for place in (spec.submodule_search_locations or []) if spec else []:
