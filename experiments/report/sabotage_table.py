@@ -62,7 +62,8 @@ def rate(
         try:
             found = gather(
                 seeded, data, claim, Canaries(count=canaries, seed=seed), lambda text: None,
-                lambda stack: stack if fault == HONEST else sabotage(stack, fault))
+                lambda stack: stack if fault == HONEST else sabotage(
+                    stack, fault, claim.rounds))
         except (AuditError, CapacityError) as error:
             return Rate(0, 0, 0, (), str(error))
         shown = judged(found, claim, SHOWN_ALPHA)

@@ -19,10 +19,12 @@ from privacy.audit.counts import (
     repeated_epsilon,
 )
 from privacy.audit.experiment import (
+    PROBES,
     AuditPlan,
     BenignRound,
     Evidence,
     audit_mechanism,
+    fresh_draws,
     play,
     synthetic_benign,
 )
@@ -36,11 +38,15 @@ from privacy.audit.limits import (
     substituted,
 )
 from privacy.audit.matrix import AttackMatrix, Cell, Claim, measure
+from privacy.audit.replay import replayed
+from privacy.audit.residual import NOISE_LEVEL, Residual, failures, noise_tests
 from privacy.audit.result import AuditResult, judge
 from privacy.audit.sabotage import SABOTAGES, sabotage
 from privacy.audit.scores import MeanShift, mean_shift, repeated_scores_epsilon
 
 __all__ = [
+    "NOISE_LEVEL",
+    "PROBES",
     "SABOTAGES",
     "Attack",
     "AttackMatrix",
@@ -55,6 +61,7 @@ __all__ = [
     "Evidence",
     "Interval",
     "MeanShift",
+    "Residual",
     "audit_mechanism",
     "best_accuracy",
     "best_advantage",
@@ -63,17 +70,21 @@ __all__ = [
     "best_tpr",
     "draw_coins",
     "draw_directions",
+    "failures",
+    "fresh_draws",
     "gaussian_run_epsilon",
     "group_from_size",
     "group_from_support",
     "judge",
     "mean_shift",
     "measure",
+    "noise_tests",
     "one_run_epsilon",
     "play",
     "presence",
     "repeated_epsilon",
     "repeated_scores_epsilon",
+    "replayed",
     "row_geometry",
     "rows_in_difference",
     "rows_in_sum",

@@ -23,6 +23,8 @@ from privacy.audit.canaries import (
     signs,
 )
 from privacy.audit.counts import AuditError
+from privacy.audit.replay import replayed
+from privacy.audit.residual import Residual, noise_tests, repeated
 from privacy.audit.result import AuditResult, judge
 from privacy.randomness import SimulationSource, Source
 from privacy.sampling import Cohort, Everyone, Poisson
@@ -32,6 +34,9 @@ from privacy.uploads import Dense, Release, Uploads
 
 BenignRound = Callable[[Cohort, Totals | None], Iterable[tuple[np.ndarray, Uploads]]]
 _BLOCK = 64
+RUNS = 64  # fresh draws of one release
+PROBES = 60  # clients of a replay without noise
+_LOOKED_AT = 8  # clients whose own noise is looked at, under local noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +72,11 @@ class AuditPlan:
 
 @dataclass(frozen=True)
 class _Watch:
-    """Keeps the rows of the canaries as they left the device."""
+    """Keeps the rows of the canaries as they left the device, in the joint vector's scale."""
 
     first: int
     where: Layout
+    step: float = 0.0
     rows: dict[int, np.ndarray] = field(default_factory=dict)
 
     def attach(self, task: Task) -> Tap:
@@ -82,19 +88,39 @@ class _Watch:
         chosen = np.flatnonzero(ids >= self.first)
         if len(chosen):
             pick = torch.from_numpy(chosen)
-            rows = self.where.join_rows({n: p.dense()[pick] for n, p in uploads.items()})
+            dense = {n: p.dense()[pick] for n, p in uploads.items()}
+            # On a grid the integers are in the joint vector's scale already.
+            rows = self.where.join_rows(dense) if not self.step else self.step * torch.cat(
+                [dense[n].double().flatten(1) for n in self.where.shapes], dim=1).numpy()
             self.rows.update(zip(ids[chosen].tolist(), rows, strict=True))
         return uploads
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """Hold the scores and coins [m] of an audit, and the claim that the ledger made by the end."""
+    """Hold the scores and coins [m] of an audit, and the claim that the ledger made by the end.
+
+    gaussian: whether scores are normal under the claim. residuals: the noise as it was seen, in its
+    stated deviations. normal: whether it is stated to be normal. drawn: one release's noise on
+    nothing, under fresh keys, again and again. exact: what a replay without noise found.
+    """
 
     scores: np.ndarray
     coins: np.ndarray
     claimed: float
     gaussian: bool
+    residuals: tuple[Residual, ...] = ()
+    normal: bool = True
+    drawn: tuple[np.ndarray, ...] = ()
+    exact: Mapping[str, float] = field(default_factory=dict)
+
+    def noise(self) -> dict[str, float]:
+        """Return the p-values of all tests of the noise itself, and of the replay without it."""
+        nothing = [Residual(0, "of nothing", self.drawn[0])] if self.drawn else []
+        tests = {**noise_tests([*self.residuals, *nothing], self.normal), **self.exact}
+        if len(self.drawn) > 1:
+            tests["between runs"] = repeated(self.drawn)
+        return tests
 
 
 def audit_mechanism(
@@ -108,8 +134,48 @@ def audit_mechanism(
     Raises AuditError where the stack makes no claim that can be audited.
     """
     found = play(stack_factory(), benign, plan, source)
+    found = replace(found, drawn=fresh_draws(stack_factory),
+                    exact=replayed(stack_factory(), PROBES, source))
     return judge(found.scores, found.coins, found.claimed, plan.delta, plan.alpha, plan.guesses,
-                 found.gaussian)
+                 found.gaussian, found.noise())
+
+
+def fresh_draws(
+    stack_factory: Callable[[], PrivacyStack], runs: int = RUNS
+) -> tuple[np.ndarray, ...]:
+    """Draw the noise on nothing of `runs` stacks without anything in common.
+
+    Each is [dims], of the first release, in stated standard deviations. There is one alone where a
+    stack's noise follows from a seed by design, and says so.
+    """
+    out: list[np.ndarray] = []
+    while len(out) < runs:
+        stack = stack_factory()
+        mechanism = stack.mechanism
+        assert mechanism is not None
+        where = layout([r for r in stack.releases if r.in_round(0)], mechanism)
+        step = mechanism.quantise.step if mechanism.quantise else 0.0
+        if mechanism.noise.place == "central":
+            kind = torch.int64 if step else torch.float32
+            nothing = {n: torch.zeros(shape, dtype=kind) for n, shape in where.shapes.items()}
+            drawn = mechanism.on_sum(nothing, stack.source, 0)
+            # Not expanded: a projected release is in its public directions here.
+            out.append(np.concatenate([drawn[n].double().numpy().reshape(-1) * where.weights[n]
+                                       for n in where.shapes]) / mechanism.noise.stddev)
+        else:
+            kind = torch.int32 if step else torch.float32
+            empty = {n: Dense(torch.zeros(1, *shape, dtype=kind))
+                     for n, shape in where.shapes.items()}
+            rows = mechanism.noise.on_clients(
+                empty, mechanism.scale, np.zeros(1, dtype=np.int64), stack.source, 0)
+            dense = {n: part.dense() for n, part in rows.items()}
+            # Integers are in steps of the joint vector, and a client adds its share alone.
+            out.append(np.concatenate([dense[n][0].double().numpy().reshape(-1)
+                                       for n in where.shapes]) / mechanism.noise.share(step)
+                       if step else where.join_rows(dense)[0] / mechanism.noise.stddev)
+        if stack.source.name == SimulationSource.name:
+            break
+    return tuple(out)
 
 
 def play(
@@ -130,34 +196,50 @@ def play(
     sign, population = signs(plan.rounds), plan.clients + plan.canaries
     seen, own = np.zeros((plan.rounds, full.dims)), np.zeros(plan.canaries)
     last: Totals | None = None
+    residuals: list[Residual] = []
     for t in range(plan.rounds):
         active = [r for r in stack.releases if r.in_round(t)]
         now = stack.at(t)
         assert now is not None
         where, columns = layout(active, now), _columns(full, active)
         # What the sums show under central noise, the server sees row by row under local noise.
-        watch = _Watch(plan.clients, where)
+        step = now.quantise.step if now.quantise else 0.0
+        watch = _Watch(plan.clients, where, step)
         tapped = TappedAggregator(stack.aggregator, watch.attach)
-        used = replace(stack, aggregator=tapped) if local else stack
+        theirs = now.noise.place != "central"
+        used = replace(stack, aggregator=tapped) if theirs else stack
         cohort = used.draw(population, t)
         gate = used.open(cohort)
         members = cohort.ids[cohort.ids < plan.clients]
         lost = stack.survivors.dropouts(cohort)
         gone = np.array(sorted(frozenset().union(
             *(lost.get(stage, frozenset()) for stage in BEFORE_UPLOAD))), dtype=np.int64)
+        entered, names = np.zeros(len(columns)), "|".join(where.shapes)
         for ids, uploads in benign(replace(cohort, ids=members), last):
             gate.submit(ids, uploads)
+            known = _clipped_sum(now, where, uploads, ~np.isin(ids, gone))
+            entered += known
             if plan.knows_benign and not local:
-                seen[t, columns] -= _clipped_sum(now, where, uploads, ~np.isin(ids, gone))
+                seen[t, columns] -= known
         present = cohort.ids[cohort.ids >= plan.clients]
         for start in range(0, len(present), _BLOCK):
             ids = present[start : start + _BLOCK]
             places = ids - plan.clients
             rows = directions[places][:, columns] * (factor[places, None] * sign[t])
-            gate.submit(ids, canary_uploads(
-                active, where, rows, plan.norm * now.clip.clip_norm))
+            sent = canary_uploads(active, where, rows, plan.norm * now.clip.clip_norm)
+            gate.submit(ids, sent)
+            entered += _clipped_sum(now, where, sent, ~np.isin(ids, gone))
         last, _ = used.finish(gate.close(), cohort, population)
+        inside = int((~np.isin(cohort.ids, gone)).sum())
+        residuals.append(Residual(t, names, (where.join(last.sums) - entered)
+                                  / now.noise.stddev_on_sum(inside)))
         # In units of the round's noise, which an adaptive clip moves.
+        own_stddev = now.noise.share(step) * step if step else now.noise.stddev
+        for number in sorted(watch.rows)[:_LOOKED_AT] if theirs and own_stddev else ():
+            place = number - plan.clients
+            clipped = directions[place, columns] * (factor[place] * sign[t] * now.clip.clip_norm)
+            residuals.append(Residual(
+                t, f"{names} of one", (watch.rows[number] - clipped) / own_stddev))
         if local:
             for number, row in watch.rows.items():
                 place = number - plan.clients
@@ -168,7 +250,8 @@ def play(
     scores = own / math.sqrt(plan.rounds) if local else canary_scores(
         seen, directions, sign, 1.0, predict_common(seen, plan.components))
     return Evidence(scores, coins, stack.ledger.spent(plan.delta),
-                    mechanism.noise.event(stack.sampling).scores_are_normal)
+                    mechanism.noise.event(stack.sampling).scores_are_normal,
+                    tuple(residuals), mechanism.noise.event(Everyone()).scores_are_normal)
 
 
 def _clipped_sum(

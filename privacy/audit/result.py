@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from privacy.audit.counts import (
     one_run_epsilon,
 )
 from privacy.audit.intervals import Interval, auc, tpr_at
+from privacy.audit.residual import NOISE_LEVEL, failures
 from privacy.audit.scores import default_guesses, mean_shift, right_guesses
 
 MEAN_SHIFT, ONE_RUN, GAUSSIAN_RUN = "mean_shift", "one_run", "gaussian_one_run"
@@ -45,6 +46,12 @@ class AuditResult:
     missing: Mapping[str, str]
     auc: Interval
     tpr_at_1_percent_fpr: Interval
+    noise: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def noise_faults(self) -> tuple[str, ...]:
+        """Return the tests of the noise itself that fail, at NOISE_LEVEL together."""
+        return failures(self.noise, NOISE_LEVEL)
 
     @property
     def violations(self) -> tuple[str, ...]:
@@ -54,8 +61,8 @@ class AuditResult:
 
     @property
     def passed(self) -> bool:
-        """Tell whether every lower bound is at most the claim."""
-        return not self.violations
+        """Tell whether every lower bound is at most the claim, and the noise is as stated."""
+        return not self.violations and not self.noise_faults
 
     @property
     def verdict(self) -> str:
@@ -64,6 +71,11 @@ class AuditResult:
             return (f"passed: no lower bound is above the claimed epsilon {self.claimed:.4g}; "
                     "this shows no fault and proves no claim")
         found = ", ".join(f"{n} {self.bounds[n]:.4g}" for n in self.violations)
+        if self.noise_faults:
+            wrong = ", ".join(f"{n} (p = {self.noise[n]:.2g})" for n in self.noise_faults)
+            return f"FAILED: the noise is not what is stated: {wrong}" + (
+                f"; lower bounds above the claimed epsilon {self.claimed:.4g}: {found}"
+                if found else "")
         return (f"FAILED: the mechanism leaks more than the claimed epsilon {self.claimed:.4g} "
                 f"allows (lower bounds at {1 - self.alpha:.0%}: {found})")
 
@@ -75,13 +87,14 @@ class AuditResult:
 
 def judge(
     scores: np.ndarray, coins: np.ndarray, claimed: float, delta: float, alpha: float,
-    guesses: int | None = None, gaussian: bool = True,
+    guesses: int | None = None, gaussian: bool = True, noise: Mapping[str, float] | None = None,
 ) -> AuditResult:
     """Judge canary scores [m] and their coins [m] bool against a claim.
 
     guesses: how many canaries are guessed, fixed beforehand; None: `default_guesses`. gaussian:
     whether the mechanism is claimed to be Gaussian as a whole, so that its curve is known; a
-    subsampled one is not, and only the bound without assumptions is given.
+    subsampled one is not, and only the bound without assumptions is given. noise: p-values of tests
+    of the noise itself.
     Raises AuditError for scores or levels that allow no audit.
     """
     check_levels(delta, alpha)
@@ -110,4 +123,4 @@ def judge(
         claimed=claimed, delta=delta, alpha=alpha, canaries=len(scores), guesses=guesses,
         correct=correct, estimate=estimate, normal_p=shift.normal_p, bounds=bounds,
         missing=missing, auc=auc(scores, coins, alpha),
-        tpr_at_1_percent_fpr=tpr_at(scores, coins, 0.01, alpha))
+        tpr_at_1_percent_fpr=tpr_at(scores, coins, 0.01, alpha), noise=dict(noise or {}))

@@ -9,19 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from privacy.aggregation.intercept import TappedAggregator
+from privacy.aggregation.intercept import Tap, TappedAggregator
+from privacy.aggregator import Task
+from privacy.audit.broken_noise import NOISES, AlteredNoise, Change, KnownKey, without_round
 from privacy.audit.counts import AuditError
 from privacy.noise import Noise, Scale
 from privacy.quantise import Quantise
 from privacy.randomness import Source
 from privacy.stack import PrivacyStack
 from privacy.transforms import Clipped, JointClip, Mechanism
-from privacy.uploads import Uploads
+from privacy.uploads import Dense, Part, Uploads
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,61 @@ class _DoubleClip(JointClip):
         return JointClip(2 * self.clip_norm, self.weights).again(uploads)
 
 
+@dataclass(frozen=True)
+class _SomeClip(JointClip):
+    """Leaves alone what is shorter than eight clip norms, as after a slip in a comparison."""
+
+    def apply(self, uploads: Uploads) -> Clipped:
+        honest = super().apply(uploads)
+        short = self._norms(uploads) < 8 * self.clip_norm
+        out = {n: Dense(torch.where(short.reshape(-1, *[1] * (p.dense().dim() - 1)),
+                                    p.dense(), honest.uploads[n].dense()))
+               for n, p in uploads.items()}
+        return Clipped(out, honest.zeroed, honest.shortened)
+
+    def _norms(self, uploads: Uploads) -> torch.Tensor:
+        parts = [p.dense().double().flatten(1) * self.weights[n] for n, p in uploads.items()]
+        return torch.cat(parts, dim=1).norm(dim=1)
+
+
+@dataclass(frozen=True)
+class _MaxClip(_SomeClip):
+    """Clips the largest value in place of the L2 norm."""
+
+    def apply(self, uploads: Uploads) -> Clipped:
+        honest = JointClip(self.clip_norm, self.weights).apply(uploads)
+        parts = [p.dense().double().flatten(1) * self.weights[n] for n, p in uploads.items()]
+        most = torch.cat(parts, dim=1).abs().amax(dim=1)
+        factor = (self.clip_norm / most).clamp(max=1.0).nan_to_num(0.0).float()
+        return Clipped({n: p.scaled(factor) for n, p in uploads.items()}, honest.zeroed,
+                       honest.shortened)
+
+
+@dataclass(frozen=True)
+class _EachClip(JointClip):
+    """Clips every release by itself to the norm of all together."""
+
+    def apply(self, uploads: Uploads) -> Clipped:
+        none = torch.zeros(next(iter(uploads.values())).clients(), dtype=torch.bool)
+        out: dict[str, Part] = {}
+        for name, part in uploads.items():
+            alone = JointClip(self.clip_norm, {name: self.weights[name]})
+            out |= alone.apply({name: part}).uploads
+        return Clipped(out, none, none)
+
+
+def _first_third_doubled(task: Task) -> Tap:
+    """Uploads of the lower third of the cohort's numbers count twice: real users, in an audit."""
+    last = int(task.cohort.ids[max(len(task.cohort.ids) // 3 - 1, 0)])
+
+    def tap(ids: np.ndarray, uploads: Uploads) -> Uploads:
+        factor = torch.from_numpy(np.where(ids <= last, 2, 1))
+        return {n: Dense(p.dense() * factor.reshape(-1, *[1] * (p.dense().dim() - 1)).to(
+            p.dense().dtype)) for n, p in uploads.items()}
+
+    return tap
+
+
 def _doubled(ids: np.ndarray, uploads: Uploads) -> Uploads:
     """Every upload twice, as after a repeated message."""
     return {name: part.holding(part.held() * 2) for name, part in uploads.items()}
@@ -170,6 +228,13 @@ def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
     return replace(_clip(stack, mechanism, _ClipOnce), aggregator=tapped)
 
 
+def _altered(
+    stack: PrivacyStack, mechanism: Mechanism, make: Callable[[], Change]
+) -> PrivacyStack:
+    noise = cast(Noise, AlteredNoise(mechanism.noise, make))
+    return replace(stack, mechanism=replace(mechanism, noise=noise))
+
+
 _BROKEN: Mapping[str, Callable[[PrivacyStack, Mechanism], PrivacyStack]] = {
     "noise_off": lambda s, m: _weak(s, m, 0.0),
     "noise_half": lambda s, m: _weak(s, m, 0.5),
@@ -178,22 +243,39 @@ _BROKEN: Mapping[str, Callable[[PrivacyStack, Mechanism], PrivacyStack]] = {
     "same_noise_each_round": lambda s, m: replace(s, source=_Remembering(s.source)),
     "noise_per_client_once": _once,
     "cohort_miscounted": _twice,
+    "real_users_twice": lambda s, m: replace(
+        s, aggregator=TappedAggregator(s.aggregator, _first_third_doubled)),
+    "clip_below_8": lambda s, m: _clip(s, m, _SomeClip),
+    "clip_by_maximum": lambda s, m: _clip(s, m, _MaxClip),
+    "clip_each_release": lambda s, m: _clip(s, m, _EachClip),
+    "public_key": lambda s, m: replace(s, source=KnownKey()),
+    "seed_of_8_bits": lambda s, m: replace(s, source=KnownKey.of_8_bits()),
+    **{name: partial(_altered, make=make) for name, make in NOISES.items()},
 }
-SABOTAGES = tuple(_BROKEN)
+LAST = "last_release_without"
+SABOTAGES = (*_BROKEN, LAST)
 
 
-def sabotage(stack: PrivacyStack, name: str) -> PrivacyStack:
+def sabotage(stack: PrivacyStack, name: str, rounds: int | None = None) -> PrivacyStack:
     """Return the stack with one fault: a name of SABOTAGES.
 
     noise_off, noise_half: no noise, half of it. clip_off: any norm passes. wrong_clip_in_noise:
     uploads keep twice the norm that the noise is made for. same_noise_each_round: the first
     round's noise again; noise_per_client_once: the same for noise that clients add.
-    cohort_miscounted: each upload is summed twice.
+    cohort_miscounted: each upload is summed twice; real_users_twice: those of a third of the
+    cohort. clip_below_8: what is shorter than eight clip norms passes; clip_by_maximum: the largest
+    value is clipped, not the norm; clip_each_release: each release alone. public_key,
+    seed_of_8_bits: the source is keyed by a constant, by one byte. last_release_without: the last
+    of `rounds` has no noise. The others are those of `broken_noise.NOISES`.
 
     Raises AuditError for another name, without a mechanism, and where the fault cannot occur.
     """
-    if name not in _BROKEN:
+    if name not in SABOTAGES:
         raise AuditError(f"no sabotage is called {name!r}; there are {', '.join(SABOTAGES)}")
     if stack.mechanism is None:
         raise AuditError("the stack has no mechanism that could be broken")
+    if name == LAST:
+        if rounds is None:
+            raise AuditError(f"{LAST} needs the number of rounds")
+        return _altered(stack, stack.mechanism, without_round(rounds - 1))
     return _BROKEN[name](stack, stack.mechanism)

@@ -23,6 +23,7 @@ from privfedmm.audit.attack_matrix import (
 from privfedmm.audit.bound import promises_data
 from privfedmm.audit.budget import Subject, budget_of
 from privfedmm.audit.empirical import QUICK, Canaries, audit_empirically
+from privfedmm.base.code_digest import code_digest, foreign_code
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
@@ -174,7 +175,9 @@ def _modes(options: Options, config: RunConfig) -> tuple[str, ...]:
 
 
 def _key(folder: Path, options: Options) -> str:
-    digest = hashlib.sha256(repr(options).encode())
+    """What an audit's result depends on: its options, the run, and the code that is audited."""
+    digest = hashlib.sha256(repr(options).encode() + code_digest().encode())
+    digest.update(foreign_code().encode())
     for name in (CONFIG, RECORD, LEDGER):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from privacy import Cohort, PrivacyStack, Totals, Uploads
-from privacy.audit import AuditPlan, AuditResult, AuditSource, Evidence, Interval, judge, play
+from privacy.audit import (
+    NOISE_LEVEL,
+    PROBES,
+    AuditPlan,
+    AuditResult,
+    AuditSource,
+    Evidence,
+    Interval,
+    failures,
+    fresh_draws,
+    judge,
+    play,
+    replayed,
+)
 from privacy.sampling import FixedSize
 from privfedmm.assemble import assemble, plan_of
 from privfedmm.base.files import finite
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
+from privfedmm.privacy_plan.stack import noise_source
 
 JOINT_ALARM = 0.01  # chance that an honest run fails its audit, at most
 SHOWN_ALPHA = 0.05  # of the bounds shown beside the verdict, each alone
 # The alarm divided, before any score is seen: most of it to the bound with most power.
-LEVELS = {"mean_shift": 0.008, "gaussian_one_run": 0.001, "one_run": 0.001}
-SAMPLED_LEVELS = {"one_run": JOINT_ALARM}
+LEVELS = {"mean_shift": 0.004, "gaussian_one_run": 0.0005, "one_run": 0.0005}
+SAMPLED_LEVELS = {"one_run": JOINT_ALARM - NOISE_LEVEL}
 FULL, LARGE, QUICK, MANY_USERS = 400, 1000, 200, 6000
 
 
@@ -137,9 +151,17 @@ def gather(
         config, data, planned=planned, population=data.num_users + count, budget=False)
     benign = RealBenign(parts.algorithm, tell)
     stack = change(parts.stack)
+
+    def anew() -> PrivacyStack:
+        """The stack under keys that nothing else has, as another run would have them."""
+        return change(replace(parts.stack, source=noise_source(config)))
+
     plan = AuditPlan(clients=data.num_users, rounds=claim.rounds, delta=claim.delta,
                      canaries=count, knows_benign=True)
-    return play(stack, benign, plan, AuditSource(canaries.seed))
+    found = play(stack, benign, plan, AuditSource(canaries.seed))
+    probes = data.num_users + count if canaries.full_protocol else PROBES
+    return replace(found, drawn=fresh_draws(anew),
+                   exact=replayed(anew(), probes, AuditSource(canaries.seed)))
 
 
 def judged(found: Evidence, claim: Claimed, alpha: float) -> AuditResult:
@@ -154,12 +176,14 @@ class Verdict:
     """This is the verdict on a run's claim.
 
     levels: a map from bound to its share of the joint false alarm. bounds: the bounds that could be
-    computed. violations: the names of those above the claim.
+    computed. violations: the names of those above the claim. noise: p-values of the tests of the
+    noise itself, and 0 or 1 for what a replay without it found.
     """
 
     levels: Mapping[str, float]
     bounds: Mapping[str, float]
     violations: tuple[str, ...]
+    noise: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, found: Evidence, claim: Claimed) -> Verdict:
@@ -171,20 +195,30 @@ class Verdict:
             if name in result.bounds:
                 bounds[name] = result.bounds[name]
                 above += [name] if name in result.violations else []
-        return cls(levels, bounds, tuple(above))
+        return cls(levels, bounds, tuple(above), found.noise())
+
+    @property
+    def noise_faults(self) -> tuple[str, ...]:
+        """Return the tests of the noise itself that fail, at NOISE_LEVEL together."""
+        return failures(self.noise, NOISE_LEVEL)
 
     @property
     def passed(self) -> bool:
-        """Return whether no bound is above the claim."""
-        return not self.violations
+        """Return whether no bound is above the claim, and the noise is as stated."""
+        return not self.violations and not self.noise_faults
 
     def sentence(self, claim: Claimed) -> str:
         """Return the verdict in one sentence."""
         if self.passed:
             return (f"no lower bound is above the claimed epsilon {claim.epsilon:.4g}; this shows "
                     "no fault and proves no claim")
-        found = ", ".join(f"{n} {self.bounds[n]:.4g} at {1 - self.levels[n]:.1%}"
+        found = ", ".join(f"{n} {self.bounds[n]:.4g} at {1 - self.levels[n]:.2%}"
                           for n in self.violations)
+        if self.noise_faults:
+            wrong = ", ".join(f"{n} (p = {self.noise[n]:.2g})" for n in self.noise_faults)
+            return f"the noise, or what it is added to, is not what is stated: {wrong}" + (
+                f"; lower bounds above the claimed epsilon {claim.epsilon:.4g}: {found}"
+                if found else "")
         return (f"the mechanism leaks more than the claimed epsilon {claim.epsilon:.4g} allows "
                 f"(lower bounds: {found})")
 
@@ -214,7 +248,8 @@ def audit_empirically(
         "bounds_95": {n: finite(x) for n, x in shown.bounds.items()},
         "bounds_verdict": {n: finite(x) for n, x in strict.bounds.items()},
         "bounds_missing": dict(shown.missing),
-        "levels": dict(strict.levels), "joint_false_alarm": JOINT_ALARM,
+        "levels": {**strict.levels, "noise": NOISE_LEVEL}, "joint_false_alarm": JOINT_ALARM,
+        "noise_tests": dict(strict.noise), "noise_faults": list(strict.noise_faults),
         "auc": _interval(shown.auc), "tpr_at_1_percent_fpr": _interval(shown.tpr_at_1_percent_fpr),
         "right_guesses": shown.correct, "guesses": shown.guesses, "normal_p": shown.normal_p,
         "violations": list(strict.violations), "passed": strict.passed,
@@ -256,6 +291,9 @@ def _notes(config: RunConfig, claim: Claimed, canaries: Canaries) -> list[str]:
     if dp.clipping == "adaptive":
         out.append("adaptive clip: canaries have the clip norm of each round; the bits are priced "
                    "in the claim but carry no canary")
+    if dp.noise != "csprng":
+        out.append("the noise follows from the seed by design: that other runs have other noise is "
+                   "not looked at")
     if dp.noise == "csprng":
         out.append("noise from the operating system: --audit-seed repeats coins and directions, "
                    "not the noise")

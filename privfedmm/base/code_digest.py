@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -22,6 +23,22 @@ def code_digest() -> str:
             content = path.read_bytes()
             name = path.relative_to(root.parent).as_posix()
             digest.update(f"{name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def foreign_code() -> str:
+    """Return the SHA-256 over the Python files of packages that have registered parts.
+
+    Of every entry point in a group of this package, the files of its top-level package."""
+    digest = hashlib.sha256()
+    groups = [g for g in metadata.entry_points().groups if g.startswith("privfedmm.")]
+    found = {entry.module.partition(".")[0] for group in groups
+             for entry in metadata.entry_points(group=group)}
+    for name in sorted(found):
+        spec = importlib.util.find_spec(name)
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            for path in sorted(Path(place).rglob("*.py")):
+                digest.update(f"{name}\0{path.relative_to(place)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,0 +1,105 @@
+"""Play one round of a stack without its noise: does every upload enter once, and within the bound?
+
+What the noise hides at a hundred clients, a replay shows at one: it is exact but for the rounding
+of uploads, and its verdict is no matter of chance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from privacy.aggregation.intercept import Tap, TappedAggregator
+from privacy.aggregator import Task
+from privacy.audit.canaries import Layout, canary_uploads, layout
+from privacy.ledger import Ledger
+from privacy.randomness import Source
+from privacy.sampling import Cohort, Everyone
+from privacy.stack import PrivacyStack
+from privacy.survivors import Survivors
+from privacy.uploads import Uploads
+
+CLIP, RECOUNT = "clip", "recount"
+# Lengths in clip norms, on both sides of every bound that a slip could have put in its place.
+_LENGTHS = (0.5, 0.99, 1.01, 1.5, 2.0, 3.0, 7.9, 8.1, 20.0, 100.0)
+_SLACK = 1e-5  # of the bound: floating-point error of one clip
+
+
+@dataclass
+class _Leaving:
+    """Keeps the longest vector that leaves a device, in the joint vector's scale.
+
+    step: of the grid, whose integers are in that scale already; 0 for none.
+    """
+
+    where: Layout
+    step: float
+    longest: float = 0.0
+
+    def attach(self, task: Task) -> Tap:
+        return self._look
+
+    def _look(self, ids: np.ndarray, uploads: Uploads) -> Uploads:
+        dense = {n: p.dense() for n, p in uploads.items()}
+        if self.step:
+            whole = torch.cat([dense[n].double().flatten(1) for n in self.where.shapes], dim=1)
+            rows = whole.numpy() * self.step
+        else:
+            rows = self.where.join_rows(dense)
+        self.longest = max(self.longest, float(np.linalg.norm(rows, axis=1).max()))
+        return uploads
+
+
+def replayed(stack: PrivacyStack, clients: int, source: Source) -> dict[str, float]:
+    """Return 1 for what holds in a round without noise, and 0 for what does not.
+
+    clip: no upload of any length, dense, of one coordinate or of one release, leaves its device
+    longer than the bound that the noise is made for. recount: the sum is that of all clipped
+    uploads, each once. stack: one of its own, for its ledger is not used. Empty without a
+    mechanism, and where the noise cannot be made to nothing.
+    """
+    mechanism = stack.mechanism
+    if mechanism is None:
+        return {}
+    active = [r for r in stack.releases if r.in_round(0)]
+    where, norm = layout(active, mechanism), mechanism.clip.clip_norm
+    rows = _probes(where, clients, source)
+    expected = (rows * np.minimum(1.0, 1 / np.linalg.norm(rows, axis=1, keepdims=True))).sum(0)
+    quiet = replace(mechanism, noise=mechanism.noise.remade(0.0, mechanism.noise.sensitivity))
+    step = mechanism.quantise.step if mechanism.quantise else 0.0
+    leaving = _Leaving(where, step)
+    alone = replace(
+        stack, mechanism=quiet, ledger=Ledger(), vault=None, clipper=None, sampling=Everyone(),
+        survivors=Survivors(), aggregator=TappedAggregator(stack.aggregator, leaving.attach))
+    cohort = Cohort(0, np.arange(clients), clients)
+    gate = alone.open(cohort)
+    for start in range(0, clients, 64):
+        ids = cohort.ids[start : start + 64]
+        gate.submit(ids, canary_uploads(active, where, rows[ids], norm))
+    totals, _ = alone.finish(gate.close(), cohort, clients)
+    found = where.join(totals.sums) / norm
+    # A rounding moves a value by less than a step: by a quarter of its square on average.
+    allowed = 1e-4 * clients + 4 * (step / norm) * np.sqrt(clients * len(found))
+    return {CLIP: float(leaving.longest <= mechanism.bound.l2 * (1 + _SLACK)),
+            RECOUNT: float(np.linalg.norm(found - expected) <= allowed)}
+
+
+def _probes(where: Layout, clients: int, source: Source) -> np.ndarray:
+    """Vectors of all lengths, in clip norms [clients, dims]: dense, of one coordinate, of one
+    release."""
+    sizes = [int(np.prod(shape)) for shape in where.shapes.values()]
+    dims, ends = sum(sizes), np.cumsum(sizes)
+    out = source.normal("audit probes", 0, clients * dims).reshape(clients, dims)
+    for row in range(clients):
+        kind = row % 3
+        if kind == 1:
+            out[row] = 0.0
+            out[row, (row * 7) % dims] = 1.0
+        elif kind == 2:
+            one = (row // 3) % len(sizes)
+            out[row, : ends[one] - sizes[one]] = 0.0
+            out[row, ends[one] :] = 0.0
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    return out * np.array(_LENGTHS)[np.arange(clients) * 3 // 7 % len(_LENGTHS)][:, None]

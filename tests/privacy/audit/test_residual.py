@@ -1,0 +1,89 @@
+"""Tests of the noise itself: quiet on honest noise, loud on each of the ways to get it wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from privacy.audit import NOISE_LEVEL, Residual, failures, noise_tests
+from privacy.audit.residual import repeated
+
+DIMS, ROUNDS = 400, 6
+RNG = np.random.default_rng
+
+
+def rounds(seed: int, change: object = None) -> list[Residual]:
+    rng = RNG(seed)
+    out = []
+    for t in range(ROUNDS):
+        values = rng.normal(size=DIMS)
+        out.append(Residual(t, "a", change(values, t) if callable(change) else values))
+    return out
+
+
+def test_honest_noise_fails_no_oftener_than_stated() -> None:
+    """200 draws at a joint level of .5 %: more than 6 failures have a chance below 2e-4."""
+    failed = sum(bool(failures(noise_tests(rounds(seed), True), NOISE_LEVEL))
+                 for seed in range(200))
+    assert failed <= 6
+    assert stats.binom.sf(6, 200, NOISE_LEVEL) < 2e-4
+
+
+def test_wider_noise_is_no_fault() -> None:
+    tests = noise_tests(rounds(1, lambda x, t: 1.3 * x), True)
+    assert not failures({n: p for n, p in tests.items() if n.startswith("width")}, NOISE_LEVEL)
+
+
+FAULTS = {
+    "half without": lambda x, t: np.where(np.arange(DIMS) < DIMS // 2, x, 0.0),
+    "every other without": lambda x, t: np.where(np.arange(DIMS) % 2, x, 0.0),
+    "first release without": lambda x, t: x * (t > 0),
+    "last release without": lambda x, t: x * (t < ROUNDS - 1),
+    "over root 2": lambda x, t: x / np.sqrt(2),
+    "tiled 50 times": lambda x, t: np.resize(x[:8], DIMS),
+    "equal everywhere": lambda x, t: np.full(DIMS, x[0]),
+    "smeared": lambda x, t: (x + np.roll(x, 1)) / np.sqrt(2),
+    "uniform": lambda x, t: (2 * stats.norm.cdf(x) - 1) * np.sqrt(3),
+    "heavy tails": lambda x, t: np.where(np.arange(DIMS) % 10 == 0, x * np.sqrt(10), 0.0),
+    "whole numbers": lambda x, t: np.rint(x),
+    "drift": lambda x, t: x + 0.2,
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faults_are_found(name: str) -> None:
+    """In all of five draws."""
+    for seed in range(5):
+        assert failures(noise_tests(rounds(seed, FAULTS[name]), True), NOISE_LEVEL), seed
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_noise_used_again_is_found_equal_or_opposite(sign: float) -> None:
+    found = rounds(3)
+    found[4] = Residual(4, "a", sign * found[1].values)
+    assert failures(noise_tests(found, True), NOISE_LEVEL) == ("between releases",)
+
+
+def test_noise_of_another_law_is_held_to_what_needs_none() -> None:
+    rng = RNG(0)
+    laplace = [Residual(t, "a", rng.laplace(size=DIMS) / np.sqrt(2)) for t in range(ROUNDS)]
+    tests = noise_tests(laplace, normal=False)
+    assert set(tests) == {"mean", "neighbouring coordinates", "between releases"}
+    assert not failures(tests, NOISE_LEVEL)
+    assert "tails" in failures(noise_tests(laplace, normal=True), NOISE_LEVEL)
+
+
+def test_runs_that_share_a_key_are_found() -> None:
+    draws = [RNG(seed).normal(size=DIMS) for seed in range(64)]
+    assert repeated(draws) > 1e-3
+    assert repeated([*draws[:63], draws[5]]) < 1e-12
+    eight_bits = [RNG(int(RNG(i).integers(256))).normal(size=DIMS) for i in range(64)]
+    assert repeated(eight_bits) < 1e-12
+
+
+def test_holm_steps_down() -> None:
+    tests = {"a": 0.001, "b": 0.002, "c": 0.9}
+    assert failures(tests, 0.005) == ("a", "b")
+    assert failures(tests, 0.0029) == ()
+    assert failures({}, 0.01) == ()
