@@ -23,7 +23,7 @@ PATIENCE = 300.0
 ONE: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
     "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
-    "secure.server": "semi_honest", "secure.nodes": (12, 12, 12),
+    "secure.server": "semi_honest", "secure.nodes": [12, 12, 12],
     "method": "popularity"}
 TWO: dict[str, Any] = {
     **ONE, "method": "group_statistics", "group_statistics": "encrypted", "statistics.groups": 3,
