@@ -131,6 +131,10 @@ class AdaptiveClip:
         """Return the clip norm of a round, which follows from the releases before it alone."""
         return self.rule.trajectory(self.shares[:round_])[round_]
 
+    def at_rest(self, rounds: int) -> AdaptiveClip:
+        """Return a clip of the same rule that has stood still for `rounds` rounds."""
+        return AdaptiveClip(self.rule, [self.rule.quantile] * rounds)
+
     def mechanism(self, base: Mechanism, round_: int) -> QuantileMechanism:
         """Return the round's mechanism: `base` at the round's clip norm, both releases at its
         price.

@@ -121,6 +121,10 @@ class DistributedNoise:
         """Return the absolute standard deviation of the noise on a sum over that many clients."""
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
+    def as_normal(self, draws: np.ndarray) -> np.ndarray:
+        """Return the draws: of a standard deviation of a step or more they are normal on a grid."""
+        return draws
+
     def event(self, sampling: Sampling) -> Event:
         """Return DistributedDiscreteGaussian: no sampling amplifies it, for the server sees who
         sends."""

@@ -114,6 +114,10 @@ class GaussianNoise:
         """Return the absolute standard deviation of the noise on a sum over that many clients."""
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
+    def as_normal(self, draws: np.ndarray) -> np.ndarray:
+        """Return the draws: they are normal, but for the grid, which only adds to them."""
+        return draws
+
     def event(self, sampling: Sampling) -> Event:
         """Return LocalGaussian, or the Gaussian release that the sampling makes of it."""
         return event_named(LocalGaussian.name if self.place == "local" else sampling.event)

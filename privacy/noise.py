@@ -129,6 +129,12 @@ class Noise(Protocol):
         """Return the absolute standard deviation of the noise on a sum over that many clients."""
         ...
 
+    def as_normal(self, draws: np.ndarray) -> np.ndarray | None:
+        """Return draws of it [n], in their own standard deviation, as the normal numbers of the
+        same probability; None where it does not state its distribution, so that an audit makes
+        those tests alone that need none."""
+        ...
+
     def event(self, sampling: Sampling) -> Event:
         """Return what the ledger charges for a release under that sampling."""
         ...

@@ -218,6 +218,15 @@ class Mechanism:
         return Scale(self.clip.weights, self.quantise.step if self.quantise else 0.0)
 
     @property
+    def own_stddev(self) -> float:
+        """Return the standard deviation, in the joint vector, of the noise that one client adds; 0
+        where a client adds none."""
+        step = self.scale.step
+        if step:
+            return self.noise.share(step) * step
+        return self.noise.stddev if self.noise.place == "local" else 0.0
+
+    @property
     def limit(self) -> float:
         """Return the bound on the norm of a client's rounded vector, in steps."""
         assert self.quantise is not None

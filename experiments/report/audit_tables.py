@@ -74,11 +74,29 @@ def empirical_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         *rows, ("AUC", _interval(found["auc"])),
         ("TPR at 1% FPR", _interval(found["tpr_at_1_percent_fpr"])),
         ("right guesses", f"{found['right_guesses']} of {found['guesses']}"),
+        *_noise_rows(found),
         ("audit seed", str(found["audit_seed"])),
         ("verdict", ("PASS" if found["passed"] else "FAIL") + ": " + found["verdict"]),
         ("chance that an honest run fails", f"at most {found['joint_false_alarm']:.0%}, "
          "divided between the bounds of the verdict"),
     ]
+
+
+def _noise_rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the tests of the noise itself gave; audits of earlier versions made none."""
+    tests = found.get("noise_tests", {})
+    if not tests:
+        return [("tests of the noise itself", "none was made")]
+    worst = sorted(tests, key=lambda name: tests[name])[:3]
+    text = (f"{len(tests)} made, at {1 - found['levels']['noise']:.1%} together; smallest p: "
+            + ", ".join(f"{tests[name]:.2g} ({name})" for name in worst))
+    if found["noise_faults"]:
+        text += f"; FAILED: {', '.join(found['noise_faults'])}"
+    reasons: dict[str, list[str]] = {}
+    for name, why in found.get("noise_tests_not_made", {}).items():
+        reasons.setdefault(why, []).append(name)
+    return [("tests of the noise itself", text), *(
+        (f"not made: {', '.join(names)}", why) for why, names in reasons.items())]
 
 
 def matrix_rows(attacks: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -11,6 +11,7 @@ from privacy.audit.attacks import (
     signed_rows,
     touched_rows,
 )
+from privacy.audit.benign import BenignRound, synthetic_benign
 from privacy.audit.canaries import AuditSource, draw_coins, draw_directions
 from privacy.audit.counts import (
     AuditError,
@@ -19,15 +20,13 @@ from privacy.audit.counts import (
     repeated_epsilon,
 )
 from privacy.audit.experiment import (
-    PROBES,
     AuditPlan,
-    BenignRound,
     Evidence,
     audit_mechanism,
-    fresh_draws,
+    closer,
     play,
-    synthetic_benign,
 )
+from privacy.audit.fresh import Fresh, fresh_draws
 from privacy.audit.intervals import Decided, Interval
 from privacy.audit.limits import (
     best_accuracy,
@@ -39,14 +38,13 @@ from privacy.audit.limits import (
 )
 from privacy.audit.matrix import AttackMatrix, Cell, Claim, measure
 from privacy.audit.replay import replayed
-from privacy.audit.residual import NOISE_LEVEL, Residual, failures, noise_tests
+from privacy.audit.residual import NOISE_LEVEL, Residual, failures, noise_tests, sentence
 from privacy.audit.result import AuditResult, judge
 from privacy.audit.sabotage import SABOTAGES, sabotage
 from privacy.audit.scores import MeanShift, mean_shift, repeated_scores_epsilon
 
 __all__ = [
     "NOISE_LEVEL",
-    "PROBES",
     "SABOTAGES",
     "Attack",
     "AttackMatrix",
@@ -59,6 +57,7 @@ __all__ = [
     "Claim",
     "Decided",
     "Evidence",
+    "Fresh",
     "Interval",
     "MeanShift",
     "Residual",
@@ -68,6 +67,7 @@ __all__ = [
     "best_auc",
     "best_gaussian_auc",
     "best_tpr",
+    "closer",
     "draw_coins",
     "draw_directions",
     "failures",
@@ -89,6 +89,7 @@ __all__ = [
     "rows_in_difference",
     "rows_in_sum",
     "sabotage",
+    "sentence",
     "signed_rows",
     "substituted",
     "synthetic_benign",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 from scipy.stats import norm
 
 from privacy.noise import Noise, Scale
-from privacy.randomness import SimulationSource, Source
+from privacy.randomness import Source
 from privacy.uploads import Dense, Uploads
 
 # Pure noise [dims] in its own standard deviations, round, what it is added to, of whom and of which
@@ -75,6 +73,27 @@ class AlteredNoise:
         return torch.from_numpy(np.ascontiguousarray(out)).to(noise.dtype).reshape(noise.shape)
 
 
+class WeakNoise:
+    """Noise too small by a factor; priced, and described, as the whole one."""
+
+    def __init__(self, honest: Noise, factor: float) -> None:
+        self._honest = honest
+        self._weak = honest.remade(honest.noise_multiplier * factor, honest.sensitivity)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._honest, name)
+
+    def on_clients(
+        self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
+    ) -> Uploads:
+        return self._weak.on_clients(uploads, scale, ids, source, round_)
+
+    def on_sum(
+        self, sums: Mapping[str, torch.Tensor], scale: Scale, source: Source, round_: int
+    ) -> dict[str, torch.Tensor]:
+        return self._weak.on_sum(sums, scale, source, round_)
+
+
 def _masked(keep: Callable[[int], np.ndarray]) -> Callable[[], Change]:
     return lambda: lambda noise, round_, exact, whose: noise * keep(len(noise))
 
@@ -107,6 +126,24 @@ def _some(size: int) -> np.ndarray:
     return np.random.default_rng(size).random(size) < 0.5
 
 
+def without_users(every: int) -> Callable[[], Change]:
+    """Leave out the noise of every so many-th user, from the eighth on: it is a client's own."""
+    def change(noise: np.ndarray, round_: int, exact: np.ndarray, whose: str) -> np.ndarray:
+        return noise * (int(whose.rpartition(" ")[2]) % every != 7)
+
+    return lambda: change
+
+
+def one_user_again() -> Change:
+    """Give one user the noise of its first round in all others."""
+    kept: dict[str, np.ndarray] = {}
+
+    def change(noise: np.ndarray, round_: int, exact: np.ndarray, whose: str) -> np.ndarray:
+        return kept.setdefault(whose, noise) if whose.endswith(" 7") else noise
+
+    return change
+
+
 def without_round(number: int) -> Callable[[], Change]:
     """Leave the noise out of one round."""
     return lambda: lambda noise, round_, exact, whose: noise * (round_ != number)
@@ -129,27 +166,3 @@ NOISES: Mapping[str, Callable[[], Change]] = {
     "sparse_wide": _always(_sparse),
     "nonzero_only": lambda: lambda noise, round_, exact, whose: noise * (exact != 0),
 }
-
-
-@dataclass(frozen=True)
-class KnownKey:
-    """A source that says it is keyed by the operating system, and is keyed by something else."""
-
-    name: str = "csprng"
-    key: SimulationSource = field(default_factory=lambda: SimulationSource(0), repr=False)
-
-    @classmethod
-    def of_8_bits(cls) -> KnownKey:
-        """Key it by one byte of the operating system."""
-        return cls(key=SimulationSource(os.urandom(1)[0]))
-
-    def raw(self, label: str, round_: int, size: int) -> bytes:
-        return self.key.raw(label, round_, size)
-
-    def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
-        return self.key.uniform(label, round_, size)
-
-    def normal(self, label: str, round_: int, size: int) -> np.ndarray:
-        return self.key.normal(label, round_, size)
-
-

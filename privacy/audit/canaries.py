@@ -63,10 +63,13 @@ class Layout:
             parts.append(value.reshape(-1) * self.weights[name])
         return torch.cat(parts).numpy()
 
-    def join_rows(self, rows: Mapping[str, Tensor]) -> np.ndarray:
+    def join_rows(self, rows: Mapping[str, Tensor], step: float = 0.0) -> np.ndarray:
         """Place clients' vectors as they leave the device in the joint vector, float64
-        [clients, dims]."""
-        return torch.cat([rows[name].double().flatten(1) * self.weights[name]
+        [clients, dims].
+
+        step: of the grid, whose integers are in the joint vector's scale already; 0 for none.
+        """
+        return torch.cat([rows[name].double().flatten(1) * (step or self.weights[name])
                           for name in self.shapes], dim=1).numpy()
 
 

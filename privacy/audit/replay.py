@@ -1,4 +1,4 @@
-"""Play one round of a stack without its noise: does every upload enter once, and within the bound?
+"""Play rounds of a stack without its noise: does every upload enter once, and within the bound?
 
 What the noise hides at a hundred clients, a replay shows at one: it is exact but for the rounding
 of uploads, and its verdict is no matter of chance.
@@ -6,14 +6,15 @@ of uploads, and its verdict is no matter of chance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from privacy.aggregation.intercept import Tap, TappedAggregator
 from privacy.aggregator import Task
 from privacy.audit.canaries import Layout, canary_uploads, layout
+from privacy.audit.fresh import steady
 from privacy.ledger import Ledger
 from privacy.randomness import Source
 from privacy.sampling import Cohort, Everyone
@@ -42,38 +43,42 @@ class _Leaving:
         return self._look
 
     def _look(self, ids: np.ndarray, uploads: Uploads) -> Uploads:
-        dense = {n: p.dense() for n, p in uploads.items()}
-        if self.step:
-            whole = torch.cat([dense[n].double().flatten(1) for n in self.where.shapes], dim=1)
-            rows = whole.numpy() * self.step
-        else:
-            rows = self.where.join_rows(dense)
+        rows = self.where.join_rows({n: p.dense() for n, p in uploads.items()}, self.step)
         self.longest = max(self.longest, float(np.linalg.norm(rows, axis=1).max()))
         return uploads
 
 
-def replayed(stack: PrivacyStack, clients: int, source: Source) -> dict[str, float]:
-    """Return 1 for what holds in a round without noise, and 0 for what does not.
+def replayed(
+    stack: PrivacyStack, clients: int, rounds: Sequence[int], source: Source
+) -> dict[str, float]:
+    """Return 1 for what holds in rounds without noise, and 0 for what does not.
 
     clip: no upload of any length, dense, of one coordinate or of one release, leaves its device
     longer than the bound that the noise is made for. recount: the sum is that of all clipped
-    uploads, each once. stack: one of its own, for its ledger is not used. Empty without a
-    mechanism, and where the noise cannot be made to nothing.
+    uploads, each once. stack: one of its own, for its ledger is not used; everybody takes part, and
+    a clip norm that moves stays where it began. rounds: those that are played. Empty without a
+    mechanism, and where none of the rounds releases anything.
     """
+    played = [_played(steady(stack, t + 1), t, clients, source) for t in rounds
+              if stack.mechanism and any(r.in_round(t) for r in stack.releases)]
+    return {name: min(found[name] for found in played) for name in (CLIP, RECOUNT) if played}
+
+
+def _played(stack: PrivacyStack, round_: int, clients: int, source: Source) -> dict[str, float]:
+    """One round of it."""
     mechanism = stack.mechanism
-    if mechanism is None:
-        return {}
-    active = [r for r in stack.releases if r.in_round(0)]
-    where, norm = layout(active, mechanism), mechanism.clip.clip_norm
-    rows = _probes(where, clients, source)
-    expected = (rows * np.minimum(1.0, 1 / np.linalg.norm(rows, axis=1, keepdims=True))).sum(0)
+    assert mechanism is not None
     quiet = replace(mechanism, noise=mechanism.noise.remade(0.0, mechanism.noise.sensitivity))
-    step = mechanism.quantise.step if mechanism.quantise else 0.0
+    alone = replace(stack, mechanism=quiet, ledger=Ledger(), vault=None, sampling=Everyone(),
+                    survivors=Survivors())
+    now, active = alone.at(round_), [r for r in alone.releases if r.in_round(round_)]
+    assert now is not None
+    where, norm, step = layout(active, now), now.clip.clip_norm, now.scale.step
     leaving = _Leaving(where, step)
-    alone = replace(
-        stack, mechanism=quiet, ledger=Ledger(), vault=None, clipper=None, sampling=Everyone(),
-        survivors=Survivors(), aggregator=TappedAggregator(stack.aggregator, leaving.attach))
-    cohort = Cohort(0, np.arange(clients), clients)
+    alone = replace(alone, aggregator=TappedAggregator(stack.aggregator, leaving.attach))
+    rows = _probes(where, clients, round_, source)
+    expected = (rows * np.minimum(1.0, 1 / np.linalg.norm(rows, axis=1, keepdims=True))).sum(0)
+    cohort = Cohort(round_, np.arange(clients), clients)
     gate = alone.open(cohort)
     for start in range(0, clients, 64):
         ids = cohort.ids[start : start + 64]
@@ -82,16 +87,16 @@ def replayed(stack: PrivacyStack, clients: int, source: Source) -> dict[str, flo
     found = where.join(totals.sums) / norm
     # A rounding moves a value by less than a step: by a quarter of its square on average.
     allowed = 1e-4 * clients + 4 * (step / norm) * np.sqrt(clients * len(found))
-    return {CLIP: float(leaving.longest <= mechanism.bound.l2 * (1 + _SLACK)),
+    return {CLIP: float(leaving.longest <= now.bound.l2 * (1 + _SLACK)),
             RECOUNT: float(np.linalg.norm(found - expected) <= allowed)}
 
 
-def _probes(where: Layout, clients: int, source: Source) -> np.ndarray:
+def _probes(where: Layout, clients: int, round_: int, source: Source) -> np.ndarray:
     """Vectors of all lengths, in clip norms [clients, dims]: dense, of one coordinate, of one
     release."""
     sizes = [int(np.prod(shape)) for shape in where.shapes.values()]
     dims, ends = sum(sizes), np.cumsum(sizes)
-    out = source.normal("audit probes", 0, clients * dims).reshape(clients, dims)
+    out = source.normal("audit probes", round_, clients * dims).reshape(clients, dims)
     for row in range(clients):
         kind = row % 3
         if kind == 1:

@@ -14,58 +14,81 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.special import chdtr
 
 # Coordinates are looked at in so many blocks of neighbours, and in so many interleaved classes.
 _BLOCKS, _CLASSES = 32, (2, 3, 4, 5, 7, 8, 16)
 # Below this many values the tests of shape have no power and rest on limits that are far away.
 _FEWEST = 64
-_DEEP = 4  # rounds, from which on a coordinate is looked at by itself
+_DEEP = 4  # releases, from which on a coordinate is looked at by itself
 NOISE_LEVEL = 0.005  # chance that honest noise fails any of the tests, at most
+
+MEAN, NEIGHBOURS, WIDTH, RELEASE = "mean", "neighbouring coordinates", "width", "width of a release"
+PART, SHAPE, TAILS = "width of a part", "shape", "tails"
+BETWEEN, COORDINATE = "between releases", "width of a coordinate"
+_FEW = f"no release has {_FEWEST} values"
+_UNSTATED = f"no release of {_FEWEST} values has a stated distribution"
+# Why a test was not made, where it was not.
+NOT_MADE: Mapping[str, str] = {
+    MEAN: _FEW, NEIGHBOURS: _FEW, WIDTH: "the noise states no distribution",
+    RELEASE: "the noise states no distribution", PART: _UNSTATED, SHAPE: _UNSTATED,
+    TAILS: _UNSTATED, BETWEEN: f"no coordinates, {_FEWEST} or more, are released twice",
+    COORDINATE: f"no coordinates, {_FEWEST} or more and of a stated distribution, are released "
+                f"{_DEEP} times",
+}
 
 
 @dataclass(frozen=True)
 class Residual:
     """The noise of one release, or of one client's upload.
 
-    round: when. columns: names the coordinates, so that releases of the same ones are compared.
-    values: [dims] float64, in units of the stated standard deviation.
+    columns: names the coordinates, so that releases of the same ones are compared. values: [dims]
+    float64, in units of the stated standard deviation, and where the noise states its distribution,
+    as the normal numbers of the same probability. stated: whether it does.
     """
 
-    round: int
     columns: str
     values: np.ndarray
+    stated: bool = True
 
 
-def noise_tests(residuals: Sequence[Residual], normal: bool) -> dict[str, float]:
+def noise_tests(residuals: Sequence[Residual]) -> dict[str, float]:
     """Return p-values, by the name of the test, under the hypothesis that the noise is as stated.
 
-    normal: whether its distribution is stated to be normal (on a grid or not); without it only
-    tests that need no distribution are made, those of correlation by a normal limit. Each p-value
-    is valid alone; `failures` looks at all of them together. Noise wider than stated is no fault.
+    Without a stated distribution only the tests that need none are made, those of correlation by a
+    normal limit. Each p-value is valid alone; `failures` looks at all of them together. Noise wider
+    than stated is no fault.
     """
     large = [r for r in residuals if len(r.values) >= _FEWEST]
+    stated = [r for r in residuals if r.stated]
     out: dict[str, float] = {}
-    if not large:
-        return out
-    out["mean"] = _combined([_mean(r.values) for r in large])
-    out["neighbouring coordinates"] = _combined([_lags(r.values) for r in large])
-    if normal:
-        everything = np.concatenate([r.values for r in residuals])
-        out["width"] = float(stats.chi2.cdf(np.square(everything).sum(), len(everything)))
-        out["width of a release"] = _combined([_width(r.values) for r in residuals])
-        out["width of a part"] = _combined([p for r in large for p in _parts(r.values)])
-        out["shape"] = _combined([_shape(r.values) for r in large])
-        out["tails"] = _combined([_tails(r.values) for r in large])
-    stacked: dict[str, list[np.ndarray]] = {}
-    for residual in large:
-        stacked.setdefault(residual.columns, []).append(residual.values)
-    several = [rows for rows in stacked.values() if len(rows) > 1]
+    if large:
+        out[MEAN] = combined([_mean(r.values) for r in large])
+        out[NEIGHBOURS] = combined([_lags(r.values) for r in large])
+    if stated:
+        everything = np.concatenate([r.values for r in stated])
+        out[WIDTH] = float(width(everything))
+        out[RELEASE] = combined([float(width(r.values)) for r in stated])
+    shaped = [r for r in large if r.stated]
+    if shaped:
+        out[PART] = combined([p for r in shaped for p in _parts(r.values)])
+        out[SHAPE] = combined([_shape(r.values) for r in shaped])
+        out[TAILS] = combined([_tails(r.values) for r in shaped])
+    several = [rows for rows in _stacked(large) if len(rows) > 1]
     if several:
-        out["between releases"] = _combined([repeated(rows) for rows in several])
-    deep = [np.stack(rows) for rows in several if len(rows) >= _DEEP]
-    if normal and deep:
-        out["width of a coordinate"] = _combined([_coordinates(rows) for rows in deep])
+        out[BETWEEN] = combined([repeated(rows) for rows in several])
+    deep = [np.stack(rows) for rows in _stacked(shaped) if len(rows) >= _DEEP]
+    if deep:
+        out[COORDINATE] = combined([_coordinates(rows) for rows in deep])
     return out
+
+
+def _stacked(residuals: Sequence[Residual]) -> list[list[np.ndarray]]:
+    """The values of releases of the same coordinates."""
+    out: dict[str, list[np.ndarray]] = {}
+    for residual in residuals:
+        out.setdefault(residual.columns, []).append(residual.values)
+    return list(out.values())
 
 
 def repeated(draws: Sequence[np.ndarray]) -> float:
@@ -80,7 +103,33 @@ def repeated(draws: Sequence[np.ndarray]) -> float:
         return 0.0
     likeness = np.abs(rows @ rows.T) / rows.shape[1]
     pairs = np.triu_indices(len(rows), 1)
-    return _correlated(float(likeness[pairs].max()), rows.shape[1], len(pairs[0]))
+    return correlated(float(likeness[pairs].max()), rows.shape[1], len(pairs[0]))
+
+
+def width(values: np.ndarray) -> np.ndarray:
+    """Return p-values [...] of normal numbers [..., dims] narrower than 1, by the chi-square law of
+    a sum of squares."""
+    return np.asarray(chdtr(values.shape[-1], np.square(values).sum(axis=-1)))
+
+
+def combined(ps: Sequence[float]) -> float:
+    """Return the p-value of the smallest of several, by Bonferroni."""
+    return min(1.0, min(ps) * len(ps))
+
+
+def sentence(tests: Mapping[str, float], failed: Sequence[str]) -> str:
+    """Say which tests of the noise failed, with their p-values."""
+    return ("the noise, or what it is added to, is not what is stated: " + ", ".join(
+        f"{name} (p = {tests[name]:.2g})" for name in failed))
+
+
+def correlated(likeness: float, pairs: int, tests: int) -> float:
+    """Return the p-value of the largest of some correlations about zero, by Student's t: exact for
+    two normal vectors of so many pairs of values."""
+    if likeness >= 1 or pairs < 2:
+        return 0.0
+    t = likeness * math.sqrt((pairs - 1) / (1 - likeness**2))
+    return min(1.0, 2 * float(stats.t.sf(t, pairs - 1)) * tests)
 
 
 def failures(tests: Mapping[str, float], level: float) -> tuple[str, ...]:
@@ -92,11 +141,6 @@ def failures(tests: Mapping[str, float], level: float) -> tuple[str, ...]:
             break
         failed.append(name)
     return tuple(failed)
-
-
-def _combined(ps: Sequence[float]) -> float:
-    """Bonferroni: the p-value of the smallest of several."""
-    return min(1.0, min(ps) * len(ps))
 
 
 def _two_sided(z: float, tests: int = 1) -> float:
@@ -113,23 +157,18 @@ def _mean(values: np.ndarray) -> float:
     return 0.0 if spread == 0 else _two_sided(values.mean() / spread * math.sqrt(len(values)))
 
 
-def _width(values: np.ndarray) -> float:
-    return float(stats.chi2.cdf(np.square(values).sum(), len(values)))
-
-
 def _parts(values: np.ndarray) -> list[float]:
     """Blocks of neighbours, and every k-th coordinate."""
     square = np.square(values)
     parts = [p for p in np.array_split(square, min(_BLOCKS, len(square) // 8)) if len(p)]
     parts += [square[start::k] for k in _CLASSES if len(square) >= 8 * k for start in range(k)]
-    return [float(stats.chi2.cdf(part.sum(), len(part))) for part in parts]
+    return [float(chdtr(len(part), part.sum())) for part in parts]
 
 
 def _coordinates(rows: np.ndarray) -> float:
-    """The narrowest coordinate over all rounds."""
-    rounds, dims = rows.shape
-    narrowest = float(np.square(rows).sum(axis=0).min())
-    return min(1.0, float(stats.chi2.cdf(narrowest, rounds)) * dims)
+    """The narrowest coordinate over all releases."""
+    dims = rows.shape[1]
+    return min(1.0, float(width(rows.T).min()) * dims)
 
 
 def _shape(values: np.ndarray) -> float:
@@ -158,13 +197,5 @@ def _lags(values: np.ndarray) -> float:
     pairs = n - np.arange(1, len(lags) + 1)
     likely = np.abs(lags) / pairs * np.sqrt(pairs)
     worst = int(likely.argmax())
-    return _correlated(min(float(abs(lags[worst]) / pairs[worst]), 1.0), int(pairs[worst]),
+    return correlated(min(float(abs(lags[worst]) / pairs[worst]), 1.0), int(pairs[worst]),
                        len(lags))
-
-
-def _correlated(likeness: float, pairs: int, tests: int) -> float:
-    """The p-value of a correlation about zero, by Student's t: exact for two normal vectors."""
-    if likeness >= 1:
-        return 0.0
-    t = likeness * math.sqrt((pairs - 1) / (1 - likeness**2))
-    return min(1.0, 2 * float(stats.t.sf(t, pairs - 1)) * tests)

@@ -17,7 +17,7 @@ from privacy.audit.counts import (
     one_run_epsilon,
 )
 from privacy.audit.intervals import Interval, auc, tpr_at
-from privacy.audit.residual import NOISE_LEVEL, failures
+from privacy.audit.residual import NOISE_LEVEL, failures, sentence
 from privacy.audit.scores import default_guesses, mean_shift, right_guesses
 
 MEAN_SHIFT, ONE_RUN, GAUSSIAN_RUN = "mean_shift", "one_run", "gaussian_one_run"
@@ -72,8 +72,7 @@ class AuditResult:
                     "this shows no fault and proves no claim")
         found = ", ".join(f"{n} {self.bounds[n]:.4g}" for n in self.violations)
         if self.noise_faults:
-            wrong = ", ".join(f"{n} (p = {self.noise[n]:.2g})" for n in self.noise_faults)
-            return f"FAILED: the noise is not what is stated: {wrong}" + (
+            return f"FAILED: {sentence(self.noise, self.noise_faults)}" + (
                 f"; lower bounds above the claimed epsilon {self.claimed:.4g}: {found}"
                 if found else "")
         return (f"FAILED: the mechanism leaks more than the claimed epsilon {self.claimed:.4g} "

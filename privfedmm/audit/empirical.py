@@ -12,17 +12,16 @@ import numpy as np
 from privacy import Cohort, PrivacyStack, Totals, Uploads
 from privacy.audit import (
     NOISE_LEVEL,
-    PROBES,
     AuditPlan,
     AuditResult,
     AuditSource,
     Evidence,
     Interval,
+    closer,
     failures,
-    fresh_draws,
     judge,
     play,
-    replayed,
+    sentence,
 )
 from privacy.sampling import FixedSize
 from privfedmm.assemble import assemble, plan_of
@@ -159,9 +158,10 @@ def gather(
     plan = AuditPlan(clients=data.num_users, rounds=claim.rounds, delta=claim.delta,
                      canaries=count, knows_benign=True)
     found = play(stack, benign, plan, AuditSource(canaries.seed))
-    probes = data.num_users + count if canaries.full_protocol else PROBES
-    return replace(found, drawn=fresh_draws(anew),
-                   exact=replayed(anew(), probes, AuditSource(canaries.seed)))
+    if not canaries.full_protocol:
+        return closer(found, anew, plan, AuditSource(canaries.seed))
+    # The sums of secure aggregation are made for the whole cohort.
+    return closer(found, anew, plan, AuditSource(canaries.seed), data.num_users + count, 2)
 
 
 def judged(found: Evidence, claim: Claimed, alpha: float) -> AuditResult:
@@ -177,13 +177,15 @@ class Verdict:
 
     levels: a map from bound to its share of the joint false alarm. bounds: the bounds that could be
     computed. violations: the names of those above the claim. noise: p-values of the tests of the
-    noise itself, and 0 or 1 for what a replay without it found.
+    noise itself, and 0 or 1 for what a replay without it found. not_made: why other such tests were
+    not made.
     """
 
     levels: Mapping[str, float]
     bounds: Mapping[str, float]
     violations: tuple[str, ...]
     noise: Mapping[str, float] = field(default_factory=dict)
+    not_made: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, found: Evidence, claim: Claimed) -> Verdict:
@@ -195,7 +197,7 @@ class Verdict:
             if name in result.bounds:
                 bounds[name] = result.bounds[name]
                 above += [name] if name in result.violations else []
-        return cls(levels, bounds, tuple(above), found.noise())
+        return cls(levels, bounds, tuple(above), found.noise(), found.not_made())
 
     @property
     def noise_faults(self) -> tuple[str, ...]:
@@ -215,8 +217,7 @@ class Verdict:
         found = ", ".join(f"{n} {self.bounds[n]:.4g} at {1 - self.levels[n]:.2%}"
                           for n in self.violations)
         if self.noise_faults:
-            wrong = ", ".join(f"{n} (p = {self.noise[n]:.2g})" for n in self.noise_faults)
-            return f"the noise, or what it is added to, is not what is stated: {wrong}" + (
+            return sentence(self.noise, self.noise_faults) + (
                 f"; lower bounds above the claimed epsilon {claim.epsilon:.4g}: {found}"
                 if found else "")
         return (f"the mechanism leaks more than the claimed epsilon {claim.epsilon:.4g} allows "
@@ -250,6 +251,7 @@ def audit_empirically(
         "bounds_missing": dict(shown.missing),
         "levels": {**strict.levels, "noise": NOISE_LEVEL}, "joint_false_alarm": JOINT_ALARM,
         "noise_tests": dict(strict.noise), "noise_faults": list(strict.noise_faults),
+        "noise_tests_not_made": dict(strict.not_made),
         "auc": _interval(shown.auc), "tpr_at_1_percent_fpr": _interval(shown.tpr_at_1_percent_fpr),
         "right_guesses": shown.correct, "guesses": shown.guesses, "normal_p": shown.normal_p,
         "violations": list(strict.violations), "passed": strict.passed,

@@ -29,16 +29,24 @@ def code_digest() -> str:
 def foreign_code() -> str:
     """Return the SHA-256 over the Python files of packages that have registered parts.
 
-    Of every entry point in a group of this package, the files of its top-level package."""
+    Of every entry point in a group of this package, the files of its top-level package, or its one
+    file."""
     digest = hashlib.sha256()
     groups = [g for g in metadata.entry_points().groups if g.startswith("privfedmm.")]
     found = {entry.module.partition(".")[0] for group in groups
              for entry in metadata.entry_points(group=group)}
     for name in sorted(found):
         spec = importlib.util.find_spec(name)
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            for path in sorted(Path(place).rglob("*.py")):
-                digest.update(f"{name}\0{path.relative_to(place)}\0".encode() + path.read_bytes())
+        if spec is None:
+            continue
+        places = [Path(place) for place in spec.submodule_search_locations or ()]
+        files = [(path, place) for place in places for path in sorted(place.rglob("*.py"))]
+        if not places and spec.origin:
+            files = [(Path(spec.origin), Path(spec.origin).parent)]
+        for path, place in files:
+            content = path.read_bytes()
+            shown = f"{name}\0{path.relative_to(place).as_posix()}\0{len(content)}\0"
+            digest.update(shown.encode() + content)
     return digest.hexdigest()
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.report.sabotage_table import HONEST, markdown, rate
+from experiments.report import sabotage_table
+from experiments.report.sabotage_table import HONEST, markdown, rate, write_table
 from privacy import PrivacyStack
 from privacy.audit import sabotage
 from privfedmm import assemble as composition
@@ -21,6 +25,7 @@ from privfedmm.config import resolve
 from privfedmm.runs.run import load_data
 from tests.commands import cli
 
+ROOT = Path(__file__).parents[2]
 RUN = ("run", "--dataset", "planted:80", "--method", "backbone", "--dp-epsilon", "2", "--noise",
        "simulation", "--set", "dp.subspace_rank=0", "--set", "algorithm.model.dim=8", "--set",
        "baselines=[]")
@@ -85,14 +90,20 @@ def test_what_is_finished_is_not_played_again(
 
 
 def test_after_a_change_of_the_code_it_is_audited_anew(
-    audited: tuple[Path, dict[str, Any], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    audited: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:
     """A pass of other code is none: it used to be repeated, in no time."""
     shutil.copytree(audited[0], tmp_path / "run")
-    monkeypatch.setattr("privfedmm.audit.audit_run.code_digest", lambda: "of other sources")
-    told: list[str] = []
-    audit_run(tmp_path / "run", Options(quick=True, seed=5, parts=("empirical",)), told.append)
-    assert len(told) == 9
+    for package in ("privacy", "privfedmm", "experiments"):
+        shutil.copytree(ROOT / package, tmp_path / "code" / package,
+                        ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "code" / "privacy" / "gaussian.py").open("a", encoding="utf-8") as file:
+        file.write("# other sources\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "from experiments.cli import main; main()", "audit",
+         str(tmp_path / "run"), "--quick", "--audit-seed", "5", "--parts", "empirical"], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "code")}, cwd=tmp_path)
+    assert "round 1 of 8" in done.stderr
 
 
 def test_a_changed_run_or_other_options_are_audited_anew(
@@ -206,3 +217,29 @@ def test_rates_of_faults_in_a_run_s_stack() -> None:
     text = markdown(config, data, found, range(2))
     assert "| noise_off | 2/2 (2/2), epsilon beyond 1000 |" in text
     assert "seeds 0 to 1" in text and "- refused: noise_per_client_once" in text
+    assert "- central: 1 of 1 faults noticed in at least 95% of audits; no other" in text
+    assert "- honest: 0 of 6 audits failed" in text
+
+
+def test_a_table_of_faults_goes_on_where_it_was_cut_short(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The faults are three, to be quick; the audits are real."""
+    monkeypatch.setattr(sabotage_table, "SABOTAGES", ("noise_off", "cohort_miscounted"))
+    told: list[str] = []
+
+    def stop(text: str) -> None:
+        told.append(text)
+        if len(told) == 4:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "new" / "table.md"
+    with pytest.raises(KeyboardInterrupt):
+        write_table(run_folder, out, stop, (0,), (0, 1))
+    parts = json.loads((tmp_path / "new" / "table.md.part.json").read_text())["cells"]
+    assert list(parts) == ["central none (honest)", "central noise_off",
+                           "central cohort_miscounted"]
+    write_table(run_folder, out, told.append, (0,), (0, 1))
+    text = out.read_text()
+    assert "| none (honest) | 0/2" in text and "| cohort_miscounted | 1/1" in text
+    assert "width" in text and list(out.parent.iterdir()) == [out]

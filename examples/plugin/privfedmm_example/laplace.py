@@ -15,6 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from scipy.stats import norm
 from torch import Tensor
 
 from privacy import (
@@ -100,6 +101,10 @@ class LaplaceNoise:
 
     def stddev_on_sum(self, clients: float) -> float:
         return self.stddev
+
+    def as_normal(self, draws: np.ndarray) -> np.ndarray:
+        # By the smaller tail, which a double holds far out: P[|X| > x] = exp(-sqrt(2) x).
+        return np.copysign(norm.isf(np.exp(-math.sqrt(2) * np.abs(draws)) / 2), draws)
 
     def event(self, sampling: Sampling) -> Event:
         return event_named(CentralLaplace.name)

@@ -48,8 +48,12 @@ from privacy.transforms import Place, Step
 RELEASES = (Release("table", (40, 40)), Release("head", (400,)))
 WEIGHTS = {"table": 1.0, "head": 0.5}
 DELTA, CLIENTS, CLIP = 1e-5, 200, 0.8
-CENTRAL = tuple(n for n in SABOTAGES if n != "noise_per_client_once")
-LOCAL = tuple(n for n in SABOTAGES if n != "cohort_miscounted")
+OF_CLIENTS = ("noise_per_client_once", "one_user_without", "some_users_without", "one_user_again")
+SAMPLED = ("cohorts_twice_as_large",)
+CENTRAL = tuple(n for n in SABOTAGES if n not in (*OF_CLIENTS, *SAMPLED))
+LOCAL = tuple(n for n in SABOTAGES if n not in ("cohort_miscounted", *SAMPLED))
+# Of local noise so many in the default suite: what differs from noise on a sum.
+LOCAL_FEW = (*OF_CLIENTS, "noise_half", "clip_off", "later_users_twice", "later_public_key")
 
 
 @cache
@@ -97,12 +101,11 @@ def test_honest_stacks_pass() -> None:
 
 @pytest.mark.parametrize("fault", CENTRAL)
 def test_faults_are_found(fault: str) -> None:
-    """Two of two runs; halved noise is missed in one of 100 runs or so."""
-    for seed in range(2):
-        assert not audit(seed, fault).passed, seed
+    """Rates over twenty seeds are among the slow tests."""
+    assert not audit(0, fault).passed
 
 
-@pytest.mark.parametrize("fault", LOCAL)
+@pytest.mark.parametrize("fault", LOCAL_FEW)
 def test_faults_of_local_noise_are_found(fault: str) -> None:
     assert not audit(1, fault, place="local").passed
 
@@ -165,11 +168,13 @@ def test_poisson_cohorts_get_the_general_bound_only() -> None:
     benign = synthetic_benign(RELEASES, CLIENTS, SimulationSource(2))
     sampled = Poisson(0.5)
     honest = audit_mechanism(lambda: stack(8, sampling=sampled), benign, plan, AuditSource(4))
-    broken = audit_mechanism(
-        lambda: sabotage(stack(8, sampling=sampled), "noise_off"), benign, plan, AuditSource(4))
     assert set(honest.bounds) == {"one_run"}
     assert honest.passed
-    assert not broken.passed
+    for fault in ("noise_off", "cohorts_twice_as_large"):
+        broken = audit_mechanism(partial(sabotage, stack(8, sampling=sampled), fault), benign,
+                                 plan, AuditSource(4))
+        assert not broken.passed
+    assert broken.noise_faults == ("cohorts",)
 
 
 def test_benign_clients_are_asked_once_a_round_and_see_the_totals_before() -> None:
@@ -206,7 +211,7 @@ def test_sabotage_leaves_the_real_stack_and_its_claim_alone() -> None:
         assert broken.mechanism.noise.stddev == honest.mechanism.noise.stddev
         assert broken.mechanism.clip.clip_norm == honest.mechanism.clip.clip_norm
         # Keyed by what everybody can guess, and saying that it is not.
-        false = fault in ("public_key", "seed_of_8_bits")
+        false = "key" in fault or "seed" in fault
         assert broken.source.name == ("csprng" if false else honest.source.name)
         assert broken.aggregator.server_sees == honest.aggregator.server_sees
     assert type(honest.mechanism.clip) is JointClip  # type: ignore[union-attr]

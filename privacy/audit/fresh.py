@@ -1,0 +1,97 @@
+"""Draw the noise on nothing, again and again under fresh keys, as other runs would have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from privacy.audit.canaries import layout
+from privacy.audit.residual import Residual, combined, repeated
+from privacy.randomness import SimulationSource, Source
+from privacy.stack import PrivacyStack
+from privacy.uploads import Dense
+
+RUNS = 64  # draws in the first and in the last round: with 8 bits two of them share a key
+_PAIR = 2  # draws in every other round: equal only where the key is no secret
+MOST_ROUNDS = 16
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """Hold the noise on nothing of stacks without anything in common.
+
+    nothing: of one stack, round after round. alike: p-values of the largest likeness between
+    stacks, one of each round that was looked at; empty where a stack's noise follows from a seed by
+    design, and says so.
+    """
+
+    nothing: tuple[Residual, ...]
+    alike: tuple[float, ...]
+
+    @property
+    def between_runs(self) -> float | None:
+        """Return the p-value of the largest likeness of all."""
+        return combined(self.alike) if self.alike else None
+
+
+def looked_at(rounds: int, most: int, source: Source) -> list[int]:
+    """Choose the rounds of an audit's closer look: the first, the last, and some of those between.
+
+    Which, nobody knows before it is over: a fault that begins later is still there in the last, and
+    one that comes and goes may be missed where there are more than `most` rounds.
+    """
+    if rounds <= most:
+        return list(range(rounds))
+    order = np.argsort(source.uniform("audit rounds", 0, rounds - 2), kind="stable")
+    between = order[: max(most - 2, 0)] + 1
+    return sorted({0, rounds - 1, *between.tolist()})
+
+
+def steady(stack: PrivacyStack, rounds: int) -> PrivacyStack:
+    """Return the stack with a clip norm that does not move: what it learns is of no matter here."""
+    if stack.clipper is None:
+        return stack
+    return replace(stack, clipper=stack.clipper.at_rest(rounds))
+
+
+def fresh_draws(
+    stack_factory: Callable[[], PrivacyStack], rounds: int, clients: int, source: Source
+) -> Fresh:
+    """Draw in the rounds looked at, each time from a stack of its own, for a client at random."""
+    times = looked_at(rounds, MOST_ROUNDS, source)
+    who = (source.uniform("audit fresh clients", 0, rounds) * clients).astype(np.int64)
+    one, alike = steady(stack_factory(), rounds), []
+    nothing = [_draw(one, t, int(who[t])) for t in times]
+    if one.source.name != SimulationSource.name:
+        for t, first in zip(times, nothing, strict=True):
+            runs = RUNS if t in (times[0], times[-1]) else _PAIR
+            more = (steady(stack_factory(), rounds) for _ in range(runs - 1))
+            drawn = [first.values, *(_draw(s, t, int(who[t])).values for s in more)]
+            alike.append(repeated(drawn))
+    return Fresh(tuple(nothing), tuple(alike))
+
+
+def _draw(stack: PrivacyStack, round_: int, client: int) -> Residual:
+    """The noise that a sum of zeros gets, or that one client adds to zeros."""
+    mechanism = stack.at(round_)
+    assert mechanism is not None
+    where = layout([r for r in stack.releases if r.in_round(round_)], mechanism)
+    noise, scale = mechanism.noise, mechanism.scale
+    kind = torch.int64 if scale.step else torch.float32
+    # Not expanded: a projected release is in its public directions here.
+    zeros = {n: torch.zeros(shape, dtype=kind) for n, shape in where.shapes.items()}
+    if noise.place == "central":
+        drawn = {n: x[None] for n, x in noise.on_sum(zeros, scale, stack.source, round_).items()}
+        stddev = noise.stddev
+    else:
+        rows = {n: Dense(x[None].to(torch.int32 if scale.step else kind))
+                for n, x in zeros.items()}
+        sent = noise.on_clients(rows, scale, np.array([client]), stack.source, round_)
+        drawn, stddev = {n: part.dense() for n, part in sent.items()}, mechanism.own_stddev
+    values = where.join_rows(drawn, scale.step)[0] / stddev
+    normal = noise.as_normal(values)
+    return Residual("|".join([*where.shapes, "of nothing"]), values if normal is None else normal,
+                    stated=normal is not None)
