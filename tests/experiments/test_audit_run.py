@@ -101,7 +101,8 @@ def test_after_a_change_of_the_code_it_is_audited_anew(
         file.write("# other sources\n")
     done = subprocess.run(
         [sys.executable, "-c", "from experiments.cli import main; main()", "audit",
-         str(tmp_path / "run"), "--quick", "--audit-seed", "5", "--parts", "empirical"], capture_output=True, text=True, check=True,
+         str(tmp_path / "run"), "--quick", "--audit-seed", "5", "--parts", "empirical"],
+        capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "code")}, cwd=tmp_path)
     assert "round 1 of 8" in done.stderr
 
