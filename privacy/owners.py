@@ -47,6 +47,15 @@ class Owners:
         counts = np.bincount(owner, minlength=len(self.sizes))
         return sorted((int(count) for count in counts if count), reverse=True)
 
+    def within(self, clients: int) -> int:
+        """Return the most owners that hold so many clients together, or fewer: the smallest.
+
+        Raises ValueError where no sizes are stated.
+        """
+        if self.sizes is None:
+            raise ValueError("owners without sizes cannot be counted")
+        return int(np.searchsorted(np.cumsum(sorted(self.sizes)), clients, side="right"))
+
     def colluding(self, ids: Iterable[int]) -> int:
         """Return the most clients of a cohort that may side with the server."""
         held = self.held(ids)

@@ -33,14 +33,15 @@ class FileJournal:
         row = json.loads(path.read_text(encoding="utf-8"))
         number, told = (int(row["round"]), int(row["attempt"])), row["opening"]
         cheats = frozenset(int(client) for client in row.get("cheats", ()))
+        parts = {name: bytes.fromhex(part) for name, part in row.get("parts", {}).items()}
         if told is None:
-            return Underway(*number, cheats=cheats)
+            return Underway(*number, None, cheats, parts)
         try:
             body = self._file(told).read_bytes()
         except FileNotFoundError:
             body = b""
         whole = hashlib.sha256(body).hexdigest() == told
-        return Underway(*number, body if whole else b"", cheats)
+        return Underway(*number, body if whole else b"", cheats, parts)
 
     def put(self, entry: Underway) -> None:
         """Write an entry durably; a process killed meanwhile leaves the entry before in place."""
@@ -51,7 +52,8 @@ class FileJournal:
             flush_folder(self.folder)
         write_json(self.folder / JOURNAL, {
             "round": entry.round, "attempt": entry.attempt, "opening": told,
-            "cheats": sorted(entry.cheats)})
+            "cheats": sorted(entry.cheats),
+            "parts": {name: part.hex() for name, part in sorted(entry.parts.items())}})
         flush_folder(self.folder)
         self._drop(told)
 
@@ -59,7 +61,7 @@ class FileJournal:
         """Forget what opened the last round, which is complete."""
         last = self.get()
         if last is not None:
-            self.put(Underway(last.round, last.attempt, cheats=last.cheats))
+            self.put(last.then((last.round, last.attempt)))
 
     def _file(self, told: str) -> Path:
         return self.folder / f"opening-{told[:16]}.bin"

@@ -146,8 +146,9 @@ class Node:
         """Who is here, and keys for the coming round."""
         values = self._setup.meet(body)
         parties = [(n, self._identities[n]) for n in self._ids.tolist()]
+        # Once the beacon is drawn it is drawn: a part that came late is not in it.
         return {"ids": self._ids, "adverts": self._adverts(values["next"]),
-                "parts": {**self._masked.parts, **self._setup.part},
+                "parts": self._masked.parts or self._setup.part,
                 "proofs": proofs(self._setup.agreed.run, values["challenge"], parties)}
 
     def _adverts(self, number: tuple[int, int] | None) -> list[Message]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from privacy import ProtocolError, RoundAborted
@@ -26,12 +26,18 @@ class Underway:
 
     opening: what finishes the attempt, once its uploads are in; None before, and empty where it is
     lost or damaged. cheats: clients that dealt wrong shares in this run so far, who stay out.
+    parts: what the run's beacon is drawn from, by the nodes' names; none before.
     """
 
     round: int
     attempt: int
     opening: bytes | None = None
     cheats: frozenset[int] = frozenset()
+    parts: Mapping[str, bytes] = field(default_factory=dict)
+
+    def then(self, number: tuple[int, int], opening: bytes | None = None) -> Underway:
+        """Return the entry of another attempt, or of this one further on, in the same run."""
+        return replace(self, round=number[0], attempt=number[1], opening=opening)
 
 
 class Journal(Protocol):
@@ -188,9 +194,8 @@ class Opener:
         self._put(opening, opening.to_bytes(self._mailbox.log[-1]))
 
     def _put(self, opening: Opening, body: bytes | None) -> None:
-        before = self._journal.get()
-        self._journal.put(Underway(
-            *opening.number, body, before.cheats if before else frozenset()))
+        before = self._journal.get() or Underway(*opening.number)
+        self._journal.put(before.then(opening.number, body))
 
     def _decrypted(self, side: EncryptedSide, answer: Mapping[str, Any]) -> Sums:
         result = answer.get("result")

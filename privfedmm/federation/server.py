@@ -22,10 +22,10 @@ from privacy.aggregation.deployed import Agreed, EncryptedSide, MaskedSide, Plai
 from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.messages import KEY_HOLDER, Message
 from privacy.aggregator import Sums, Task
-from privacy.crypto.beacon import check
 from privacy.crypto.keys import Directory
 from privfedmm.federation.caps import Caps
 from privfedmm.federation.claims import challenge, check_claim
+from privfedmm.federation.drawing import Drawing
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
 from privfedmm.federation.transport import PREPARE, RANKS, SHARE, UPLOAD, Transport
@@ -62,8 +62,7 @@ class FederationServer:
         self._holder: tuple[int, Message] | None = None
         self._ahead: MaskedSide | None = None
         self._introduced = False
-        # The nodes' parts of the beacon that mask graphs are drawn from, as nodes showed them.
-        self._parts: dict[str, bytes] = {}
+        self._drawing = Drawing(agreed, journal)
 
     @property
     def log(self) -> list[RoundLog]:
@@ -177,8 +176,8 @@ class FederationServer:
             if "plain" in self._agreed.uses:
                 stack.abort(cohort, self._agreed.clients)
             attempt = earlier.attempt + 1
-        cheats = earlier.cheats if earlier is not None else frozenset()
-        self._journal.put(Underway(cohort.round, attempt, cheats=cheats))
+        number = cohort.round, attempt
+        self._journal.put((earlier or Underway(*number)).then(number))
         return attempt
 
     def _following(self, stack: PrivacyStack, round_: int) -> Task | None:
@@ -217,8 +216,8 @@ class FederationServer:
         claims: dict[int, np.ndarray] = {}
         for node, answer in answers.items():
             ids = answer.get("ids")
-            # A part is proved by its commitment, whoever brings it.
-            self._parts_shown(node, answer.get("parts", {}))
+            for why in self._drawing.show(answer.get("parts", {})):
+                self._mailbox.note(f"node {node}: {why}")
             try:
                 check_claim(self._agreed.run, told[node], (
                     [KEY_HOLDER] if ids is None else ids.tolist()), answer["proofs"], keys.keys)
@@ -239,31 +238,34 @@ class FederationServer:
     def _side(self, task: Task) -> MaskedSide:
         """A new attempt at a masked sum. Raises RoundNotBegun while there is no beacon."""
         try:
-            beacon = self._agreed.beacon(self._parts)
+            beacon = self._drawing.beacon()
         except ProtocolError as error:
-            raise RoundNotBegun(f"{error}: every node has to be there once, when a run begins"
-                                ) from error
+            raise RoundNotBegun(f"{error}; start the nodes that are away, and go on") from error
         begun = self._journal.get()
         return MaskedSide(self._agreed, task, self._directory, beacon,
                           begun.cheats if begun else frozenset())
 
-    def _parts_shown(self, node: int, parts: Mapping[str, bytes]) -> None:
-        """Take the parts of the beacon that a node shows, its own and those that it was shown."""
-        for party, part in parts.items():
-            try:
-                check(self._agreed.run, self._agreed.commitments, party, part)
-            except ProtocolError as error:
-                self._mailbox.note(f"node {node}: {error}")
-            else:
-                self._parts[party] = part
+    def _ahead_of(self, task: Task | None) -> MaskedSide | None:
+        """The side of the next round, where it can be prepared beside this one."""
+        try:
+            return self._side(task) if task else None
+        except RoundNotBegun as error:
+            self._mailbox.note(f"the next round is not prepared ahead: {error}")
+            return None
 
     def _introduce(self, adverts: Sequence[Message] = ()) -> Answers:
         self._introduced = True
         if self._agreed.uses == {"plain"}:
             return {}
         context = self._holder[1] if self._holder else None
+        parts: Mapping[str, bytes] = {}
+        if "masked" in self._agreed.uses:
+            try:
+                parts = self._drawing.parts()
+            except ProtocolError as error:
+                self._mailbox.note(f"there is no beacon for masked rounds yet: {error}")
         return self._mailbox.exchange(SHARE, {
-            node: {"adverts": own, "context": context, "parts": self._parts}
+            node: {"adverts": own, "context": context, "parts": parts}
             for node, own in self._mailbox.by_node(adverts).items()})
 
     def _carry(self, cohort: Cohort, stack: PrivacyStack, plan: Any, plan_hash: bytes) -> Opening:
@@ -275,7 +277,7 @@ class FederationServer:
         side = self._prepared(masked.task if masked else None, cohort.round, attempt)
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
-        ahead = self._side(following) if following else None
+        ahead = self._ahead_of(following)
         sealed = self._mailbox.by_node(side.sealed(plan_hash) if side else ())
         upcoming = ahead.number if ahead else None
         answers = self._mailbox.exchange(UPLOAD, {

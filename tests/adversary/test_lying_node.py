@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from experiments.deployment import app
+from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import Party
 from privacy import Dense, Slotted, Touched
 from privacy.aggregation.messages import Message
 from privacy.errors import ProtocolError
-from privfedmm.base.errors import UserError
 from privfedmm.federation import transport
 from privfedmm.federation.claims import challenge, check_claim, proofs
 from privfedmm.federation.codec import decode, encode
@@ -148,10 +148,11 @@ def test_nobody_else_is_the_key_holder(settled: Settle) -> None:
         return encode({"context": context, "proofs": told})
 
     loop.after = after
-    # In that form it shows no part of the beacon, so the run does not begin, and costs nothing.
-    with pytest.raises(UserError, match="shard-0 has not shown its part"):
-        app.play(loop, out, out / "deploy")
-    assert not entries(out)
+    app.play(loop, out, out / "deploy")
+    # In that form it shows no part of the beacon either, which is drawn without it.
+    entry = FileJournal(out / "deploy").get()
+    assert entry is not None and entry.parts.keys() == {"shard-1", "shard-2"}
+    assert {status for _, status in entries(out)} == {"released"}
     log = (out / "deploy" / "exchanges.json").read_text(encoding="utf-8")
     assert "node 0 is left out: it claims client -2" in log
 

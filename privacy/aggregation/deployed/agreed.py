@@ -83,13 +83,21 @@ class Agreed:
     def masked_terms(self, task: Task, beacon: bytes | None = None) -> RoundTerms:
         """The terms of a masked leg, the plan's hash still open.
 
-        beacon: what the parts of all nodes give; None: still to come. Raises ProtocolError for
+        beacon: what the nodes' parts give; None: still to come. Raises ProtocolError for
         fewer than 3 clients, and where no graph bears what is asked."""
         return MaskPlan(self.run, self.tolerance, beacon).terms(task, None)
 
     def beacon(self, parts: Mapping[str, bytes]) -> bytes:
-        """The beacon [32] of the nodes' parts. Raises ProtocolError for a missing or wrong one."""
-        return drawn(self.run, self.commitments, parts)
+        """The beacon [32] of parts of enough nodes, as `Tolerance.fewest_parts` says.
+
+        Raises ProtocolError for too few and for wrong ones, and where not every owner that was
+        planned for has committed to one part: others would be more to choose from."""
+        fewest, owners = self.tolerance.fewest_parts, self.tolerance.owners.sizes
+        if owners is not None and len(owners) != len(self.commitments):
+            raise ProtocolError(f"{len(self.commitments)} nodes committed to parts of the run's "
+                                f"beacon, and {len(owners)} were planned for")
+        return drawn(self.run, self.commitments, parts,
+                     len(self.commitments) if fewest is None else fewest)
 
     def floor(self, task: Task) -> Floor:
         """The least that a client accepts of the terms of a masked leg."""

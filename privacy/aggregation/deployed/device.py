@@ -116,14 +116,18 @@ class MaskedDevice:
 
     @property
     def parts(self) -> Mapping[str, bytes]:
-        """The nodes' parts of the beacon, by name, once they were shown."""
+        """The nodes' parts that the beacon is drawn from, by name, once they were shown."""
         return self._parts
 
     def learn(self, parts: Mapping[str, bytes]) -> None:
         """Take the nodes' parts of the beacon that mask graphs are drawn from, once a run.
 
-        Raises ProtocolError where one is missing, or is not the one that was committed to."""
+        This node's own need not be among them: it may have come late. Raises ProtocolError for too
+        few, for one that was not committed to, and for others than were taken before."""
         beacon = self._agreed.beacon(parts)
+        if self._beacon not in (None, beacon):
+            raise ProtocolError("the run's beacon was drawn from other parts before, and a run has "
+                                "one beacon")
         if self._beacon is None:
             self._parts, self._beacon = dict(parts), beacon
             for clients in self._rounds.values():

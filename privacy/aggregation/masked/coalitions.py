@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from privacy.aggregation.masked.tolerance import Choice, Tolerance
 from privacy.aggregator import Coalition
 
@@ -16,7 +18,9 @@ def coalitions_of(tolerance: Tolerance, clients: int) -> tuple[Coalition, ...]:
     """Return the table for cohorts of so many clients, numbered from 0.
 
     Chances are of one attempt and one chosen client that no member of the coalition owns, over the
-    draw of the graph. Raises IntolerableError where no graph bears what is asked.
+    draw of the graph. Where the server has beacons to choose from, it is taken to find the one that
+    suits it: rows are chosen by the sum of their chances. Raises IntolerableError where no graph
+    bears what is asked.
     """
     cohort = tuple(range(clients))
     choice, held = tolerance.choice(cohort), tolerance.owners.held(cohort)
@@ -25,9 +29,10 @@ def coalitions_of(tolerance: Tolerance, clients: int) -> tuple[Coalition, ...]:
     # The most that the plan covers, then the least that has an even chance, then a certain one.
     counts = [_covered(held, choice.colluding)]
     for chance in (_HALF, _CERTAIN):
+        bits = math.log2(tolerance.beacons) if chance < _CERTAIN else 0.0
         counts.append(next((j for j in range(counts[0] + 1, largest + 1)
-                            if _reads(tolerance, clients, sum(held[:j]), choice) >= chance),
-                           largest))
+                            if _reads(tolerance, clients, sum(held[:j]), choice)
+                            >= chance * 2.0**-min(bits, 1e3)), largest))
     for count in sorted({c for c in counts if 0 < c <= largest}):
         chance = _reads(tolerance, clients, sum(held[:count]), choice)
         who = _named(tolerance, count, sum(held[:count]))
@@ -69,6 +74,9 @@ def _words(chance: float, tolerance: Tolerance) -> str:
         return _ANY
     if not chance:
         return _NOTHING
-    if chance < 2.0**-tolerance.failure_bits:
+    bits = math.log2(tolerance.beacons)
+    if chance < 2.0**-(tolerance.failure_bits + bits):
         return f"{_NOTHING}, but with a chance below 2^-{tolerance.failure_bits:g}"
-    return f"a chosen client's vector, with a chance of {chance:.2g}"
+    many = f"{tolerance.beacons}" if bits < 20 else f"about 2^{bits:.0f}"
+    each = f" by each of {many} beacons" if bits else ""
+    return f"a chosen client's vector, with a chance of {chance:.2g}{each}"

@@ -9,11 +9,13 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import gammaln
 
+from privacy.crypto.beacon import choices
 from privacy.errors import ProtocolError
 from privacy.owners import Owners
 
 # A round is tried at most this often. The graph of an attempt follows from its number, so whoever
-# numbers attempts has this many graphs to choose from, and the failures of all of them are counted.
+# numbers attempts has this many graphs to choose from, and the failures of all of them are counted;
+# so are those of all beacons that can be drawn (`Tolerance.beacons`).
 MAX_ATTEMPTS = 8
 
 
@@ -103,6 +105,9 @@ def choose_degree(
     return k, (least + k - dropped) // 2
 
 
+_beacons = lru_cache(maxsize=256)(choices)
+
+
 def most_colluding(n: int, dropped: int, active_server: bool) -> int:
     """Return the most clients that may collude in the complete graph of a cohort of n; below 0
     where not even the server alone may be dishonest."""
@@ -128,7 +133,8 @@ class Tolerance:
 
     dropout: the share of a cohort, in [0, 1), that may vanish. owners: whose clients are whose, and
     who may side with the server. active_server: whether the server may tell clients different
-    things. failure_bits: -log2 of the chance, in a round with all its attempts, that it fails.
+    things. failure_bits: -log2 of the chance, in a round with all its attempts and all beacons that
+    it could have been drawn from, that it fails.
     """
 
     dropout: float = 0.1
@@ -140,9 +146,35 @@ class Tolerance:
         """Return the graph for a cohort of these clients. Raises IntolerableError."""
         n = len(cohort)
         dropped, colluding = self.dropped(n), self.owners.colluding(cohort)
-        k, t = choose_degree(n, dropped, colluding, self.failure_bits + math.log2(MAX_ATTEMPTS),
-                             active_server=self.active_server)
+        bits = self.failure_bits + math.log2(MAX_ATTEMPTS) + math.log2(self.beacons)
+        k, t = choose_degree(n, dropped, colluding, bits, active_server=self.active_server)
         return Choice(k, t, dropped, colluding)
+
+    @property
+    def fewest_parts(self) -> int | None:
+        """Of how many owners the beacon has parts at the least; None where no owners are stated.
+
+        Of more than may side with the server, so that one of them at least is honest, and then of
+        all but as many as may be away: the most whose clients together are no more than may vanish,
+        so that whoever a sum can do without, the beacon can do without too. Owners that may side
+        with the server are `Owners.nodes`, or as many as `Owners.share` has room for, if more.
+        """
+        owners = self.owners
+        if owners.sizes is None:
+            return None
+        total, count = sum(owners.sizes), len(owners.sizes)
+        colluding = max(owners.nodes, owners.within(math.ceil(owners.share * total - 1e-9)))
+        return min(max(colluding + 1, count - owners.within(self.dropped(total))), count)
+
+    @property
+    def beacons(self) -> int:
+        """How many beacons a server that sees all parts can choose from (`privacy.crypto.beacon`).
+
+        One where no owners are stated: then all clients are in one process, which draws the
+        beacon by itself, and nobody is there to choose. A deployment always states its owners.
+        """
+        fewest = self.fewest_parts
+        return 1 if fewest is None else _beacons(len(self.owners.sizes or ()), fewest)
 
     def dropped(self, n: int) -> int:
         """Return how many of a cohort of n clients may vanish."""

@@ -95,6 +95,19 @@ def test_owners_hold_what_their_users_hold(sizes: tuple[int, ...]) -> None:
     assert owners.held(range(0, n, 2))[0] == math.ceil(max(sizes) / 2)
     with pytest.raises(ValueError, match="a client outside"):
         owners.held([n])
+    assert owners.within(n) == len(sizes) and owners.within(0) == 0
+    assert owners.within(min(sizes)) == 1 and owners.within(min(sizes) - 1) == 0
+    with pytest.raises(ValueError, match="cannot be counted"):
+        Owners().within(n)
+
+
+def test_ever_so_many_nodes_are_counted() -> None:
+    """More beacons than a float holds: every client masks with every other, and the table stands.
+    """
+    many = Tolerance(0.1, Owners((1,) * 3000, share=0.05))
+    assert many.beacons > 2**1024 and many.choice(tuple(range(3000))).degree == 2999
+    assert [row.reads for row in coalitions_of(many, 3000)] == [
+        "nothing", "nothing", "every other client's vector"]
 
 
 @pytest.mark.parametrize("wrong", [{"sizes": ()}, {"sizes": (3, 0)}, {"nodes": -1}, {"share": 1.0}])
@@ -129,6 +142,9 @@ def test_the_table_names_who_must_conspire() -> None:
     assert [row.reads for row in rows[:2]] == ["nothing", "nothing, but with a chance below 2^-20"]
     assert rows[1].who == "the server and any 1 owner (at most 100 clients)"
     assert rows[-1].reads == "every other client's vector"
+    # One of ten may be away, so the server has eleven beacons to choose from.
+    assert rows[2].who == "the server and any 3 owners (at most 300 clients)"
+    assert rows[2].reads.endswith("with a chance of 0.22 by each of 11 beacons")
     lying = coalitions_of(Tolerance(0.1, owners, active_server=False), 1000)
     assert [row.reads for row in lying[:2]] == ["nothing", "every other client's vector"]
     assert "different lists" in lying[1].who
