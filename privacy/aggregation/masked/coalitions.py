@@ -29,10 +29,10 @@ def coalitions_of(tolerance: Tolerance, clients: int) -> tuple[Coalition, ...]:
     # The most that the plan covers, then the least that has an even chance, then a certain one.
     counts = [_covered(held, choice.colluding)]
     for chance in (_HALF, _CERTAIN):
-        bits = math.log2(tolerance.beacons) if chance < _CERTAIN else 0.0
+        bits = tolerance.grinding_bits if chance < _CERTAIN else 0.0
         counts.append(next((j for j in range(counts[0] + 1, largest + 1)
                             if _reads(tolerance, clients, sum(held[:j]), choice)
-                            >= chance * 2.0**-min(bits, 1e3)), largest))
+                            >= chance * 2.0**-bits), largest))
     for count in sorted({c for c in counts if 0 < c <= largest}):
         chance = _reads(tolerance, clients, sum(held[:count]), choice)
         who = _named(tolerance, count, sum(held[:count]))
@@ -74,7 +74,7 @@ def _words(chance: float, tolerance: Tolerance) -> str:
         return _ANY
     if not chance:
         return _NOTHING
-    bits = math.log2(tolerance.beacons)
+    bits = tolerance.grinding_bits
     if chance < 2.0**-(tolerance.failure_bits + bits):
         return f"{_NOTHING}, but with a chance below 2^-{tolerance.failure_bits:g}"
     many = f"{tolerance.beacons}" if bits < 20 else f"about 2^{bits:.0f}"

@@ -17,6 +17,7 @@ from privacy.owners import Owners
 # numbers attempts has this many graphs to choose from, and the failures of all of them are counted;
 # so are those of all beacons that can be drawn (`Tolerance.beacons`).
 MAX_ATTEMPTS = 8
+_COMPUTABLE = 128  # log2 of the work that nobody is able to do
 
 
 class IntolerableError(ProtocolError):
@@ -146,7 +147,7 @@ class Tolerance:
         """Return the graph for a cohort of these clients. Raises IntolerableError."""
         n = len(cohort)
         dropped, colluding = self.dropped(n), self.owners.colluding(cohort)
-        bits = self.failure_bits + math.log2(MAX_ATTEMPTS) + math.log2(self.beacons)
+        bits = self.failure_bits + math.log2(MAX_ATTEMPTS) + self.grinding_bits
         k, t = choose_degree(n, dropped, colluding, bits, active_server=self.active_server)
         return Choice(k, t, dropped, colluding)
 
@@ -175,6 +176,13 @@ class Tolerance:
         """
         fewest = self.fewest_parts
         return 1 if fewest is None else _beacons(len(self.owners.sizes or ()), fewest)
+
+    @property
+    def grinding_bits(self) -> float:
+        """Return log2 of the beacons that a server can try: it has to hash every one that it
+        judges, and whoever computes more than 2^128 hashes has the AES-128 keys of the masks too.
+        """
+        return min(math.log2(self.beacons), _COMPUTABLE)
 
     def dropped(self, n: int) -> int:
         """Return how many of a cohort of n clients may vanish."""

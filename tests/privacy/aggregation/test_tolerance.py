@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from privacy.aggregation.masked import Graph, IntolerableError, Tolerance, choose_degree
 from privacy.aggregation.masked.coalitions import coalitions_of
+from privacy.aggregation.masked.tolerance import MAX_ATTEMPTS
 from privacy.owners import Owners
 
 
@@ -101,13 +102,19 @@ def test_owners_hold_what_their_users_hold(sizes: tuple[int, ...]) -> None:
         Owners().within(n)
 
 
-def test_ever_so_many_nodes_are_counted() -> None:
-    """More beacons than a float holds: every client masks with every other, and the table stands.
-    """
+def test_of_ever_so_many_beacons_no_more_are_counted_than_anybody_can_hash() -> None:
+    """They are more than a float holds; log2 of them, from 128 on, is that of an AES-128 key."""
     many = Tolerance(0.1, Owners((1,) * 3000, share=0.05))
-    assert many.beacons > 2**1024 and many.choice(tuple(range(3000))).degree == 2999
-    assert [row.reads for row in coalitions_of(many, 3000)] == [
-        "nothing", "nothing", "every other client's vector"]
+    assert many.beacons > 2**1024 and many.grinding_bits == 128
+    k, t = choose_degree(3000, 300, 150, 20 + math.log2(MAX_ATTEMPTS) + 128)
+    found = many.choice(tuple(range(3000)))
+    assert (found.degree, found.threshold) == (k, t) and k < 400
+    few = Tolerance(0.1, Owners((300,) * 10, share=0.05))
+    assert few.beacons == 11 and few.grinding_bits == math.log2(11)
+    reads = [row.reads for row in coalitions_of(many, 3000)]
+    assert reads[0] == "nothing" and "a chance below 2^-20" in reads[1]
+    assert reads[-1] == "every other client's vector"
+
 
 
 @pytest.mark.parametrize("wrong", [{"sizes": ()}, {"sizes": (3, 0)}, {"nodes": -1}, {"share": 1.0}])
