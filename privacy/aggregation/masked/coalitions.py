@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import math
-
 from privacy.aggregation.masked.tolerance import Choice, Tolerance
 from privacy.aggregator import Coalition
 
