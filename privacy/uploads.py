@@ -195,12 +195,16 @@ class Touched:
     def squared_norms(self) -> Tensor:
         """Return the squared L2 norm of each client's table, float64 [clients]. Raises UploadError
         where a client names a row twice: its norm would be understated."""
+        self.check_rows()
+        return _squared(self.values)
+
+    def check_rows(self) -> None:
+        """Raise UploadError where a client names a row twice."""
         # Padding gets numbers of its own, beyond the table.
         spread = self.num_rows + torch.arange(self.index.shape[1])
         order = torch.where(self.mask > 0, self.index, spread).sort(dim=1).values
         if bool((order[:, 1:] == order[:, :-1]).any()):
             raise UploadError("an upload names a table row twice; add its values up first")
-        return _squared(self.values)
 
     def scaled(self, factor: Tensor) -> Touched:
         return Touched(self.index, _scaled(self.values, factor), self.mask, self.num_rows)

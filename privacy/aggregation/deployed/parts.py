@@ -40,7 +40,7 @@ def _touched(name: str, part: Touched) -> None:
     if bool(((part.mask != 0) & (part.mask != 1)).any()) or (
             bool(part.values[part.mask == 0].any())):
         raise UploadError(f"release {name!r} holds values on its padding")
-    part.squared_norms()  # refuses a row that is named twice
+    part.check_rows()
 
 
 def _within(name: str, places: Tensor, count: int, shape: tuple[int, ...]) -> None:
