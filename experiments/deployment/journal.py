@@ -35,7 +35,7 @@ class FileJournal:
         cheats = frozenset(int(client) for client in row.get("cheats", ()))
         parts = {name: bytes.fromhex(part) for name, part in row.get("parts", {}).items()}
         if told is None:
-            return Underway(*number, None, cheats, parts)
+            return Underway(*number, None, cheats, parts, bool(row.get("asked", True)))
         try:
             body = self._file(told).read_bytes()
         except FileNotFoundError:
@@ -52,7 +52,7 @@ class FileJournal:
             flush_folder(self.folder)
         write_json(self.folder / JOURNAL, {
             "round": entry.round, "attempt": entry.attempt, "opening": told,
-            "cheats": sorted(entry.cheats),
+            "asked": entry.asked, "cheats": sorted(entry.cheats),
             "parts": {name: part.hex() for name, part in sorted(entry.parts.items())}})
         flush_folder(self.folder)
         self._drop(told)

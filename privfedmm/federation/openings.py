@@ -26,7 +26,8 @@ class Underway:
 
     opening: what finishes the attempt, once its uploads are in; None before, and empty where it is
     lost or damaged. cheats: clients that dealt wrong shares in this run so far, who stay out.
-    parts: what the run's beacon is drawn from, by the nodes' names; none before.
+    parts: what the run's beacon is drawn from, by the nodes' names; none before. asked: whether
+    clients may have been asked for uploads, so that the attempt counts.
     """
 
     round: int
@@ -34,10 +35,13 @@ class Underway:
     opening: bytes | None = None
     cheats: frozenset[int] = frozenset()
     parts: Mapping[str, bytes] = field(default_factory=dict)
+    asked: bool = True
 
-    def then(self, number: tuple[int, int], opening: bytes | None = None) -> Underway:
+    def then(
+        self, number: tuple[int, int], opening: bytes | None = None, asked: bool = True
+    ) -> Underway:
         """Return the entry of another attempt, or of this one further on, in the same run."""
-        return replace(self, round=number[0], attempt=number[1], opening=opening)
+        return replace(self, round=number[0], attempt=number[1], opening=opening, asked=asked)
 
 
 class Journal(Protocol):

@@ -170,14 +170,15 @@ class FederationServer:
         return opening
 
     def _attempt(self, cohort: Cohort, stack: PrivacyStack) -> int:
-        """The number of this attempt; one that may have told something before is charged."""
+        """The number of this attempt; one that may have told something before is charged, and one
+        that asked for nothing is tried again under its number."""
         attempt, earlier = stack.ledger.attempt(cohort.round), self._journal.get()
         if earlier is not None and earlier.round == cohort.round and earlier.attempt >= attempt:
-            if "plain" in self._agreed.uses:
+            if earlier.asked and "plain" in self._agreed.uses:
                 stack.abort(cohort, self._agreed.clients)
-            attempt = earlier.attempt + 1
+            attempt = earlier.attempt + earlier.asked
         number = cohort.round, attempt
-        self._journal.put((earlier or Underway(*number)).then(number))
+        self._journal.put((earlier or Underway(*number)).then(number, asked=False))
         return attempt
 
     def _following(self, stack: PrivacyStack, round_: int) -> Task | None:
@@ -274,12 +275,21 @@ class FederationServer:
         task = stack.task(cohort, plan_hash, attempt)
         self._mailbox.caps = Caps.of(self._agreed, task)
         masked = self._agreed.leg(task, "masked")
-        side = self._prepared(masked.task if masked else None, cohort.round, attempt)
+        try:
+            side = self._prepared(masked.task if masked else None, cohort.round, attempt)
+            sealed = self._mailbox.by_node(side.sealed(plan_hash) if side else ())
+        except RoundNotBegun:
+            raise
+        except RoundAborted as error:
+            # Keys and shares of keys tell nothing: until uploads are asked for, nothing is charged.
+            raise RoundNotBegun(f"{error}{self._why()}") from error
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
         ahead = self._ahead_of(following)
-        sealed = self._mailbox.by_node(side.sealed(plan_hash) if side else ())
         upcoming = ahead.number if ahead else None
+        last = self._journal.get()
+        assert last is not None
+        self._journal.put(last.then(number))
         answers = self._mailbox.exchange(UPLOAD, {
             node: {"number": number, "plan": plan, "sealed": own, "next": upcoming}
             for node, own in sealed.items()})

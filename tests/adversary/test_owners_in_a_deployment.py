@@ -115,7 +115,7 @@ def test_a_run_begins_when_enough_nodes_have_shown_their_parts_of_the_beacon(
     assert charges(out) == []
     loop.before = lambda kind, node, body: body
     app.play(loop, out, out / "deploy")
-    assert same(out, exact(config, np.arange(36), attempt=1))
+    assert same(out, exact(config, np.arange(36)))
 
 
 def test_a_node_that_comes_late_takes_the_beacon_that_there_is(tmp_path: Path) -> None:

@@ -160,9 +160,37 @@ def test_a_server_killed_before_uploads_are_in_goes_on_and_charges_once(
     loop.before = lambda kind, node, body: body
     app.play(loop, out, out / "deploy")
     assert entries(out) == [(0, "released")]
-    # The second attempt draws anew: none of its noise was in the first.
+    # Where uploads were asked for, a second attempt draws anew: none of its noise was in the first.
     journal = json.loads((out / "deploy" / "journal.json").read_text(encoding="utf-8"))
-    assert journal["attempt"] == 1
+    assert journal["attempt"] == (stage == transport.UPLOAD)
+
+
+@pytest.mark.parametrize("way", ["plain", "masked"])
+def test_a_server_that_nobody_answers_has_spent_nothing(settled: Settle, way: str) -> None:
+    """Started before its nodes a few times, it used to charge the whole budget, or to have no
+    attempt left."""
+    _, out, loop = settled({**ONE, "aggregation": way,
+                            "dp.trust": "central" if way == "plain" else "distributed"})
+    loop.before = lambda kind, node, body: None
+    for _ in range(9):
+        with pytest.raises(UserError, match="no node answered"):
+            app.play(loop, out, out / "deploy")
+    loop.before = lambda kind, node, body: body
+    app.play(loop, out, out / "deploy")
+    assert entries(out) == [(0, "released")]
+
+
+def test_a_round_whose_keys_are_not_shared_costs_nothing(settled: Settle) -> None:
+    """Keys tell nothing: what ends before uploads are asked for is no attempt."""
+    config, out, loop = settled(ONE)
+    loop.before = lambda kind, node, body: (
+        None if kind == transport.SHARE and node else body)
+    with pytest.raises(UserError, match="round 1 was aborted"):
+        app.play(loop, out, out / "deploy")
+    assert entries(out) == []
+    loop.before = lambda kind, node, body: body
+    app.play(loop, out, out / "deploy")
+    assert torch.equal(released(out)["item_counts"], exact(config, everybody())["item_counts"])
 
 
 def _killed_at(loop: Looped, out: Path, stage: str) -> None:
