@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.special import chdtr, ndtr, stdtr
 
 # Coordinates are looked at in so many blocks of neighbours, and in so many interleaved classes.
 _BLOCKS, _CLASSES = 32, (2, 3, 4, 5, 7, 8, 16)
@@ -51,7 +52,7 @@ def noise_tests(residuals: Sequence[Residual], normal: bool) -> dict[str, float]
     out["neighbouring coordinates"] = _combined([_lags(r.values) for r in large])
     if normal:
         everything = np.concatenate([r.values for r in residuals])
-        out["width"] = float(stats.chi2.cdf(np.square(everything).sum(), len(everything)))
+        out["width"] = float(chdtr(len(everything), np.square(everything).sum()))
         out["width of a release"] = _combined([_width(r.values) for r in residuals])
         out["width of a part"] = _combined([p for r in large for p in _parts(r.values)])
         out["shape"] = _combined([_shape(r.values) for r in large])
@@ -100,7 +101,7 @@ def _combined(ps: Sequence[float]) -> float:
 
 
 def _two_sided(z: float, tests: int = 1) -> float:
-    return min(1.0, 2 * float(stats.norm.sf(abs(z))) * tests)
+    return min(1.0, 2 * float(ndtr(-abs(z))) * tests)
 
 
 def _spread(values: np.ndarray) -> float:
@@ -114,7 +115,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def _width(values: np.ndarray) -> float:
-    return float(stats.chi2.cdf(np.square(values).sum(), len(values)))
+    return float(chdtr(len(values), np.square(values).sum()))
 
 
 def _parts(values: np.ndarray) -> list[float]:
@@ -122,14 +123,14 @@ def _parts(values: np.ndarray) -> list[float]:
     square = np.square(values)
     parts = [p for p in np.array_split(square, min(_BLOCKS, len(square) // 8)) if len(p)]
     parts += [square[start::k] for k in _CLASSES if len(square) >= 8 * k for start in range(k)]
-    return [float(stats.chi2.cdf(part.sum(), len(part))) for part in parts]
+    return [float(chdtr(len(part), part.sum())) for part in parts]
 
 
 def _coordinates(rows: np.ndarray) -> float:
     """The narrowest coordinate over all rounds."""
     rounds, dims = rows.shape
     narrowest = float(np.square(rows).sum(axis=0).min())
-    return min(1.0, float(stats.chi2.cdf(narrowest, rounds)) * dims)
+    return min(1.0, float(chdtr(rounds, narrowest)) * dims)
 
 
 def _shape(values: np.ndarray) -> float:
@@ -167,4 +168,4 @@ def _correlated(likeness: float, pairs: int, tests: int) -> float:
     if likeness >= 1:
         return 0.0
     t = likeness * math.sqrt((pairs - 1) / (1 - likeness**2))
-    return min(1.0, 2 * float(stats.t.sf(t, pairs - 1)) * tests)
+    return min(1.0, 2 * float(stdtr(pairs - 1, -t)) * tests)
