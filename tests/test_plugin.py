@@ -77,7 +77,8 @@ def test_it_is_listed_and_explained() -> None:
 
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("flags", [
-    (), pytest.param(("--dp-epsilon", "8", "--noise", "simulation"), marks=pytest.mark.slow),
+    pytest.param((), marks=pytest.mark.slow),
+    pytest.param(("--dp-epsilon", "8", "--noise", "simulation"), marks=pytest.mark.slow),
     pytest.param(("--aggregation", "masked"), marks=pytest.mark.slow),
     ("--dp-epsilon", "8", "--noise", "simulation", "--aggregation", "masked", "--trust",
      "distributed"),

@@ -84,14 +84,14 @@ def audit(
 
 
 def test_honest_stacks_pass() -> None:
-    """Bounds of 95% fail in one of 20 or so: 5 or more of 12 have a chance of 2e-4."""
-    found = [audit(seed) for seed in range(10)] + [audit(seed, place="local") for seed in range(2)]
-    assert sum(not r.passed for r in found) <= 4
+    """Bounds of 95% fail in one of 20 or so: 4 or more of 7 have a chance of 2e-4."""
+    found = [audit(seed) for seed in range(6)] + [audit(0, place="local")]
+    assert sum(not r.passed for r in found) <= 3
     for r in found:
         assert r.claimed == pytest.approx(2.0, abs=1e-6)
         assert r.estimate is not None
     middle = np.median([r.estimate.value for r in found if r.estimate])
-    # Deviation of one estimate about 0.45, of the median of 12 about 0.16.
+    # Deviation of one estimate about 0.45, of the median of 7 about 0.21.
     assert 1.3 <= middle <= 2.7
 
 
