@@ -21,7 +21,7 @@ test:  ## the tests that a change must pass
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow:  ## the long ones: deployments, quickstart, larger audits
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 docs:  ## the documentation site, into site/ (extra docs)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

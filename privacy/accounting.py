@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import dp_accounting
 import numpy as np
-from dp_accounting import pld, rdp
 from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import log_ndtr, ndtr
 
 from privacy.events import (
     DISTRIBUTED,
@@ -98,8 +96,8 @@ def gaussian_delta(epsilon: float, mu: float) -> float:
     if mu == 0:
         return 0.0
     # In logarithms: e^eps overflows where the tail beside it underflows.
-    second = epsilon + norm.logcdf(-epsilon / mu - mu / 2)
-    return float(norm.cdf(-epsilon / mu + mu / 2) - math.exp(second))
+    second = epsilon + log_ndtr(-epsilon / mu - mu / 2)
+    return float(ndtr(-epsilon / mu + mu / 2) - math.exp(second))
 
 
 def gaussian_epsilon(mu: float, delta: float) -> float:
@@ -168,7 +166,13 @@ def _runs(steps: Sequence[Joint]) -> list[tuple[Joint, int]]:
     return list(counts.items())
 
 
+# The library takes a second to import, and a node of a deployment starts a process per message:
+# whoever prices nothing does without it.
+
+
 def _pld(steps: Sequence[Joint], delta: float) -> float:
+    from dp_accounting import pld
+
     accountant = pld.PLDAccountant()
     for step, times in _runs(steps):
         accountant.compose(event_named(step.event).library_event(step), times)
@@ -192,6 +196,8 @@ def _curves(steps: Sequence[Joint], delta: float) -> float | None:
         total += times * curve
     if not np.isfinite(total).all():
         return math.inf
+    from dp_accounting import rdp
+
     price, _ = rdp.compute_epsilon(_ORDERS, total, delta)
     return float(price)
 
@@ -200,10 +206,12 @@ def _rdp(steps: Sequence[Joint], delta: float) -> float:
     price = _curves(steps, delta)
     if price is not None:
         return price
+    from dp_accounting import NeighboringRelation, rdp
+
     replaced = any(event.replace_one for event in events_of(steps))
     accountant = rdp.RdpAccountant(neighboring_relation=(
-        dp_accounting.NeighboringRelation.REPLACE_ONE if replaced
-        else dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE))
+        NeighboringRelation.REPLACE_ONE if replaced
+        else NeighboringRelation.ADD_OR_REMOVE_ONE))
     for step, times in _runs(steps):
         accountant.compose(event_named(step.event).library_event(step), times)
     return float(accountant.get_epsilon(delta))

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import dp_accounting
 import numpy as np
 
 from privacy.discrete_price import renyi
@@ -155,7 +154,9 @@ class _GaussianEvent(Event):
         return self.factor / step.noise_multiplier
 
     def library_event(self, step: Joint) -> Any:
-        return dp_accounting.GaussianDpEvent(1 / self.mu(step))
+        from dp_accounting import GaussianDpEvent  # late: it takes a second
+
+        return GaussianDpEvent(1 / self.mu(step))
 
 
 class Gaussian(_GaussianEvent):
@@ -195,7 +196,9 @@ class PoissonSampledGaussian(_GaussianEvent):
     accountants = ("pld", "rdp", "prv")
 
     def library_event(self, step: Joint) -> Any:
-        return dp_accounting.PoissonSampledDpEvent(
+        from dp_accounting import PoissonSampledDpEvent
+
+        return PoissonSampledDpEvent(
             step.sampling_rate, super().library_event(step))
 
 
@@ -219,11 +222,13 @@ class FixedSizeSampledGaussian(Event):
         return super().refusal(accountant)
 
     def library_event(self, step: Joint) -> Any:
+        from dp_accounting import GaussianDpEvent, SampledWithoutReplacementDpEvent
+
         # Replacing a member moves the sum by up to two clip norms, which the library leaves to
         # the caller: its Gaussian event takes the multiplier as given.
-        return dp_accounting.SampledWithoutReplacementDpEvent(
+        return SampledWithoutReplacementDpEvent(
             step.population, round(step.sampling_rate * step.population),
-            dp_accounting.GaussianDpEvent(step.noise_multiplier / self.factor))
+            GaussianDpEvent(step.noise_multiplier / self.factor))
 
 
 class DistributedDiscreteGaussian(Event):

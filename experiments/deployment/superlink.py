@@ -34,11 +34,13 @@ def write_app_folder(
 
 
 def environment(root: Path) -> dict[str, str]:
-    """Return the variables of every process: no telemetry, one thread, and a search path of this
-    copy of the packages and of those that were found here."""
+    """Return the variables of every process: no telemetry, one thread, four looks a second for a
+    message to start a process for, and a search path of this copy of the packages and of those that
+    were found here."""
     places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     return {"FLWR_HOME": str(root / "home"), "FLWR_TELEMETRY_ENABLED": "0",
-            "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in places if p)}
+            "OMP_NUM_THREADS": "1", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
+            "PYTHONPATH": os.pathsep.join(p for p in places if p)}
 
 
 def listening(processes: Processes, port: int) -> None:

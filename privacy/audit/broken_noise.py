@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from privacy.noise import Noise, Scale
 from privacy.randomness import Source
@@ -158,7 +158,7 @@ NOISES: Mapping[str, Callable[[], Change]] = {
     "tiled": _always(lambda x: np.resize(x[: max(len(x) // 50, 1)], len(x))),
     "mirrored": _always(lambda x: np.concatenate([x[: -(-len(x) // 2)], -x[: len(x) // 2]])),
     "over_root_2": _always(lambda x: x / math.sqrt(2)),
-    "uniform": _always(lambda x: (2 * norm.cdf(x) - 1) * math.sqrt(3)),
+    "uniform": _always(lambda x: (2 * ndtr(x) - 1) * math.sqrt(3)),
     "truncated": _always(lambda x: np.clip(x, -2, 2)),
     "rank_one": _always(lambda x: np.full(len(x), x[0])),
     "smeared": _always(_smeared),

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from scipy.special import chdtr
+from scipy.special import chdtr, ndtr, stdtr
 
 # Coordinates are looked at in so many blocks of neighbours, and in so many interleaved classes.
 _BLOCKS, _CLASSES = 32, (2, 3, 4, 5, 7, 8, 16)
@@ -129,7 +129,7 @@ def correlated(likeness: float, pairs: int, tests: int) -> float:
     if likeness >= 1 or pairs < 2:
         return 0.0
     t = likeness * math.sqrt((pairs - 1) / (1 - likeness**2))
-    return min(1.0, 2 * float(stats.t.sf(t, pairs - 1)) * tests)
+    return min(1.0, 2 * float(stdtr(pairs - 1, -t)) * tests)
 
 
 def failures(tests: Mapping[str, float], level: float) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def failures(tests: Mapping[str, float], level: float) -> tuple[str, ...]:
 
 
 def _two_sided(z: float, tests: int = 1) -> float:
-    return min(1.0, 2 * float(stats.norm.sf(abs(z))) * tests)
+    return min(1.0, 2 * float(ndtr(-abs(z))) * tests)
 
 
 def _spread(values: np.ndarray) -> float:

@@ -35,8 +35,13 @@ def test_one_owner_reads_all_others_where_users_count_alone() -> None:
     assert field.readable(OWNED[1] + OWNED[2]) == OWNED[1] + OWNED[2]
 
 
+# The default suite has the largest owner alone, and the largest pair.
+ONE_OWNER = pytest.mark.parametrize("owner", [
+    0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
+
+
 @pytest.mark.parametrize("active", [True, False])
-@pytest.mark.parametrize("owner", [0, 1, 2])
+@ONE_OWNER
 def test_any_one_owner_reads_nobody(owner: int, active: bool) -> None:
     field = after(Tolerance(0.27, Owners(SIZES), active), (owner,))
     others = [n for n in EVERYONE if n not in OWNED[owner]]
@@ -75,13 +80,15 @@ def lied_to(pair: tuple[int, ...], target: int) -> Field:
     return field
 
 
-@pytest.mark.parametrize("owner", [0, 1, 2])
+@ONE_OWNER
 def test_a_lying_server_with_any_one_owner_reads_nobody(owner: int) -> None:
     for target in (OWNED[(owner + 1) % 3][0], OWNED[(owner + 2) % 3][-1]):
         assert lied_to((owner,), target).read(target) is None
 
 
-@pytest.mark.parametrize("pair", list(combinations(range(3), 2)))
+@pytest.mark.parametrize("pair", [
+    pytest.param(pair, marks=[] if pair == (0, 2) else pytest.mark.slow)
+    for pair in combinations(range(3), 2)])
 def test_two_owners_are_more_than_was_stated(pair: tuple[int, int]) -> None:
     """Teeth: beyond the coalition that the statement names users are read. By what they keep alone
     where that is a threshold (43 of the two larger, t is 42), and by lies in any case."""

@@ -23,7 +23,7 @@ from privacy.aggregation.deployed import PlainSide
 from privacy.aggregation.encrypted import KeyHolder, Terms
 from privacy.aggregation.encrypted.bodies import TERMS
 from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms, wire
-from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message
+from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, unpack
 from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
 from privacy.errors import ProtocolError, RoundAborted
@@ -131,24 +131,74 @@ def test_a_masked_server_goes_on(stage: int, count: int) -> None:
     np.testing.assert_array_equal(summed.total, np.full(6, sum(alive)))
 
 
+def told_anew(play: Masks, honest: Message, message: Message) -> dict[str, bytes] | None:
+    """The body of a message that says what no client can know to be false; None where it could.
+
+    Sealed shares that do not open may be their dealer's doing as well as the server's. Were they
+    refused, each dealer could put its neighbours out; so they alone are left out, and the rest
+    stands. And who dropped out the server alone says: a client signs one list, and opens nothing
+    unless its neighbours signed that same one.
+    """
+    names = {wire.SEALED: ("shared", "sealed"), wire.SURVIVORS: ("survivors",)}.get(honest.kind)
+    if names is None or replace(message, body=honest.body) != honest:
+        return None
+    true = unpack(honest.body, dict.fromkeys(names, bytes))
+    try:
+        told = unpack(message.body, dict.fromkeys(names, bytes))
+        if honest.kind == wire.SEALED:
+            of, said = (wire.sealed_from_bytes(body["sealed"]).keys() for body in (true, told))
+            return told if told["shared"] == true["shared"] and of == said else None
+        alive = wire.members_from_bytes(told["survivors"], play.terms)
+    except ProtocolError:
+        return None
+    # Itself and as many neighbours as the threshold: the only other list of five that it accepts.
+    own = 1 << play.terms.position[LIAR]
+    return told if alive & own and alive.bit_count() == play.terms.threshold + 1 else None
+
+
 @COUNTS
 def test_a_masked_client_is_as_before_after_every_refusal(count: int) -> None:
-    play = Masks()
+    """And what it cannot refuse changes no byte of its mask, and shows nothing more."""
+    play, misled = Masks(), list[MaskedClient]()
     got: dict[int, Message] = {}
     for at, (answer, route) in enumerate(play.stages()):
         if at:
-            before = play.clients[LIAR].to_bytes()
+            before, honest, unopened = play.clients[LIAR].to_bytes(), got[LIAR], 0
             one = play.again(LIAR)
             step = [None, one.share, lambda m, o=one: play.masked(o, m), one.sign, one.unmask][at]
             assert step is not None
-            for message in bends(count // 4, got[LIAR], at):
-                with pytest.raises(ProtocolError):
-                    step(message)
-                assert one.to_bytes() == before
+            for message in bends(count // 4, honest, at):
+                told = told_anew(play, honest, message)
+                if told is None:
+                    with pytest.raises(ProtocolError):
+                        step(message)
+                    assert one.to_bytes() == before
+                elif honest.kind == wire.SEALED:
+                    assert_unopened_alone(play, honest, message, told["sealed"])
+                    unopened += 1
+                else:
+                    misled.append(play.again(LIAR))
+                    misled[-1].sign(message)
+                    with pytest.raises(ProtocolError):
+                        misled[-1].sign(honest)
+            assert honest.kind != wire.SEALED or unopened >= count // 400
+            for other in misled if honest.kind == wire.SIGNATURES else ():
+                with pytest.raises(ProtocolError, match="signed no such list"):
+                    other.unmask(honest)
         for number in NUMBERS:
             play.server.receive(answer(number, got))
         got = {m.receiver: m for m in route()}
     assert play.server.finish().total.tolist() == [sum(NUMBERS)] * 6
+
+
+def assert_unopened_alone(play: Masks, honest: Message, message: Message, sealed: bytes) -> None:
+    """The client keeps every share but the altered ones, and sends the very same vector."""
+    one, other = play.again(LIAR), play.again(LIAR)
+    assert play.masked(one, message) == play.masked(other, honest)
+    true = wire.sealed_from_bytes(unpack(honest.body, {"shared": bytes, "sealed": bytes})["sealed"])
+    told = wire.sealed_from_bytes(sealed)
+    assert one._state.held == {slot: pair for slot, pair in other._state.held.items()
+                               if true[one._peers[slot]] == told[one._peers[slot]]}
 
 
 @COUNTS

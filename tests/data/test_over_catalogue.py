@@ -106,7 +106,8 @@ def some(data: Dataset, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize(("method", "timed", "count"), [
-    ("group_statistics", True, 50), ("group_statistics", False, 15), ("gfmfr", True, 15)])
+    ("group_statistics", True, 15), ("group_statistics", False, 15), ("gfmfr", True, 15),
+    pytest.param("group_statistics", True, 50, marks=pytest.mark.slow)])
 def test_no_user_shows_in_what_is_public(
     method: str, timed: bool, count: int, tmp_path: Path
 ) -> None:

@@ -218,8 +218,15 @@ def test_benchmarks_print_what_scripts_read() -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["ratio_to_plain"] > 0
-    assert [c["dropout"] for c in result["cases"]] == [0.0, 0.1, 0.3]
+    assert result["active_to_semi_honest"] > 0
+    assert [(c["dropout"], c["server"]) for c in result["cases"]] == [
+        (dropout, server) for dropout in (0.0, 0.1, 0.3) for server in ("active", "semi_honest")]
     assert all(c["finished"] and c["right"] for c in result["cases"])
+    # Against a server that plays clients false more neighbours must agree on the survivors.
+    for active, honest in zip(result["cases"][::2], result["cases"][1::2], strict=True):
+        assert active["threshold"] > honest["threshold"]
+        assert active["survivors"] == honest["survivors"] <= 40
+        assert (active["survivors"] < 40) == (active["dropout"] > 0)
     done = cli("bench", "encrypted", "--clients", "20", "--json")
     result = json.loads(done.stdout)
     assert {"client_ms", "client_bytes", "server_ms_per_client", "keyholder_ms"} <= result.keys()

@@ -48,8 +48,10 @@ def lose(stage: str, node: int) -> Callable[[str, int, bytes], bytes | None]:
     return lambda kind, to, body: None if (kind, to) == (stage, node) else body
 
 
-@pytest.mark.parametrize("flags", [TWO, MASKED_TWICE, THRICE, TRAINED, DIVIDED],
-                         ids=["encrypted", "masked", "associations", "trained", "divided"])
+@pytest.mark.parametrize("flags", [
+    TWO, pytest.param(MASKED_TWICE, marks=pytest.mark.slow),
+    pytest.param(THRICE, marks=pytest.mark.slow), TRAINED, DIVIDED,
+], ids=["encrypted", "masked", "associations", "trained", "divided"])
 def test_released_integers_and_record_are_the_simulators(
     settled: Settle, tmp_path: Path, flags: dict[str, Any]
 ) -> None:

@@ -185,8 +185,11 @@ KEYED = [Point(transport.SIGN, HOLDER, False), Point(transport.SIGN, HOLDER, Tru
          Point(transport.UNMASK, 1, True)]
 
 
+# The default suite has the first and the last moment of masks, and the key holder's answer.
 @pytest.mark.parametrize("flags, point", [
-    *[(ONE, point) for point in MASKED], *[(BOTH, point) for point in KEYED]])
+    pytest.param(flags, point, marks=[] if point in (MASKED[0], MASKED[-1], KEYED[1]) else (
+        pytest.mark.slow))
+    for flags, points in ((ONE, MASKED), (BOTH, KEYED)) for point in points])
 def test_killed_while_sums_open_the_same_sums_open(
     trial: Trials, undisturbed: Sums, flags: dict[str, Any], point: Point
 ) -> None:
@@ -285,7 +288,8 @@ def test_too_few_signatures_leave_another_attempt_open(trial: Trials) -> None:
 
 
 @pytest.mark.parametrize("first, durable", [
-    (True, False), (True, True), (False, False), (False, True)])
+    (True, False), pytest.param(True, True, marks=pytest.mark.slow),
+    pytest.param(False, False, marks=pytest.mark.slow), (False, True)])
 def test_killed_around_the_writing_of_the_opening(
     trial: Trials, monkeypatch: pytest.MonkeyPatch, first: bool, durable: bool
 ) -> None:
@@ -310,8 +314,9 @@ def test_killed_around_the_writing_of_the_opening(
     assert entries(one.out) == [(0, "released")]
 
 
-@pytest.mark.parametrize("central", [False, True])
-@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(("kept", "central"), [
+    (False, False), pytest.param(False, True, marks=pytest.mark.slow),
+    pytest.param(True, False, marks=pytest.mark.slow), (True, True)])
 def test_killed_between_the_shares_and_the_charge(
     trial: Trials, monkeypatch: pytest.MonkeyPatch, kept: bool, central: bool
 ) -> None:

@@ -60,7 +60,7 @@ GRID = {"aggregator": RingAggregator(), "levels": 1024}
 @pytest.mark.parametrize(("stated", "event"), [
     ({}, "Gaussian"),
     ({"place": "local"}, "LocalGaussian"),
-    ({"sampling": Poisson(0.5)}, "PoissonSampledGaussian"),
+    pytest.param({"sampling": Poisson(0.5)}, "PoissonSampledGaussian", marks=pytest.mark.slow),
     (GRID, "Gaussian"),
     ({**GRID, "place": "distributed", "shares": CLIENTS}, "DistributedDiscreteGaussian"),
     ({"noise": "laplace"}, "CentralLaplace"),

@@ -88,20 +88,20 @@ def audit(
 
 
 def test_honest_stacks_pass() -> None:
-    """Bounds of 95% fail in one of 20 or so: 5 or more of 12 have a chance of 2e-4."""
-    found = [audit(seed) for seed in range(10)] + [audit(seed, place="local") for seed in range(2)]
-    assert sum(not r.passed for r in found) <= 4
+    """Bounds of 95% fail in one of 20 or so: 4 or more of 7 have a chance of 2e-4."""
+    found = [audit(seed) for seed in range(6)] + [audit(0, place="local")]
+    assert sum(not r.passed for r in found) <= 3
     for r in found:
         assert r.claimed == pytest.approx(2.0, abs=1e-6)
         assert r.estimate is not None
     middle = np.median([r.estimate.value for r in found if r.estimate])
-    # Deviation of one estimate about 0.45, of the median of 12 about 0.16.
+    # Deviation of one estimate about 0.45, of the median of 7 about 0.21.
     assert 1.3 <= middle <= 2.7
 
 
 @pytest.mark.parametrize("fault", CENTRAL)
 def test_faults_are_found(fault: str) -> None:
-    """Rates over twenty seeds are among the slow tests."""
+    """Twenty runs of each are below, in the slow suite."""
     assert not audit(0, fault).passed
 
 
@@ -117,31 +117,36 @@ def test_gross_faults_are_found_by_every_bound() -> None:
         assert result.auc.value > 0.99
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rounds", [8, 20])
-@pytest.mark.parametrize("components", [0, 5])
-def test_rates_over_twenty_seeds(rounds: int, components: int) -> None:
-    for fault in (None, *CENTRAL):
-        found = [audit(100 + seed, fault, rounds, components=components) for seed in range(20)]
-        rates = {name: sum(name in r.violations for r in found)
-                 for name in ("mean_shift", "gaussian_one_run", "one_run")}
-        failed = sum(not r.passed for r in found)
-        estimate = np.median([r.estimate.value for r in found if r.estimate])
-        print(f"T={rounds} components={components} {fault}: failed {failed}/20 {rates}, "
-              f"median estimate {estimate:.2f}")
-        if fault is None:
-            assert stats.binom.sf(failed - 1, 20, 0.05) > 1e-3
-        else:
-            assert failed >= 19
+SETTINGS: tuple[tuple[int, Place, int], ...] = (  # rounds, place of the noise, components
+    (8, "central", 0), (8, "central", 5), (20, "central", 0), (20, "central", 5), (8, "local", 0))
+
+
+def told(result: AuditResult) -> str:
+    estimate = f"{result.estimate.value:.2f}" if result.estimate else "none"
+    return f"{'passed' if result.passed else 'FAILED'}, estimate {estimate}, {result.violations}"
 
 
 @pytest.mark.slow
-def test_rates_of_local_noise_over_twenty_seeds() -> None:
-    for fault in (None, *LOCAL):
-        found = [audit(200 + seed, fault, 8, "local") for seed in range(20)]
-        failed = sum(not r.passed for r in found)
-        print(f"local {fault}: failed {failed}/20")
-        assert failed <= 3 if fault is None else failed >= 19
+@pytest.mark.parametrize(("rounds", "place", "components"), SETTINGS)
+def test_rates_of_alarm_over_twenty_seeds(rounds: int, place: Place, components: int) -> None:
+    found = [audit(100 + seed, None, rounds, place, components) for seed in range(20)]
+    print(f"T={rounds} {place} components={components}:", *map(told, found), sep="\n")
+    failed = sum(not r.passed for r in found)
+    assert stats.binom.sf(failed - 1, 20, 0.05) > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [f for f in SABOTAGES if f not in SAMPLED])
+def test_rates_of_finding_over_twenty_seeds(fault: str) -> None:
+    """Four seeds of every setting that has the fault, or five: one miss in twenty at most."""
+    there = [s for s in SETTINGS if fault in (LOCAL if s[1] == "local" else CENTRAL)]
+    missed = 0
+    for seed in range(20):
+        rounds, place, components = there[seed % len(there)]
+        found = audit(200 + seed, fault, rounds, place, components)
+        print(f"T={rounds} {place} components={components}: {told(found)}")
+        missed += found.passed
+    assert missed <= 1
 
 
 def test_a_chain_with_projection_quantising_and_rounds_of_its_own() -> None:
