@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from flwr.app import ArrayRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
+from numpy.lib import format as npy
 
+from privacy import ProtocolError
 from privfedmm.federation.transport import KINDS, Transport
 
 _POLL = 0.5  # seconds; Flower's own loop waits 3
-_BODY = "body"
+_BODY, _NUMPY = "body", "numpy.ndarray"
 Settings = Mapping[str, str | int | float | bool]
 Serve = Callable[[Transport, Settings], None]
 Answer = Callable[[str, bytes, Settings], bytes]
@@ -27,8 +29,24 @@ def _record(body: bytes) -> RecordDict:
     return RecordDict({_BODY: ArrayRecord([np.frombuffer(body, dtype=np.uint8)])})
 
 
-def _body(content: RecordDict) -> bytes:
-    return cast(ArrayRecord, content[_BODY]).to_numpy_ndarrays()[0].tobytes()
+def body_of(content: RecordDict) -> bytes:
+    """Return the body that a message carries, from one array of bytes in numpy's own form.
+
+    The array is not loaded, and its header is not parsed: there is one header of so many bytes.
+    Raises ProtocolError for anything else.
+    """
+    record = content.get(_BODY)
+    arrays = list(record.values()) if isinstance(record, ArrayRecord) else []
+    if len(content) != 1 or len(arrays) != 1 or arrays[0].stype != _NUMPY:
+        raise ProtocolError("a message must hold one array of bytes, and nothing else")
+    data = arrays[0].data
+    start = 10 + int.from_bytes(data[8:10], "little")
+    body, header = data[start:], BytesIO()
+    npy.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (len(body),)})
+    if data[:start] != header.getvalue():
+        raise ProtocolError(f"an array of {len(data)} bytes is not numpy's of {len(body)} bytes")
+    return body
 
 
 class FlowerTransport:
@@ -51,20 +69,35 @@ class FlowerTransport:
         return found
 
     def exchange(self, kind: str, bodies: Mapping[int, bytes]) -> dict[int, bytes]:
-        """Send each node its body, and return the answers that came in time and without error."""
+        """Send each node its body, and return the answers that came in time and without error.
+
+        An answer that is no array of bytes is an empty one; one to a message that another node was
+        sent is none.
+        """
         sent = [Message(_record(body), node, f"query.{kind}", ttl=self._wait)
                 for node, body in bodies.items()]
-        pending = {number for number in self._grid.push_messages(sent) if number}
+        pending = {number: message.metadata.dst_node_id for number, message in zip(
+            self._grid.push_messages(sent), sent, strict=True) if number}
         answers: dict[int, bytes] = {}
         until = time.monotonic() + self._wait
         while pending and time.monotonic() < until:
             for reply in self._grid.pull_messages(list(pending)):
-                pending.discard(reply.metadata.reply_to_message_id)
+                node = pending.get(reply.metadata.reply_to_message_id)
+                if node is None or node != reply.metadata.src_node_id:
+                    continue
+                del pending[reply.metadata.reply_to_message_id]
                 if reply.has_content():
-                    answers[reply.metadata.src_node_id] = _body(reply.content)
+                    answers[node] = _told(reply.content)
             if pending:
                 time.sleep(_POLL)
         return answers
+
+
+def _told(content: RecordDict) -> bytes:
+    try:
+        return body_of(content)
+    except ProtocolError:
+        return b""  # which is no answer of ours, and is refused as such
 
 
 def server_app(serve: Serve) -> ServerApp:
@@ -97,7 +130,7 @@ def _handler(
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
         run = context.run_config if simulated else {}
-        body = answer(kind, _body(message.content), {**run, **context.node_config})
+        body = answer(kind, body_of(message.content), {**run, **context.node_config})
         return Message(_record(body), reply_to=message)
 
     return handle
