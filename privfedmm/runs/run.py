@@ -33,7 +33,7 @@ from privfedmm.evaluation import (
     evaluate,
 )
 from privfedmm.federation import Simulator
-from privfedmm.privacy_plan.keeping import overspent
+from privfedmm.privacy_plan.keeping import LEDGER, overspent
 from privfedmm.runs import binding
 from privfedmm.runs import record as records
 from privfedmm.runs.account import Account
@@ -147,6 +147,8 @@ def resume(
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
     if (out / RECORD).exists():
+        if (out / LEDGER).exists():
+            binding.refuse_changed_folder(out)
         finished: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return finished
     if (out / DEPLOY).exists():

@@ -160,6 +160,18 @@ def test_what_was_changed_after_the_first_round_is_named(edit: str, run: Path) -
     assert sentence in str(caught.value) and caught.value.code == PRIVACY_VIOLATION
 
 
+def test_the_record_of_a_changed_folder_is_not_handed_back(finished: Path, tmp_path: Path) -> None:
+    """It was, with exit code 0, where the run was finished."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    assert runs.resume(run, lambda row: None)["rounds_run"]
+    change, sentence = EDITS["epsilon of the config"]
+    change(run)
+    with pytest.raises(UserError) as caught:
+        runs.resume(run, lambda row: None)
+    assert sentence in str(caught.value) and caught.value.code == PRIVACY_VIOLATION
+
+
 def test_entries_in_another_order_are_refused(finished: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     first, one, two = links(run)
