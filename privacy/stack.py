@@ -111,7 +111,7 @@ class PrivacyStack:
         overspend."""
         private = self.mechanism is not None or self.on_device is not None
         if private and not self.ledger.released(cohort.round):
-            self.ledger.check(together(self._charges(cohort, population)))
+            self.ledger.check(self.charged(cohort, population))
 
     def task(
         self, cohort: Cohort, plan_hash: bytes = b"", attempt: int | None = None
@@ -229,8 +229,7 @@ class PrivacyStack:
         """Charge a round that failed after clients had uploaded."""
         private = self.mechanism is not None or self.on_device is not None
         if private and not self.ledger.released(cohort.round):
-            whole = together(self._charges(cohort, population))
-            self.ledger.charge(replace(whole, status="aborted"))
+            self.ledger.charge(replace(self.charged(cohort, population), status="aborted"))
 
     def _charges(self, cohort: Cohort, population: int) -> list[Charge]:
         """What a protected round is charged: its joint vector, or the steps on the devices, and the

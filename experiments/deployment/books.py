@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.deployment.joining import USERS
 from experiments.deployment.parties import Kept, Party, kinds_of
 from experiments.deployment.party_files import DATA, KNOWN, STATE
-from privacy.accounting import PricingError, epsilon
+from privacy.composition import composed
 from privacy.device_ledger import Attended, DeviceLedger
 from privacy.errors import ProtocolError
 from privfedmm.base.errors import UserError
+from privfedmm.base.files import finite
 
 # A delta to compose runs at that promised nothing and so have none of their own.
 _DELTA = 1e-5
@@ -25,8 +25,7 @@ _DELTA = 1e-5
 class Book:
     """What a node's users have spent in one run.
 
-    run: the name of the run. spent: epsilon by user id, of everybody whose upload left. attended:
-    user id -> the attempts that it is charged for.
+    run: the name of the run. trust: whom it trusts. names: the users' ids, by their numbers.
     """
 
     folder: Path
@@ -73,9 +72,8 @@ class Book:
             "attempts": len(self.ledger.attended),
             "epsilon": budget.epsilon if budget else None, "delta": self.delta,
             # Without a bound there is no number, and infinity is none in JSON.
-            "epsilon_spent": worst if math.isfinite(worst) else None,
-            "spent_by_user": {self.names[n]: x if math.isfinite(x) else None
-                              for n, x in sorted(spent.items())},
+            "epsilon_spent": finite(worst),
+            "spent_by_user": {self.names[n]: finite(x) for n, x in sorted(spent.items())},
         }
 
 
@@ -89,13 +87,8 @@ def books(folders: Sequence[Path]) -> dict[str, Any]:
     together: dict[str, float | None] = {}
     delta = max((book.delta or 0.0 for book in found), default=0.0) or _DELTA
     for user in sorted({name for book in found for name in book.names.values()}):
-        charged = [replace(entry, round=entry.round + (number << 32))
-                   for number, book in enumerate(found) for entry in book.of(user)]
-        try:
-            price = epsilon(charged, delta) if charged else 0.0
-        except PricingError:
-            price = math.inf  # runs whose noises no accountant prices together
-        together[user] = price if math.isfinite(price) else None
+        charged = [entries for book in found if (entries := book.of(user))]
+        together[user] = finite(composed(charged, delta)) if charged else 0.0
     return {"runs": runs, "delta_of_all": delta, "spent_in_all": together}
 
 

@@ -285,7 +285,8 @@ class HolderNode:
 
 def _to(messages: list[Any], users: np.ndarray) -> list[Message]:
     """The messages of a list that are to some of its users."""
-    return [m for m in messages if isinstance(m, Message) and m.receiver in set(users.tolist())]
+    some = set(users.tolist())
+    return [m for m in messages if isinstance(m, Message) and m.receiver in some]
 
 
 def _left(answer: Mapping[str, Any]) -> set[int]:
