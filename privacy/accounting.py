@@ -255,10 +255,12 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class _Planned:
+class Spent:
+    """Hold what pricing reads of a ledger entry, of a run that was played or is planned."""
+
     round: int
     event: str
-    noise_multiplier: float
+    noise_multiplier: float | None
     sampling_rate: float
     population: int
     attempt: int = 0
@@ -267,12 +269,19 @@ class _Planned:
     limit: float | None = None
     steps: int = 1
 
+    @classmethod
+    def of(cls, entry: Charged, round_: int | None = None) -> Spent:
+        """Return what is read of an entry; round_: a round in the place of its own."""
+        return cls(entry.round if round_ is None else round_, entry.event, entry.noise_multiplier,
+                   entry.sampling_rate, entry.population, entry.attempt, entry.shares, entry.dims,
+                   entry.limit, entry.steps)
+
 
 def planned(
     noise_multiplier: float, rounds: int, sampling: Sampling, population: int,
     local: bool = False, shares: Shares | None = None, *,
     event: Event | None = None, terms: Terms | None = None,
-) -> list[_Planned]:
+) -> list[Spent]:
     """Return the entries that `rounds` equal rounds would leave.
 
     event, terms: of the noise (`Noise.event`, `Noise.terms`); None: those of Gaussian noise, which
@@ -280,8 +289,8 @@ def planned(
     """
     event = event or _gaussian(sampling, local, shares)
     terms = terms or (shares.terms if shares else Terms())
-    return [_Planned(t, event.name, noise_multiplier, sampling.rate, population, 0,
-                     terms.shares, terms.dims, terms.limit)
+    return [Spent(t, event.name, noise_multiplier, sampling.rate, population, 0,
+                  terms.shares, terms.dims, terms.limit)
             for t in range(rounds)]
 
 

@@ -3,33 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from privacy.accounting import epsilon
+from privacy.accounting import Spent, epsilon
 from privacy.events import Charged, PricingError
-
-
-@dataclass(frozen=True)
-class Spent:
-    """Hold what pricing reads of a ledger entry, of a run that was played or is planned."""
-
-    round: int
-    event: str
-    noise_multiplier: float | None
-    sampling_rate: float
-    population: int
-    attempt: int = 0
-    shares: int | None = None
-    dims: int | None = None
-    limit: float | None = None
-    steps: int = 1
-
-    @classmethod
-    def of(cls, entry: Charged, round_: int | None = None) -> Spent:
-        """Return what is read of an entry; round_: a round in the place of its own."""
-        return cls(entry.round if round_ is None else round_, entry.event, entry.noise_multiplier,
-                   entry.sampling_rate, entry.population, entry.attempt, entry.shares, entry.dims,
-                   entry.limit, entry.steps)
 
 
 def composed(runs: Sequence[Iterable[Charged]], delta: float) -> float:

@@ -15,9 +15,7 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.prepare import (
-    TIES,
-    content_hash,
-    features_of,
+    dataset_of,
     index_ids,
     k_core,
     read_hash,
@@ -25,7 +23,7 @@ from privfedmm.data.prepare import (
     split_and_index,
 )
 from privfedmm.data.raw import DataError, Raw, item_table
-from privfedmm.data.types import Dataset, Protocol, Unit
+from privfedmm.data.types import Dataset, Unit
 
 ITEMS, USERS = "items.csv", "users.csv"
 SHORTEST = 3  # rows of a user of whom one is held out for validation and one for test
@@ -99,24 +97,5 @@ def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> 
         candidates = None if among.all() else among
         note = (f"Items are those of the catalogue and every user trains; the {k}-core "
                 f"({int(who.sum())} users, {int(among.sum())} items) is of the evaluation alone.")
-    features, present = features_of(raw, items)
-    return Dataset(
-        name=raw.name,
-        user_ids=split.users,
-        item_ids=items,
-        train=split.train,
-        validation=held["validation"],
-        test=held["test"],
-        features=features,
-        items=raw.items.loc[items].reset_index(names="item_id"),
-        truth=None,
-        protocol=Protocol(
-            k, split.name, TIES, " ".join(t for t in (split.note, note, *raw.notes) if t)),
-        sha256=content_hash(split.users, items, split.train, held, features, present),
-        feature_notes=dict(raw.feature_notes),
-        present=present,
-        train_age=split.age,
-        public_items=True,
-        candidates=candidates,
-        read_sha256=read_hash(raw, k, seed, apart=True),
-    )
+    return dataset_of(raw, split, held, k, [split.note, note], read_hash(raw, k, seed, apart=True),
+                      public_items=True, candidates=candidates)

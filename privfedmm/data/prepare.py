@@ -6,7 +6,9 @@ Here the rows say which items there are. What a budget asks for is in `over_cata
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -74,7 +76,19 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         raise DataError(f"{raw.source} has no interactions left after the {k}-core filter; "
                         "lower --k-core")
     split = split_and_index(frame, raw, seed)
-    users, items, held = split.users, split.items, split.held
+    return dataset_of(raw, split, split.held, k, [split.note], read_hash(raw, k, seed))
+
+
+def dataset_of(
+    raw: Raw, split: Split, held: Mapping[str, np.ndarray], k: int, notes: Sequence[str],
+    read: str, **more: Any,
+) -> Dataset:
+    """Make the data set of a split. Raises DataError for features that do not fit.
+
+    held: validation and test targets [users]. notes: of the protocol, before the reader's own.
+    read: the hash of what was read. more: further fields of the data set.
+    """
+    users, items = split.users, split.items
     features, present = features_of(raw, items)
     return Dataset(
         name=raw.name,
@@ -86,12 +100,13 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
         features=features,
         items=raw.items.loc[items].reset_index(names="item_id"),
         truth=None,
-        protocol=Protocol(k, split.name, TIES, " ".join([split.note, *raw.notes]).strip()),
-        sha256=content_hash(users, items, split.train, held, features, present),
+        protocol=Protocol(k, split.name, TIES, " ".join(t for t in (*notes, *raw.notes) if t)),
+        sha256=content_hash(users, items, split.train, dict(held), features, present),
         feature_notes=dict(raw.feature_notes),
         present=present,
         train_age=split.age,
-        read_sha256=read_hash(raw, k, seed),
+        read_sha256=read,
+        **more,
     )
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from privacy import Charged, Ledger
-from privacy.composition import Spent, composed
+from privacy.accounting import Spent
+from privacy.composition import composed
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 from privfedmm.base.files import finite, write_json
 from privfedmm.base.state_folder import locked, state_folder

@@ -10,7 +10,8 @@ import pytest
 
 import privfedmm as pf
 from privacy import calibrate
-from privacy.composition import Spent, composed
+from privacy.accounting import Spent
+from privacy.composition import composed
 from privacy.sampling import Everyone
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 from privfedmm.config import resolve
