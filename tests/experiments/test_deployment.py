@@ -133,22 +133,6 @@ def kill_last_node(deployment: local.Deployment) -> None:
     os.killpg(deployment.pids[f"shard-{NODES - 1}"], signal.SIGKILL)
 
 
-def test_a_killed_server_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
-    # Nodes that had uploaded before the server was killed pay for two attempts.
-    config, out = resolve(None, {**ONE, "dp.spare_rounds": 1}), tmp_path / "deployed"
-    with pytest.raises(UserError, match="deploy local --resume") as caught:
-        local.start(config, out, local.Shape(NODES, PATIENCE), lambda row: None,
-                    hook=when_shared(0, kill_server_app))
-    assert caught.value.code == ABORTED
-    assert left_over(out) == []
-    assert not (out / "release.pt").exists()
-    local.resume(out, lambda row: None, hook=when_asked_to_upload(NODES - 1, kill_last_node))
-    assert left_over(out) == []
-    assert [(row["round"], row["status"]) for row in charges(out)] == [(0, "released")]
-    survivors = np.arange(24)
-    assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
-
-
 def when_shares_are_asked_for(act: Callable[[local.Deployment], None]) -> local.Hook:
     """Acts once the survivors have signed, and are asked for what opens their sum."""
     done: list[bool] = []
@@ -165,18 +149,35 @@ def when_shares_are_asked_for(act: Callable[[local.Deployment], None]) -> local.
     return hook
 
 
-def test_a_server_killed_while_a_sum_opens_finishes_that_sum(tmp_path: Path) -> None:
-    config, out = resolve(None, ONE), tmp_path / "deployed"
-    with pytest.raises(UserError, match="deploy local --resume"):
+def test_a_server_killed_twice_goes_on_and_a_killed_node_is_left_out(tmp_path: Path) -> None:
+    """Once before anything is uploaded, which is done anew, and once while the sum opens, which is
+    finished; in between a node dies."""
+    # Nodes that had uploaded before the server was killed pay for two attempts.
+    config, out = resolve(None, {**ONE, "dp.spare_rounds": 1}), tmp_path / "deployed"
+    with pytest.raises(UserError, match="deploy local --resume") as caught:
         local.start(config, out, local.Shape(NODES, PATIENCE), lambda row: None,
-                    hook=when_shares_are_asked_for(kill_server_app))
+                    hook=when_shared(0, kill_server_app))
+    assert caught.value.code == ABORTED
     assert left_over(out) == []
     assert not (out / "release.pt").exists()
+    hooks = (when_asked_to_upload(NODES - 1, kill_last_node),
+             when_shares_are_asked_for(kill_server_app))
+
+    def both(deployment: local.Deployment) -> None:
+        for hook in hooks:
+            hook(deployment)
+
+    with pytest.raises(UserError, match="deploy local --resume"):
+        local.resume(out, lambda row: None, hook=both)
+    assert left_over(out) == []
+    assert not (out / "release.pt").exists()
+    assert len(list((out / "deploy").glob("opening-*"))) == 1
     local.resume(out, lambda row: None)
     assert left_over(out) == []
     assert [(row["round"], row["status"]) for row in charges(out)] == [(0, "released")]
-    # The first attempt's sum and its noise: nobody trained again.
-    assert torch.equal(released(out)["item_counts"], exact(config, np.arange(36), 0)["item_counts"])
+    # The second attempt's sum and its noise, without the node that is back: nobody trained again.
+    survivors = np.arange(24)
+    assert torch.equal(released(out)["item_counts"], exact(config, survivors, 1)["item_counts"])
     assert not list((out / "deploy").glob("opening-*"))
 
 
