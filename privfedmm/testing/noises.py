@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from privacy import (
     Budget,
@@ -113,6 +114,27 @@ class NoiseContract:
         stated = mechanism.noise_on_sums(CLIENTS)["x"]
         assert abs(drawn.std() / stated - 1) < 0.1
         assert abs(drawn.mean()) < 6 * stated / np.sqrt(len(drawn))
+
+    def test_its_draws_are_of_the_distribution_that_it_states(self) -> None:
+        """Check 4,000 draws, as normal numbers, for their width and shape; false alarm 2e-6.
+
+        A noise that states no distribution has nothing to hold here.
+        """
+        mechanism = self.mechanism(self.multiplier())
+        noise, scale = mechanism.noise, mechanism.scale
+        kind = torch.int32 if scale.step else torch.float32
+        nothing, source = torch.zeros(1, _DRAWS, dtype=kind), SimulationSource(6)
+        if noise.place == "central":
+            drawn, wide = noise.on_sum({"x": nothing}, scale, source, 0)["x"], noise.stddev
+        else:
+            sent = noise.on_clients({"x": Dense(nothing)}, scale, np.array([3]), source, 0)
+            drawn, wide = sent["x"].dense(), mechanism.own_stddev
+        values = drawn.double().numpy().reshape(-1) * (scale.step or 1.0) / wide
+        normal = noise.as_normal(values)
+        if normal is not None:
+            assert stats.kstest(normal, "norm").pvalue > 1e-6
+            squares = float(np.square(normal).sum())
+            assert 1e-6 < stats.chi2.cdf(squares, _DRAWS) < 1 - 1e-6
 
     def test_the_budget_is_met_and_not_passed(self) -> None:
         """Check that three rounds spend nearly all of the budget, and that a fourth is refused."""
