@@ -193,7 +193,8 @@ def _lags(values: np.ndarray) -> float:
         return 0.0
     n = len(values)
     power = np.abs(np.fft.rfft(values / spread, 2 * n)) ** 2
-    lags = np.fft.irfft(power)[1 : n // 2 + 1]
+    # Up to the half, and one more: the second half of an odd number begins there.
+    lags = np.fft.irfft(power)[1 : n // 2 + 2]
     pairs = n - np.arange(1, len(lags) + 1)
     likely = np.abs(lags) / pairs * np.sqrt(pairs)
     worst = int(likely.argmax())

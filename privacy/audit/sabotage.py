@@ -128,6 +128,13 @@ def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
     return replace(_clip(stack, mechanism, ClipOnce), aggregator=tapped)
 
 
+def _each(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
+    if len(stack.releases) < 2:
+        raise AuditError("clip_each_release needs two releases: this stack has one, whose clip is "
+                         "the clip of all together")
+    return _clip(stack, mechanism, EachClip)
+
+
 def _oftener(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
     if not isinstance(stack.sampling, Poisson):
         raise AuditError("cohorts_twice_as_large breaks Poisson cohorts; this stack draws none")
@@ -165,7 +172,7 @@ _BROKEN: Mapping[str, Break] = {
     "clip_below_8": lambda s, m: _clip(s, m, SomeClip),
     "later_clip_below_8": lambda s, m: LateStack.of(s, SomeClip),
     "clip_by_maximum": lambda s, m: _clip(s, m, MaxClip),
-    "clip_each_release": lambda s, m: _clip(s, m, EachClip),
+    "clip_each_release": _each,
     "public_key": lambda s, m: replace(s, source=KnownKey(0)),
     "later_public_key": lambda s, m: _later_key(s, m, KnownKey(0)),
     "seed_of_8_bits": lambda s, m: replace(s, source=KnownKey.of_8_bits()),

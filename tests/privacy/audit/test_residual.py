@@ -60,6 +60,15 @@ def test_faults_are_found(name: str) -> None:
         assert failures(noise_tests(rounds(seed, FAULTS[name])), NOISE_LEVEL), seed
 
 
+@pytest.mark.parametrize("size", [DIMS, DIMS + 1])
+def test_a_second_half_that_mirrors_the_first_is_found(size: int) -> None:
+    """Of an odd number of values it went unseen."""
+    for seed in range(5):
+        half = RNG(seed).normal(size=-(-size // 2))
+        mirrored = Residual("a", np.concatenate([half, -half[: size // 2]]))
+        assert "neighbouring coordinates" in failures(noise_tests([mirrored]), NOISE_LEVEL)
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_noise_used_again_is_found_equal_or_opposite(sign: float) -> None:
     found = rounds(3)
