@@ -11,7 +11,7 @@ import torch
 from privacy.quantise import Quantise
 from privacy.stack import PrivacyStack
 from privacy.transforms import Clipped, JointClip, Mechanism
-from privacy.uploads import Dense, Part, Uploads
+from privacy.uploads import Dense, Part, Touched, Uploads
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,16 @@ class MaxClip(JointClip):
         factor = (self.clip_norm / most).clamp(max=1.0).nan_to_num(0.0).float()
         return Clipped({n: p.scaled(factor) for n, p in uploads.items()}, honest.zeroed,
                        honest.shortened)
+
+
+@dataclass(frozen=True)
+class DenseClip(JointClip):
+    """Clips vectors in full, and passes those that come by their rows."""
+
+    def apply(self, uploads: Uploads) -> Clipped:
+        if any(isinstance(part, Touched) for part in uploads.values()):
+            return NoClip(self.clip_norm, self.weights).apply(uploads)
+        return super().apply(uploads)
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,28 @@ def one_user_again() -> Change:
     return change
 
 
+def two_users_alike() -> Change:
+    """Give one user the noise of another, round by round: their difference has none."""
+    kept: dict[tuple[str, int], np.ndarray] = {}
+
+    def change(noise: np.ndarray, round_: int, exact: np.ndarray, whose: str) -> np.ndarray:
+        name, _, user = whose.rpartition(" ")
+        if user == "7":
+            kept[name, round_] = noise
+        return kept.get((name, round_), noise) if user == "8" else noise
+
+    return change
+
+
+def _rolled() -> Change:
+    kept: dict[str, np.ndarray] = {}
+
+    def change(noise: np.ndarray, round_: int, exact: np.ndarray, whose: str) -> np.ndarray:
+        return np.roll(kept.setdefault(whose, noise), 2 * round_)
+
+    return change
+
+
 def without_round(number: int) -> Callable[[], Change]:
     """Leave the noise out of one round."""
     return lambda: lambda noise, round_, exact, whose: noise * (round_ != number)
@@ -155,6 +177,7 @@ NOISES: Mapping[str, Callable[[], Change]] = {
     "random_half_without": _masked(_some),
     "first_release_without": without_round(0),
     "antithetic": _antithetic,
+    "stream_shifted": _rolled,
     "tiled": _always(lambda x: np.resize(x[: max(len(x) // 50, 1)], len(x))),
     "mirrored": _always(lambda x: np.concatenate([x[: -(-len(x) // 2)], -x[: len(x) // 2]])),
     "over_root_2": _always(lambda x: x / math.sqrt(2)),

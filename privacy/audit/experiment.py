@@ -23,9 +23,10 @@ from privacy.audit.canaries import (
 )
 from privacy.audit.counts import AuditError
 from privacy.audit.fresh import MOST_ROUNDS, Fresh, fresh_draws, looked_at
+from privacy.audit.likeness import FEWEST_ALIKE, combined
 from privacy.audit.noise_watch import NoiseWatch
 from privacy.audit.replay import CLIP, RECOUNT, replayed
-from privacy.audit.residual import NOT_MADE, Residual, combined, noise_tests
+from privacy.audit.residual import NOT_MADE, Residual, noise_tests
 from privacy.audit.result import AuditResult, judge
 from privacy.randomness import SimulationSource, Source
 from privacy.sampling import ZERO_OUT
@@ -35,13 +36,15 @@ from privacy.uploads import Release
 
 _BLOCK = 64
 PROBES = 60  # clients of a replay without noise
-RUNS, CLIENT, AGAIN, COHORTS = (
-    "between runs", "width of a client", "a client's noise again", "cohorts")
+RUNS, CLIENT, COHORTS = "between runs", "width of a client", "cohorts"
+AGAIN, ALIKE = "a client's noise again", "two clients' noise"
+_TINY = 1e-5  # relative: floating-point error of one clip
 _NOT_MADE: Mapping[str, str] = {
     **NOT_MADE,
-    RUNS: "the noise follows from the seed by design",
+    RUNS: f"the noise follows from the seed by design, or has fewer than {FEWEST_ALIKE} values",
     CLIENT: "no client adds noise of its own, of a stated distribution",
-    AGAIN: "no client adds noise of its own to the same values twice",
+    AGAIN: f"no client adds noise of its own to the same {FEWEST_ALIKE} values or more twice",
+    ALIKE: f"no two clients add noise of their own to {FEWEST_ALIKE} values or more",
     COHORTS: "everybody takes part in every round",
     CLIP: "nothing was replayed", RECOUNT: "nothing was replayed",
 }
@@ -84,9 +87,10 @@ class Evidence:
 
     gaussian: whether scores are normal under the claim. residuals: the noise as it was seen. own:
     p-values of the narrowest of the clients' own noises, one of each round. again: that of the
-    largest likeness of a client's noise to its own of another round. cohorts: the p-value of
-    cohorts no larger than sampled; None where all take part. fresh: the noise on nothing under
-    fresh keys. exact: what a replay without noise found.
+    largest likeness of a client's noise to its own of another round. alike: those of two clients'
+    in one round. cohorts: the p-value of cohorts with no more in them, and nobody oftener, than
+    sampled; None where all take part. longest: clip norms of the longest upload after its clip.
+    fresh: the noise on nothing under fresh keys. exact: what a replay without noise found.
     """
 
     scores: np.ndarray
@@ -96,18 +100,23 @@ class Evidence:
     residuals: tuple[Residual, ...] = ()
     own: tuple[float, ...] = ()
     again: float | None = None
+    alike: tuple[float, ...] = ()
     cohorts: float | None = None
+    longest: float = 0.0
     fresh: Fresh | None = None
     exact: Mapping[str, float] = field(default_factory=dict)
 
     def noise(self) -> dict[str, float]:
         """Return the p-values of all tests of the noise itself, and of the replay without it."""
-        nothing = self.fresh.nothing if self.fresh else ()
+        fresh = self.fresh or Fresh((), ())
+        cohorts = [p for p in (self.cohorts, fresh.cohorts) if p is not None]
         found = {
             CLIENT: combined(self.own) if self.own else None, AGAIN: self.again,
-            COHORTS: self.cohorts,
-            RUNS: self.fresh.between_runs if self.fresh else None,
-            **noise_tests([*self.residuals, *nothing]), **self.exact}
+            ALIKE: combined(self.alike) if self.alike else None,
+            COHORTS: combined(cohorts) if cohorts else None, RUNS: fresh.between_runs,
+            **noise_tests([*self.residuals, *fresh.nothing]), **self.exact}
+        if self.longest > 1 + _TINY:
+            found[CLIP] = 0.0
         return {name: p for name, p in found.items() if p is not None}
 
     def not_made(self) -> dict[str, str]:
@@ -163,7 +172,7 @@ def play(
     sign, population = signs(plan.rounds), plan.clients + plan.canaries
     seen, own = np.zeros((plan.rounds, full.dims)), np.zeros(plan.canaries)
     last: Totals | None = None
-    watched, sizes = NoiseWatch(), np.zeros(plan.rounds)
+    watched, drawn = NoiseWatch(), np.zeros((plan.rounds, population), dtype=bool)
     for t in range(plan.rounds):
         active = [r for r in stack.releases if r.in_round(t)]
         now = stack.at(t)
@@ -176,7 +185,7 @@ def play(
         watch = watched.round(now, where, cohort, gone, source)
         used = watch.on(stack)
         gate = used.open(cohort)
-        sizes[t] = len(cohort.ids)
+        drawn[t, cohort.ids] = True
         for ids, uploads in benign(replace(cohort, ids=cohort.ids[cohort.ids < plan.clients]),
                                    last):
             gate.submit(ids, uploads)
@@ -196,18 +205,31 @@ def play(
                 own[left.ids - plan.clients] += sign[t] / now.noise.stddev * np.einsum(
                     "id,id->i", directions[left.ids - plan.clients][:, columns], left.rows)
         last, _ = used.finish(gate.close(), cohort, population)
-        watch.released(where.join(last.sums), stack.clipper)
+        total = where.join(last.sums) if where.shapes.keys() <= last.sums.keys() else None
+        watch.released(total)
+        watch.moved(stack.clipper)
         if not local:
-            seen[t, columns] += where.join(last.sums)
+            assert total is not None
+            seen[t, columns] += total
             seen[t] /= now.noise.stddev
     scores = own / math.sqrt(plan.rounds) if local else canary_scores(
         seen, directions, sign, 1.0, predict_common(seen, plan.components))
-    rate, chances = stack.sampling.rate, population * plan.rounds
     return Evidence(
         scores, coins, stack.ledger.spent(plan.delta),
         mechanism.noise.event(stack.sampling).scores_are_normal,
-        watched.residuals(), tuple(watched.own), watched.again(),
-        float(stats.binom.sf(sizes.sum() - 1, chances, rate)) if rate < 1 else None)
+        watched.residuals(), tuple(watched.own), watched.again(), tuple(watched.alike),
+        _cohorts(drawn, stack.sampling.rate), watched.longest)
+
+
+def _cohorts(drawn: np.ndarray, rate: float) -> float | None:
+    """The chance of so many in all cohorts, or of one client in so many; drawn [rounds, clients]
+    bool."""
+    if rate == 1:
+        return None
+    rounds, clients = drawn.shape
+    most = int(drawn.sum(axis=0).max())
+    return combined([float(stats.binom.sf(drawn.sum() - 1, drawn.size, rate)),
+                     min(1.0, clients * float(stats.binom.sf(most - 1, rounds, rate)))])
 
 
 def _auditable(stack: PrivacyStack, source: Source) -> Mechanism:

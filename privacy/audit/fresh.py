@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy import stats
 
 from privacy.audit.canaries import layout
-from privacy.audit.residual import Residual, combined, repeated
+from privacy.audit.likeness import FEWEST_ALIKE, combined, repeated
+from privacy.audit.residual import Residual, dithered
 from privacy.randomness import SimulationSource, Source
 from privacy.stack import PrivacyStack
 from privacy.uploads import Dense
@@ -25,11 +27,13 @@ class Fresh:
 
     nothing: of one stack, round after round. alike: p-values of the largest likeness between
     stacks, one of each round that was looked at; empty where a stack's noise follows from a seed by
-    design, and says so.
+    design, and says so. cohorts: the p-value of two stacks that draw one cohort; None where they
+    draw none, or by a seed.
     """
 
     nothing: tuple[Residual, ...]
     alike: tuple[float, ...]
+    cohorts: float | None = None
 
     @property
     def between_runs(self) -> float | None:
@@ -64,17 +68,34 @@ def fresh_draws(
     times = looked_at(rounds, MOST_ROUNDS, source)
     who = (source.uniform("audit fresh clients", 0, rounds) * clients).astype(np.int64)
     one, alike = steady(stack_factory(), rounds), []
-    nothing = [_draw(one, t, int(who[t])) for t in times]
-    if one.source.name != SimulationSource.name:
-        for t, first in zip(times, nothing, strict=True):
-            runs = RUNS if t in (times[0], times[-1]) else _PAIR
-            more = (steady(stack_factory(), rounds) for _ in range(runs - 1))
-            drawn = [first.values, *(_draw(s, t, int(who[t])).values for s in more)]
+
+    def draw(stack: PrivacyStack, round_: int, number: int) -> Residual:
+        return _draw(stack, round_, int(who[round_]), source, number)
+
+    nothing = [draw(one, t, 0) for t in times]
+    if one.source.name == SimulationSource.name:
+        return Fresh(tuple(nothing), ())
+    for t, first in zip(times, nothing, strict=True):
+        runs = RUNS if t in (times[0], times[-1]) else _PAIR
+        more = (draw(steady(stack_factory(), rounds), t, i) for i in range(1, runs))
+        drawn = [first.values, *(other.values for other in more)]
+        if len(first.values) >= FEWEST_ALIKE:
             alike.append(repeated(drawn))
-    return Fresh(tuple(nothing), tuple(alike))
+    return Fresh(tuple(nothing), tuple(alike), _cohorts(one, stack_factory(), times[-1], clients))
 
 
-def _draw(stack: PrivacyStack, round_: int, client: int) -> Residual:
+def _cohorts(one: PrivacyStack, other: PrivacyStack, round_: int, clients: int) -> float | None:
+    """The chance that two cohorts which are drawn client by client have so many in common."""
+    rate = one.sampling.rate
+    if rate == 1:
+        return None
+    both = np.intersect1d(one.draw(clients, round_).ids, other.draw(clients, round_).ids)
+    return float(stats.binom.sf(len(both) - 1, clients, rate**2))
+
+
+def _draw(
+    stack: PrivacyStack, round_: int, client: int, source: Source, number: int
+) -> Residual:
     """The noise that a sum of zeros gets, or that one client adds to zeros."""
     mechanism = stack.at(round_)
     assert mechanism is not None
@@ -91,7 +112,8 @@ def _draw(stack: PrivacyStack, round_: int, client: int) -> Residual:
                 for n, x in zeros.items()}
         sent = noise.on_clients(rows, scale, np.array([client]), stack.source, round_)
         drawn, stddev = {n: part.dense() for n, part in sent.items()}, mechanism.own_stddev
-    values = where.join_rows(drawn, scale.step)[0] / stddev
+    values = dithered(where.join_rows(drawn, scale.step)[0] / stddev, scale.step / stddev, source,
+                      f"nothing {round_} {number}")
     normal = noise.as_normal(values)
     return Residual("|".join([*where.shapes, "of nothing"]), values if normal is None else normal,
                     stated=normal is not None)

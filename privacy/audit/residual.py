@@ -14,12 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from scipy.special import chdtr, ndtr, stdtr
+from scipy.special import bdtr, chdtr, ndtr
+
+from privacy.audit.likeness import combined, correlated, repeated
+from privacy.randomness import Source
 
 # Coordinates are looked at in so many blocks of neighbours, and in so many interleaved classes.
 _BLOCKS, _CLASSES = 32, (2, 3, 4, 5, 7, 8, 16)
 # Below this many values the tests of shape have no power and rest on limits that are far away.
 _FEWEST = 64
+_LENGTHS = (0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
 _DEEP = 4  # releases, from which on a coordinate is looked at by itself
 NOISE_LEVEL = 0.005  # chance that honest noise fails any of the tests, at most
 
@@ -44,12 +48,14 @@ class Residual:
 
     columns: names the coordinates, so that releases of the same ones are compared. values: [dims]
     float64, in units of the stated standard deviation, and where the noise states its distribution,
-    as the normal numbers of the same probability. stated: whether it does.
+    as the normal numbers of the same probability. stated: whether it does. alone: whether no other
+    residual holds any of the same noise, so that they are independent together.
     """
 
     columns: str
     values: np.ndarray
     stated: bool = True
+    alone: bool = True
 
 
 def noise_tests(residuals: Sequence[Residual]) -> dict[str, float]:
@@ -65,15 +71,17 @@ def noise_tests(residuals: Sequence[Residual]) -> dict[str, float]:
     if large:
         out[MEAN] = combined([_mean(r.values) for r in large])
         out[NEIGHBOURS] = combined([_lags(r.values) for r in large])
+    alone = [r.values for r in stated if r.alone]
+    if alone:
+        out[WIDTH] = float(width(np.concatenate(alone)))
     if stated:
-        everything = np.concatenate([r.values for r in stated])
-        out[WIDTH] = float(width(everything))
         out[RELEASE] = combined([float(width(r.values)) for r in stated])
     shaped = [r for r in large if r.stated]
+    if any(r.alone for r in shaped):
+        out[TAILS] = _tails(np.concatenate([r.values for r in shaped if r.alone]))
     if shaped:
         out[PART] = combined([p for r in shaped for p in _parts(r.values)])
         out[SHAPE] = combined([_shape(r.values) for r in shaped])
-        out[TAILS] = combined([_tails(r.values) for r in shaped])
     several = [rows for rows in _stacked(large) if len(rows) > 1]
     if several:
         out[BETWEEN] = combined([repeated(rows) for rows in several])
@@ -91,30 +99,10 @@ def _stacked(residuals: Sequence[Residual]) -> list[list[np.ndarray]]:
     return list(out.values())
 
 
-def repeated(draws: Sequence[np.ndarray]) -> float:
-    """Return the p-value of the largest likeness, equal or opposite, of two draws that should share
-    nothing.
-
-    draws: [several] of [dims], of rounds, clients or runs, each with keys of its own. 64 runs find
-    a seed of 8 bits with a chance of 1 - 4e-4: two of them share it.
-    """
-    rows = np.stack([row / _spread(row) if _spread(row) else row for row in draws])
-    if not np.square(rows).sum(axis=1).all():
-        return 0.0
-    likeness = np.abs(rows @ rows.T) / rows.shape[1]
-    pairs = np.triu_indices(len(rows), 1)
-    return correlated(float(likeness[pairs].max()), rows.shape[1], len(pairs[0]))
-
-
 def width(values: np.ndarray) -> np.ndarray:
     """Return p-values [...] of normal numbers [..., dims] narrower than 1, by the chi-square law of
     a sum of squares."""
     return np.asarray(chdtr(values.shape[-1], np.square(values).sum(axis=-1)))
-
-
-def combined(ps: Sequence[float]) -> float:
-    """Return the p-value of the smallest of several, by Bonferroni."""
-    return min(1.0, min(ps) * len(ps))
 
 
 def sentence(tests: Mapping[str, float], failed: Sequence[str]) -> str:
@@ -123,18 +111,24 @@ def sentence(tests: Mapping[str, float], failed: Sequence[str]) -> str:
         f"{name} (p = {tests[name]:.2g})" for name in failed))
 
 
-def correlated(likeness: float, pairs: int, tests: int) -> float:
-    """Return the p-value of the largest of some correlations about zero, by Student's t: exact for
-    two normal vectors of so many pairs of values."""
-    if likeness >= 1 or pairs < 2:
-        return 0.0
-    t = likeness * math.sqrt((pairs - 1) / (1 - likeness**2))
-    return min(1.0, 2 * float(stdtr(pairs - 1, -t)) * tests)
+def dithered(values: np.ndarray, step: float, source: Source, label: str) -> np.ndarray:
+    """Return values [...] of a grid with a uniform number of half a step to either side added.
+
+    The laws that they are held to are of no grid, and between two of its points there is nothing:
+    this fills it in, and only adds to the width. step: in the values' own units, 0 for none.
+    """
+    if not step:
+        return values
+    drawn = source.uniform(f"audit dither {label}", 0, values.size).reshape(values.shape)
+    return values + step * (drawn - 0.5)
 
 
 def failures(tests: Mapping[str, float], level: float) -> tuple[str, ...]:
     """Return the tests that fail at a joint level, by Holm's step-down (1979): the chance that an
-    honest noise fails any is at most `level`, whatever the tests have in common."""
+    honest noise fails any is at most `level`, whatever the tests have in common. Raises ValueError
+    for a p-value that is no number."""
+    if any(math.isnan(p) for p in tests.values()):
+        raise ValueError(f"a p-value is no number: {dict(tests)}")
     failed = []
     for rank, (name, p) in enumerate(sorted(tests.items(), key=lambda pair: pair[1])):
         if p > level / (len(tests) - rank):
@@ -179,11 +173,12 @@ def _shape(values: np.ndarray) -> float:
 
 
 def _tails(values: np.ndarray) -> float:
-    """The fourth moment (D'Agostino 1970's transform of it), of light tails and of heavy ones."""
-    # Of equal values there is no fourth moment to speak of, and nothing that is noise.
-    if np.ptp(values) <= 1e-9 * _spread(values):
-        return 0.0
-    return float(stats.kurtosistest(values).pvalue)
+    """Too few values beyond each of some lengths, by the binomial law: light tails lack the long
+    ones, heavy tails of the same width the middling ones. Wider noise has more, which is no fault.
+    """
+    size, lengths = len(values), np.abs(values)
+    return combined([float(bdtr(int((lengths > z).sum()), size, 2 * float(ndtr(-z))))
+                     for z in _LENGTHS])
 
 
 def _lags(values: np.ndarray) -> float:
@@ -199,4 +194,4 @@ def _lags(values: np.ndarray) -> float:
     likely = np.abs(lags) / pairs * np.sqrt(pairs)
     worst = int(likely.argmax())
     return correlated(min(float(abs(lags[worst]) / pairs[worst]), 1.0), int(pairs[worst]),
-                       len(lags))
+                      len(lags))

@@ -18,6 +18,7 @@ from privacy.aggregation.intercept import Tap, TappedAggregator
 from privacy.aggregator import Task
 from privacy.audit.broken_clip import (
     ClipOnce,
+    DenseClip,
     DoubleClip,
     EachClip,
     LateStack,
@@ -32,6 +33,7 @@ from privacy.audit.broken_noise import (
     Change,
     WeakNoise,
     one_user_again,
+    two_users_alike,
     without_round,
     without_users,
 )
@@ -87,6 +89,14 @@ class _TwiceAsMany:
         return Poisson(min(2 * self.rate, 0.999)).draw(population, round_, source)
 
 
+@dataclass(frozen=True)
+class _PublicCohorts(_TwiceAsMany):
+    """Draws cohorts that everybody can draw."""
+
+    def draw(self, population: int, round_: int, source: Source) -> Cohort:
+        return self.stated.draw(population, round_, KnownKey(0))
+
+
 def _clip(stack: PrivacyStack, mechanism: Mechanism, kind: type[JointClip]) -> PrivacyStack:
     return replace(stack, mechanism=with_clip(mechanism, kind))
 
@@ -98,9 +108,7 @@ def _weak(stack: PrivacyStack, mechanism: Mechanism, factor: float) -> PrivacySt
     return replace(stack, mechanism=replace(mechanism, noise=weak))
 
 
-def _of_clients(
-    stack: PrivacyStack, mechanism: Mechanism, fault: str
-) -> None:
+def _of_clients(stack: PrivacyStack, mechanism: Mechanism, fault: str) -> None:
     """Refuse a fault of noise that clients add where they add none."""
     if mechanism.noise.place == "central":
         raise AuditError(f"{fault} breaks noise that clients add; this stack adds "
@@ -135,10 +143,20 @@ def _each(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
     return _clip(stack, mechanism, EachClip)
 
 
-def _oftener(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
+def _dense(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
+    projected = mechanism.project.bases if mechanism.project else {}
+    if all(r.name in projected or len(r.shape) != 2 for r in stack.releases):
+        raise AuditError("clip_of_dense_alone breaks tables that come by their rows; this stack "
+                         "projects every table before the clip, or has none")
+    return _clip(stack, mechanism, DenseClip)
+
+
+def _sampled(
+    stack: PrivacyStack, mechanism: Mechanism, fault: str, kind: type[_TwiceAsMany]
+) -> PrivacyStack:
     if not isinstance(stack.sampling, Poisson):
-        raise AuditError("cohorts_twice_as_large breaks Poisson cohorts; this stack draws none")
-    return replace(stack, sampling=_TwiceAsMany(stack.sampling))
+        raise AuditError(f"{fault} breaks Poisson cohorts; this stack draws none")
+    return replace(stack, sampling=kind(stack.sampling))
 
 
 def _altered(
@@ -166,19 +184,22 @@ _BROKEN: Mapping[str, Break] = {
     "same_noise_each_round": lambda s, m: replace(s, source=Remembering(s.source)),
     "noise_per_client_once": _once,
     "cohort_miscounted": _twice,
-    "cohorts_twice_as_large": _oftener,
+    "cohorts_twice_as_large": partial(_sampled, fault="cohorts_twice_as_large", kind=_TwiceAsMany),
+    "cohorts_public": partial(_sampled, fault="cohorts_public", kind=_PublicCohorts),
     "real_users_twice": partial(_tapped, first=0),
     "later_users_twice": partial(_tapped, first=1),
     "clip_below_8": lambda s, m: _clip(s, m, SomeClip),
     "later_clip_below_8": lambda s, m: LateStack.of(s, SomeClip),
     "clip_by_maximum": lambda s, m: _clip(s, m, MaxClip),
     "clip_each_release": _each,
+    "clip_of_dense_alone": _dense,
     "public_key": lambda s, m: replace(s, source=KnownKey(0)),
     "later_public_key": lambda s, m: _later_key(s, m, KnownKey(0)),
     "seed_of_8_bits": lambda s, m: replace(s, source=KnownKey.of_8_bits()),
     "later_seed_of_8_bits": lambda s, m: _later_key(s, m, KnownKey.of_8_bits()),
     "one_user_without": partial(_users, fault="one_user_without", make=without_users(10**9)),
     "some_users_without": partial(_users, fault="some_users_without", make=without_users(16)),
+    "two_users_alike": partial(_users, fault="two_users_alike", make=two_users_alike),
     "one_user_again": partial(_users, fault="one_user_again", make=one_user_again),
     **{name: partial(_altered, make=make) for name, make in NOISES.items()},
 }
@@ -198,13 +219,14 @@ def sabotage(stack: PrivacyStack, name: str, rounds: int | None = None) -> Priva
     uploads keep twice the norm that the noise is made for. same_noise_each_round: the first
     round's noise again; noise_per_client_once: the same for noise that clients add.
     cohort_miscounted: each upload is summed twice; real_users_twice: those of a third of the
-    cohort; cohorts_twice_as_large: everybody is drawn twice as often as stated. clip_below_8: what
-    is shorter than eight clip norms passes; clip_by_maximum: the largest value is clipped, not the
-    norm; clip_each_release: each release alone. public_key, seed_of_8_bits: the source is keyed by
-    a constant, by one byte. one_user_without, some_users_without: one user of all, of sixteen, adds
-    no noise of its own; one_user_again: one adds that of its first round in all. The others are
-    those of `broken_noise.NOISES`. later_...: from the second round on; last_...: in the last of
-    `rounds`.
+    cohort; cohorts_twice_as_large: everybody is drawn twice as often as stated; cohorts_public: by
+    a key that everybody has. clip_below_8: what is shorter than eight clip norms passes;
+    clip_by_maximum: the largest value is clipped, not the norm; clip_each_release: each release
+    alone; clip_of_dense_alone: what comes by its rows passes. public_key, seed_of_8_bits: the
+    source is keyed by a constant, by one byte. one_user_without, some_users_without: one user of
+    all, of sixteen, adds no noise of its own; one_user_again: one adds that of its first round in
+    all; two_users_alike: one adds what another does. The others are those of
+    `broken_noise.NOISES`. later_...: from the second round on; last_...: in the last of `rounds`.
 
     Raises AuditError for another name, without a mechanism, and where the fault cannot occur.
     """

@@ -8,7 +8,7 @@ from privfedmm_example.laplace import LAPLACE
 from scipy import stats
 
 from privacy.audit import NOISE_LEVEL, Residual, failures, noise_tests
-from privacy.audit.residual import repeated
+from privacy.audit.likeness import repeated
 from privacy.noise import Noise
 
 DIMS, ROUNDS = 400, 6

@@ -37,7 +37,7 @@ WEIGHTS = {"table": 1.0, "head": 0.5}
 CLIENTS, CANARIES, ROUNDS, DELTA, CLIP, LEVELS = 100, 400, 8, 1e-5, 0.8, 2048
 SHARES = Shares(CLIENTS + CANARIES - 50, 2**24, float(LEVELS))
 REFUSED = {"cohort_miscounted": "counted as often as they are",
-           "cohorts_twice_as_large": "draws none"}
+           "cohorts_twice_as_large": "draws none", "cohorts_public": "draws none"}
 
 
 @cache
@@ -63,7 +63,7 @@ def audit(seed: int, fault: str | None = None) -> AuditResult:
 
 
 FEW = ("noise_half", "clip_off", "later_users_twice", "later_public_key", "one_user_without",
-       "one_user_again", "noise_per_client_once", *REFUSED)
+       "one_user_again", "two_users_alike", "stream_shifted", "noise_per_client_once", *REFUSED)
 
 
 @pytest.mark.parametrize("fault", [
