@@ -10,6 +10,7 @@ from privacy.dp_sgd import OnDevice
 from privacy.errors import (
     CapacityError,
     CheatFound,
+    NotPrepared,
     OpeningFailed,
     ProtocolError,
     RoundAborted,
@@ -81,6 +82,7 @@ __all__ = [
     "Mechanism",
     "Noise",
     "NoiseEntry",
+    "NotPrepared",
     "OnDevice",
     "OpeningFailed",
     "Part",

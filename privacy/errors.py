@@ -32,8 +32,13 @@ class OpeningFailed(RoundAborted):
 
 
 class RoundNotBegun(RoundAborted):
-    """An attempt that ended before any client was asked for anything: there is nothing to charge,
+    """An attempt that ended before any client was asked for an upload: there is nothing to charge,
     and what an earlier attempt left open stays as it is."""
+
+
+class NotPrepared(RoundNotBegun):
+    """An attempt whose keys or shares did not come together. It told nothing, and may be tried
+    again at once."""
 
 
 class CapacityError(ValueError):

@@ -97,7 +97,8 @@ class Statement:
         if self.epsilon_if_participation_is_seen != self.epsilon:
             out.insert(5, "against those who see who takes part: epsilon "
                           f"{self.epsilon_if_participation_is_seen:.4g}")
-        if "ring" in self.aggregation and self.trust == "distributed":
+        # A word of it: of updates and of group statistics each way is named.
+        if "ring" in self.aggregation.replace(",", " ").split() and self.trust == "distributed":
             out.append("sums are simulated without masks: the figure against the server is that of "
                        "the full protocol")
         if self.noise_source == "simulation":

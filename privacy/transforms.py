@@ -128,7 +128,6 @@ class JointClip:
             ~zeroed & (norm > self.clip_norm * (1 + _ROUNDING)),
         )
 
-
     def again(self, uploads: Uploads) -> Uploads:
         """Scale each client beyond C (1 - 5e-6), C the clip norm, to C (1 - 1e-5).
 

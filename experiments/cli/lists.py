@@ -44,7 +44,9 @@ def described(kind: str) -> list[dict[str, Any]]:
         "name": entry.name, "from": registry.source(entry.name),
         "what": getattr(entry, "summary", ""),
         "can": _can(entry), "reference": getattr(entry, "reference", ""),
-        "settings": _settings(entry)} for entry in registry]
+        "settings": _settings(entry)} for entry in registry] + [
+        {"name": name, "from": "", "what": why, "can": [], "reference": "", "settings": []}
+        for name, why in registry.broken().items()]
 
 
 def _can(entry: Any) -> list[str]:

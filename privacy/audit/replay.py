@@ -88,7 +88,11 @@ def _played(stack: PrivacyStack, round_: int, clients: int, source: Source) -> d
         # Every other block in the form of touched rows, which is how tables are really sent.
         gate.submit(ids, sent if start % 2 else {n: _touched(p) for n, p in sent.items()})
     totals, _ = alone.finish(gate.close(), cohort, clients)
-    found = where.join(totals.sums) / norm
+    # What is handed over client by client has no sum that could count anybody twice.
+    summed = np.concatenate([np.full(int(np.prod(shape)), name in totals.sums)
+                             for name, shape in where.shapes.items()])
+    whole = {r.name: totals.sums.get(r.name, torch.zeros(r.shape)) for r in active}
+    found, expected = where.join(whole)[summed] / norm, expected[summed]
     # A rounding moves a value by less than a step: by a quarter of its square on average.
     allowed = 1e-4 * clients + 4 * (step / norm) * np.sqrt(clients * len(found))
     return {CLIP: float(leaving.longest <= now.bound.l2 * (1 + _SLACK)),

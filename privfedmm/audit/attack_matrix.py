@@ -307,6 +307,9 @@ def _notes(mode: str, played: Mode) -> Mapping[str, str]:
     if played.config.is_secure:
         out["sum"] = ("sums are made without masks here, the same integers bit for bit; uploads "
                       "are read from the full protocol")
+    if played.table is None:
+        out["table"] = ("no release is declared a table of items (Role.ITEM_TABLE), so attacks on "
+                        "its rows were not tried: where one is, they may win")
     if mode in PRIVATE:
         out["bound"] = ("of the whole run's epsilon and delta; an attack sees one release of each "
                         "user and has less")

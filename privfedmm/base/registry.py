@@ -25,6 +25,10 @@ class UnknownName(ValueError):
     """Nothing is registered under this name; the sentence lists what there is."""
 
 
+class BrokenEntry(ValueError):
+    """What a package has registered under this name cannot be loaded; the sentence says why."""
+
+
 class Registry(Generic[Entry]):
     """A registry holds the entries of one kind by name.
 
@@ -79,17 +83,31 @@ class Registry(Generic[Entry]):
         return name in self.names()
 
     def __iter__(self) -> Iterator[Entry]:
-        return (self.get(name) for name in self.names())
+        """Yield all entries but those that cannot be loaded: they are nobody's but their own fault.
+        """
+        broken = self.broken()
+        return (self.get(name) for name in self.names() if name not in broken)
+
+    def broken(self) -> Mapping[str, str]:
+        """Return why entries of other packages cannot be loaded, by their names."""
+        out = {}
+        for name in self._entry_points():
+            try:
+                self.get(name)
+            except BrokenEntry as error:
+                out[name] = str(error)
+        return out
 
     def get(self, name: str) -> Entry:
-        """Return the entry of a name. Raises UnknownName, with all names there are."""
+        """Return the entry of a name. Raises UnknownName, with all names there are, and
+        BrokenEntry."""
         if name not in self._found:
             if name in self._builtin:
                 module, _, attribute = self._builtin[name].partition(":")
                 self._found[name] = getattr(import_module(module), attribute)
             elif name in self._entry_points():
                 point = self._entry_points()[name]
-                entry: Entry = point.load()
+                entry = self._loaded(point)
                 if entry.name != name:
                     raise ValueError(f"the entry point {name!r} of {self.kind} gives "
                                      f"{entry.name!r}; the two names must be one")
@@ -98,6 +116,17 @@ class Registry(Generic[Entry]):
             else:
                 raise UnknownName(self.unknown(name))
         return self._found[name]
+
+    def _loaded(self, point: metadata.EntryPoint) -> Entry:
+        try:
+            found: Entry = point.load()
+            _ = found.name
+        except Exception as error:  # a package of somebody else's: whatever it raises
+            raise BrokenEntry(
+                f"the {self.word} {point.name!r} of the package "
+                f"{point.dist.name if point.dist else point.module} cannot be loaded "
+                f"({type(error).__name__}: {error}); mend or uninstall that package") from error
+        return found
 
     def unknown(self, name: object) -> str:
         """Return the sentence for a name that is not there."""

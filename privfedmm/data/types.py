@@ -87,7 +87,7 @@ class Protocol:
     note: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A data set holds interactions split for evaluation, with public item features.
 
@@ -161,6 +161,12 @@ class Dataset:
 
         return from_pandas(interactions, items, features, name=name, k_core=k_core,
                            split_seed=split_seed, columns=columns)
+
+    def __repr__(self) -> str:
+        """Say what it is, and nothing of what is in it."""
+        return (f"<Dataset {self.name}: {self.num_users} users, {self.num_items} items, "
+                f"{len(self.train.indices)} interactions to train on, "
+                f"{', '.join(self.features) or 'no'} features>")
 
     @property
     def num_users(self) -> int:

@@ -37,7 +37,7 @@ def run_round(
     """Play one round, and return the server's new state and a report; `clients` changes in place.
 
     Raises UploadError or RoundAborted for a round that fails, which is charged unless no client was
-    asked for anything yet (RoundNotBegun), BudgetError for one that the budget does not allow, of
+    asked for an upload yet (RoundNotBegun), BudgetError for one that the budget does not allow, of
     which nothing is released, and ChainError where the stack charges for other noise than the
     algorithm's devices add.
     """

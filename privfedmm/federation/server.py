@@ -11,6 +11,7 @@ import numpy as np
 from privacy import (
     CheatFound,
     Cohort,
+    NotPrepared,
     OpeningFailed,
     PrivacyStack,
     ProtocolError,
@@ -282,7 +283,7 @@ class FederationServer:
             raise
         except RoundAborted as error:
             # Keys and shares of keys tell nothing: until uploads are asked for, nothing is charged.
-            raise RoundNotBegun(f"{error}{self._why()}") from error
+            raise NotPrepared(f"{error}{self._why()}") from error
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
         ahead = self._ahead_of(following)

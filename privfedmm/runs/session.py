@@ -55,6 +55,7 @@ class Session:
     rows: list[dict[str, Any]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)  # rounds that were skipped, for they cannot open
     deployed: bool = False
+    unprepared: int = 0  # rounds of this process that were tried again, for no keys came together
 
     @classmethod
     def start(

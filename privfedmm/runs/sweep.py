@@ -52,8 +52,11 @@ def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
         raise UserError(f"{file.name}: needs seeds = [...] and [[variants]], maybe epsilons and "
                         "[base]"
                         + (f"; unknown: {', '.join(sorted(unknown))}" if unknown else ""))
+    if not isinstance(plan["variants"], list):
+        raise UserError(f"{file.name}: variants is a list of tables: write each under "
+                        "[[variants]], with its label")
     for variant in plan["variants"]:
-        if not variant.get("label"):
+        if not isinstance(variant, dict) or not variant.get("label"):
             raise UserError(f"{file.name}: every [[variants]] needs a label")
         settings = {k: v for k, v in variant.items() if k not in ("seeds", "epsilons")}
         for epsilon in variant.get("epsilons", plan.get("epsilons", [])) or [None]:

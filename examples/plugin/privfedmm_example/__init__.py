@@ -1,1 +1,1 @@
-"""A method and a backbone for privfedmm, added from outside."""
+"""A part of each kind for privfedmm, added from outside."""
