@@ -26,8 +26,8 @@ class Fresh:
     """Hold the noise on nothing of stacks without anything in common.
 
     nothing: of one stack, round after round. alike: p-values of the largest likeness between
-    stacks, one of each round that was looked at; empty where a stack's noise follows from a seed by
-    design, and says so. cohorts: the p-value of two stacks that draw one cohort; None where they
+    stacks, one of each round that was looked at. Both are empty where a stack's noise follows from
+    a seed by design, and says so. cohorts: the p-value of two stacks that draw one cohort; None where they
     draw none, or by a seed.
     """
 
@@ -65,16 +65,17 @@ def fresh_draws(
     stack_factory: Callable[[], PrivacyStack], rounds: int, clients: int, source: Source
 ) -> Fresh:
     """Draw in the rounds looked at, each time from a stack of its own, for a client at random."""
+    one, alike = steady(stack_factory(), rounds), []
+    if one.source.name == SimulationSource.name:
+        # The very noise of the run that was played: looked at twice it would count twice.
+        return Fresh((), ())
     times = looked_at(rounds, MOST_ROUNDS, source)
     who = (source.uniform("audit fresh clients", 0, rounds) * clients).astype(np.int64)
-    one, alike = steady(stack_factory(), rounds), []
 
     def draw(stack: PrivacyStack, round_: int, number: int) -> Residual:
         return _draw(stack, round_, int(who[round_]), source, number)
 
     nothing = [draw(one, t, 0) for t in times]
-    if one.source.name == SimulationSource.name:
-        return Fresh(tuple(nothing), ())
     for t, first in zip(times, nothing, strict=True):
         runs = RUNS if t in (times[0], times[-1]) else _PAIR
         more = (draw(steady(stack_factory(), rounds), t, i) for i in range(1, runs))
