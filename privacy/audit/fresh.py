@@ -27,8 +27,8 @@ class Fresh:
 
     nothing: of one stack, round after round. alike: p-values of the largest likeness between
     stacks, one of each round that was looked at. Both are empty where a stack's noise follows from
-    a seed by design, and says so. cohorts: the p-value of two stacks that draw one cohort; None
-    where they draw none, or by a seed.
+    a seed by design, and says so. cohorts: the p-value of two stacks that draw one cohort; None where they
+    draw none, or by a seed.
     """
 
     nothing: tuple[Residual, ...]
