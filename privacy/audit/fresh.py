@@ -26,8 +26,8 @@ class Fresh:
     """Hold the noise on nothing of stacks without anything in common.
 
     nothing: of one stack, round after round. alike: p-values of the largest likeness between
-    stacks, one of each round that was looked at. Both are empty where a stack's noise follows from
-    a seed by design, and says so. cohorts: the p-value of two stacks that draw one cohort; None where they
+    stacks, one of each round that was looked at; empty where a stack's noise follows from a seed by
+    design, and says so. cohorts: the p-value of two stacks that draw one cohort; None where they
     draw none, or by a seed.
     """
 
@@ -65,17 +65,16 @@ def fresh_draws(
     stack_factory: Callable[[], PrivacyStack], rounds: int, clients: int, source: Source
 ) -> Fresh:
     """Draw in the rounds looked at, each time from a stack of its own, for a client at random."""
-    one, alike = steady(stack_factory(), rounds), []
-    if one.source.name == SimulationSource.name:
-        # The very noise of the run that was played: looked at twice it would count twice.
-        return Fresh((), ())
     times = looked_at(rounds, MOST_ROUNDS, source)
     who = (source.uniform("audit fresh clients", 0, rounds) * clients).astype(np.int64)
+    one, alike = steady(stack_factory(), rounds), []
 
     def draw(stack: PrivacyStack, round_: int, number: int) -> Residual:
         return _draw(stack, round_, int(who[round_]), source, number)
 
     nothing = [draw(one, t, 0) for t in times]
+    if one.source.name == SimulationSource.name:
+        return Fresh(tuple(nothing), ())
     for t, first in zip(times, nothing, strict=True):
         runs = RUNS if t in (times[0], times[-1]) else _PAIR
         more = (draw(steady(stack_factory(), rounds), t, i) for i in range(1, runs))
@@ -102,16 +101,18 @@ def _draw(
     assert mechanism is not None
     where = layout([r for r in stack.releases if r.in_round(round_)], mechanism)
     noise, scale = mechanism.noise, mechanism.scale
+    # Of another attempt than was played: noise that follows from a seed is not looked at twice.
+    label = round_ + (1 << 32)
     kind = torch.int64 if scale.step else torch.float32
     # Not expanded: a projected release is in its public directions here.
     zeros = {n: torch.zeros(shape, dtype=kind) for n, shape in where.shapes.items()}
     if noise.place == "central":
-        drawn = {n: x[None] for n, x in noise.on_sum(zeros, scale, stack.source, round_).items()}
+        drawn = {n: x[None] for n, x in noise.on_sum(zeros, scale, stack.source, label).items()}
         stddev = noise.stddev
     else:
         rows = {n: Dense(x[None].to(torch.int32 if scale.step else kind))
                 for n, x in zeros.items()}
-        sent = noise.on_clients(rows, scale, np.array([client]), stack.source, round_)
+        sent = noise.on_clients(rows, scale, np.array([client]), stack.source, label)
         drawn, stddev = {n: part.dense() for n, part in sent.items()}, mechanism.own_stddev
     values = dithered(where.join_rows(drawn, scale.step)[0] / stddev, scale.step / stddev, source,
                       f"nothing {round_} {number}")
