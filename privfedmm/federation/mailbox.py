@@ -19,6 +19,7 @@ from privfedmm.federation.transport import PREPARE, Transport
 
 Answers = dict[int, dict[str, Any]]
 _FIGURES = ("loss", "zeroed", "shortened", "training", "protocol")
+_SAID = 3  # reasons that the sentence of an aborted round gives; the log has all
 
 
 @dataclass
@@ -46,6 +47,12 @@ class RoundLog:
         for name in ("exchanges", "seconds", "bytes_up", "bytes_down"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.stayed_out += other.stayed_out
+
+    def why(self) -> str:
+        """Say what stayed out of the round, as far as a sentence has room for it."""
+        reasons = list(dict.fromkeys(self.stayed_out))
+        more = f"; and {len(reasons) - _SAID} more" if len(reasons) > _SAID else ""
+        return f" ({'; '.join(reasons[:_SAID])}{more})" if reasons else ""
 
 
 class Mailbox:

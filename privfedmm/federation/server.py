@@ -34,7 +34,6 @@ from privfedmm.federation.types import Algorithm, Costs
 
 _TARGETS = ("validation", "test")
 _HIGHEST = 2**31 - 1  # rank or group
-_SAID = 3  # reasons that the sentence of an aborted round gives; the log has all
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,13 @@ class FederationServer:
             last = self._journal.get()
             if last is not None:
                 self._journal.put(replace(last, cheats=last.cheats | error.clients))
-            raise RoundLost(f"{error}; they stay out of the run from now on{self._why()}"
+            raise RoundLost(f"{error}; they stay out of the run from now on{self.log[-1].why()}"
                             ) from error
         except RoundAborted as error:
             entry = self._journal.get()
             kind = OpeningFailed if entry is not None and entry.opening is not None else (
                 RoundAborted)
-            raise kind(f"{error}{self._why()}") from error
+            raise kind(f"{error}{self.log[-1].why()}") from error
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
     def ranks(self, algorithm: Algorithm, state: Any, clients: Any) -> dict[str, np.ndarray]:
@@ -131,12 +130,6 @@ class FederationServer:
             for name, found in ranks.items():
                 out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = found
         return out
-
-    def _why(self) -> str:
-        """What stayed out of this round, as far as a sentence has room for it."""
-        reasons = list(dict.fromkeys(self.log[-1].stayed_out))
-        more = f"; and {len(reasons) - _SAID} more" if len(reasons) > _SAID else ""
-        return f" ({'; '.join(reasons[:_SAID])}{more})" if reasons else ""
 
     def _begun(self, cohort: Cohort, stack: PrivacyStack) -> Underway | None:
         """The attempt at this round that was being opened when the server stopped."""
@@ -283,7 +276,7 @@ class FederationServer:
             raise
         except RoundAborted as error:
             # Keys and shares of keys tell nothing: until uploads are asked for, nothing is charged.
-            raise NotPrepared(f"{error}{self._why()}") from error
+            raise NotPrepared(f"{error}{self.log[-1].why()}") from error
         following = self._following(stack, cohort.round + 1)
         number = task.cohort.round, task.attempt
         ahead = self._ahead_of(following)
