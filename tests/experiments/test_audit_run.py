@@ -222,6 +222,7 @@ def test_rates_of_faults_in_a_run_s_stack() -> None:
     assert "- honest: 0 of 6 audits failed" in text
 
 
+@pytest.mark.slow
 def test_a_table_of_faults_goes_on_where_it_was_cut_short(
     run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

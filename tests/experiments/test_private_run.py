@@ -239,6 +239,7 @@ method = "taste"
 """
 
 
+@pytest.mark.slow
 def test_a_sweep_over_epsilon_becomes_one_page(tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(SWEEP)
     swept = ("sweep", str(tmp_path / "sweep.toml"), "--out", str(tmp_path / "runs"))

@@ -152,6 +152,7 @@ def test_rates_of_finding_over_twenty_seeds(fault: str) -> None:
     assert missed <= 1
 
 
+@pytest.mark.slow
 def test_a_chain_with_projection_quantising_and_rounds_of_its_own() -> None:
     """Quiet when honest, loud when broken. 4 or more of 6 honest failures: chance 9e-5."""
     rng = np.random.default_rng(0)
