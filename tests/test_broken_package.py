@@ -10,15 +10,13 @@ import privfedmm as pf
 from privfedmm.base.registry import BrokenEntry
 from privfedmm.fusions import FUSIONS
 from tests.commands import cli
+from tests.installed import installed
 
 
 @pytest.fixture
 def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A distribution that registers a fusion of a module which is not there."""
-    info = tmp_path / "gone-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: gone\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[privfedmm.fusions]\ngone = gone.away:FUSION\n")
+    installed(tmp_path, "gone", "gone.away:FUSION")
     monkeypatch.syspath_prepend(tmp_path)
     # What this process has read of entry points before is forgotten, and read anew afterwards.
     monkeypatch.setattr(FUSIONS, "_points", None)

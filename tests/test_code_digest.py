@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 from privfedmm.base.code_digest import foreign_code
-
-
-def installed(root: Path, name: str) -> None:
-    """A distribution as an installer leaves it, that registers a fusion."""
-    info = root / f"{name}-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[privfedmm.fusions]\n{name} = {name}:FUSION\n")
+from tests.installed import installed
 
 
 @pytest.mark.parametrize("file", ["{name}.py", "{name}/__init__.py", "{name}/deep/part.py"])
@@ -23,7 +16,7 @@ def test_a_change_of_a_registered_package_changes_the_digest(
 ) -> None:
     """A package of one module was passed over: its change left an old pass in force."""
     name = "registered_" + "".join(c for c in file if c.isalpha())
-    installed(tmp_path, name)
+    installed(tmp_path, name, f"{name}:FUSION")
     if "/" in file:
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("")

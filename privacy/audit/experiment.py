@@ -25,7 +25,7 @@ from privacy.audit.counts import AuditError
 from privacy.audit.fresh import MOST_ROUNDS, Fresh, fresh_draws, looked_at
 from privacy.audit.likeness import FEWEST_ALIKE, combined
 from privacy.audit.noise_watch import NoiseWatch
-from privacy.audit.replay import CLIP, RECOUNT, replayed
+from privacy.audit.replay import CLIP, RECOUNT, SLACK, replayed
 from privacy.audit.residual import NOT_MADE, Residual, noise_tests
 from privacy.audit.result import AuditResult, judge
 from privacy.randomness import SimulationSource, Source
@@ -38,7 +38,6 @@ _BLOCK = 64
 PROBES = 60  # clients of a replay without noise
 RUNS, CLIENT, COHORTS = "between runs", "width of a client", "cohorts"
 AGAIN, ALIKE = "a client's noise again", "two clients' noise"
-_TINY = 1e-5  # relative: floating-point error of one clip
 _NOT_MADE: Mapping[str, str] = {
     **NOT_MADE,
     RUNS: f"the noise follows from the seed by design, or has fewer than {FEWEST_ALIKE} values",
@@ -115,7 +114,7 @@ class Evidence:
             ALIKE: combined(self.alike) if self.alike else None,
             COHORTS: combined(cohorts) if cohorts else None, RUNS: fresh.between_runs,
             **noise_tests([*self.residuals, *fresh.nothing]), **self.exact}
-        if self.longest > 1 + _TINY:
+        if self.longest > 1 + SLACK:
             found[CLIP] = 0.0
         return {name: p for name, p in found.items() if p is not None}
 

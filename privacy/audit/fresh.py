@@ -11,7 +11,7 @@ from scipy import stats
 
 from privacy.audit.canaries import layout
 from privacy.audit.likeness import FEWEST_ALIKE, combined, repeated
-from privacy.audit.residual import Residual, dithered
+from privacy.audit.residual import Residual, as_stated, dithered
 from privacy.randomness import SimulationSource, Source
 from privacy.stack import PrivacyStack
 from privacy.uploads import Dense
@@ -116,6 +116,4 @@ def _draw(
         drawn, stddev = {n: part.dense() for n, part in sent.items()}, mechanism.own_stddev
     values = dithered(where.join_rows(drawn, scale.step)[0] / stddev, scale.step / stddev, source,
                       f"nothing {round_} {number}")
-    normal = noise.as_normal(values)
-    return Residual("|".join([*where.shapes, "of nothing"]), values if normal is None else normal,
-                    stated=normal is not None)
+    return Residual("|".join([*where.shapes, "of nothing"]), *as_stated(noise, values))

@@ -13,7 +13,7 @@ from privacy.aggregation.intercept import Tap, TappedAggregator
 from privacy.aggregator import Task
 from privacy.audit.canaries import Layout
 from privacy.audit.likeness import FEWEST_ALIKE, combined, correlated, most_alike
-from privacy.audit.residual import Residual, dithered, width
+from privacy.audit.residual import Residual, as_stated, dithered, width
 from privacy.noise import Noise
 from privacy.randomness import Source
 from privacy.sampling import Cohort, Everyone
@@ -42,8 +42,7 @@ class RoundWatch:
     """Keep the books of one round: `entered` for every block, then `released`.
 
     sum: the clipped uploads of all who are present, in the joint vector [dims]. widths: p-values of
-    the width of each client's own noise. looked_at: whose own noise is kept whole. longest: the
-    longest of the clipped uploads, in clip norms.
+    the width of each client's own noise. looked_at: whose own noise is kept whole.
     """
 
     kept: NoiseWatch
@@ -55,7 +54,6 @@ class RoundWatch:
     sum: np.ndarray
     source: Source
     bits: float = 0.0
-    longest: float = 0.0
     widths: list[float] = field(default_factory=list)
     sketches: list[np.ndarray] = field(default_factory=list)
     left: Left | None = None
@@ -103,21 +101,20 @@ class RoundWatch:
         squared = [p.held().double().flatten(1).square().sum(1) * weights[n] ** 2
                    for n, p in parts.items()]
         norm = torch.stack(squared).sum(0).sqrt().amax() if len(squared[0]) else torch.zeros(())
-        self.longest = max(self.longest, float(norm) / self.now.clip.clip_norm)
+        self.kept.longest = max(self.kept.longest, float(norm) / self.now.clip.clip_norm)
 
     def _own(self, ids: np.ndarray, noise: np.ndarray) -> None:
         """Look at the noise of a block's devices [some, dims], in its stated deviations."""
         noise = self._dithered(noise, self.now.own_stddev, f"own {ids[0]}")
-        values = self.now.noise.as_normal(noise.reshape(-1))
-        whole = noise if values is None else values.reshape(noise.shape)
-        if values is not None:
+        whole, stated = as_stated(self.now.noise, noise)
+        if stated:
             self.widths += width(whole).tolist()
         names = "|".join(self.where.shapes)
         sketch = self.kept.sketch(names, ids, whole, self.source)
         if sketch is not None:
             self.sketches.append(sketch)
         for row in whole[np.isin(ids, self.looked_at)]:
-            self.kept.add("of one", self.where, row, values is not None)
+            self.kept.add("of one", self.where, row, stated)
 
     def _dithered(self, noise: np.ndarray, stddev: float, label: str) -> np.ndarray:
         step = self.now.scale.step / stddev
@@ -125,7 +122,6 @@ class RoundWatch:
 
     def released(self, total: np.ndarray | None) -> None:
         """Take the released sum [dims] in the joint vector; None where uploads are not summed."""
-        self.kept.longest = max(self.kept.longest, self.longest)
         if self.widths:
             self.kept.own.append(combined(self.widths))
         if self.sketches:
@@ -141,10 +137,9 @@ class RoundWatch:
             return
         wide = noise.stddev_on_sum(inside)
         rest = self._dithered((total - self.sum) / wide, wide, "sum")
-        normal = noise.as_normal(rest) if _one_law(noise) else None
+        values, stated = as_stated(noise, rest) if _one_law(noise) else (rest, False)
         # Where clients add the noise, that of those who are looked at is in the sum as well.
-        self.kept.add("", self.where, rest if normal is None else normal, normal is not None,
-                      alone=not self.now.own_stddev)
+        self.kept.add("", self.where, values, stated, alone=not self.now.own_stddev)
 
     def moved(self, clipper: AdaptiveClip | None) -> None:
         """Take the bits that moved a clip norm, where one moves."""

@@ -27,7 +27,7 @@ CLIP, RECOUNT = "clip", "recount"
 # Lengths in clip norms, on both sides of every bound that a slip could have put in its place.
 _LENGTHS = (0.5, 0.99, 1.01, 1.5, 2.0, 3.0, 7.9, 8.1, 20.0, 100.0)
 _BLOCK = 15
-_SLACK = 1e-5  # of the bound: floating-point error of one clip
+SLACK = 1e-5  # of the bound: floating-point error of one clip
 
 
 @dataclass
@@ -95,7 +95,7 @@ def _played(stack: PrivacyStack, round_: int, clients: int, source: Source) -> d
     found, expected = where.join(whole)[summed] / norm, expected[summed]
     # A rounding moves a value by less than a step: by a quarter of its square on average.
     allowed = 1e-4 * clients + 4 * (step / norm) * np.sqrt(clients * len(found))
-    return {CLIP: float(leaving.longest <= now.bound.l2 * (1 + _SLACK)),
+    return {CLIP: float(leaving.longest <= now.bound.l2 * (1 + SLACK)),
             RECOUNT: float(np.linalg.norm(found - expected) <= allowed)}
 
 

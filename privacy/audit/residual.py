@@ -17,6 +17,7 @@ from scipy import stats
 from scipy.special import bdtr, chdtr, ndtr
 
 from privacy.audit.likeness import combined, correlated, repeated
+from privacy.noise import Noise
 from privacy.randomness import Source
 
 # Coordinates are looked at in so many blocks of neighbours, and in so many interleaved classes.
@@ -97,6 +98,13 @@ def _stacked(residuals: Sequence[Residual]) -> list[list[np.ndarray]]:
     for residual in residuals:
         out.setdefault(residual.columns, []).append(residual.values)
     return list(out.values())
+
+
+def as_stated(noise: Noise, draws: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return draws [...] as the normal numbers of the same probability, and True, where a noise
+    states its distribution; the draws as they are, and False, where it does not."""
+    normal = noise.as_normal(draws.reshape(-1))
+    return (draws, False) if normal is None else (normal.reshape(draws.shape), True)
 
 
 def width(values: np.ndarray) -> np.ndarray:

@@ -85,8 +85,12 @@ class Registry(Generic[Entry]):
     def __iter__(self) -> Iterator[Entry]:
         """Yield all entries but those that cannot be loaded: they are nobody's but their own fault.
         """
-        broken = self.broken()
-        return (self.get(name) for name in self.names() if name not in broken)
+        for name in self.names():
+            try:
+                entry = self.get(name)
+            except BrokenEntry:
+                continue  # `broken` says why
+            yield entry
 
     def broken(self) -> Mapping[str, str]:
         """Return why entries of other packages cannot be loaded, by their names."""
@@ -109,8 +113,8 @@ class Registry(Generic[Entry]):
                 point = self._entry_points()[name]
                 entry = self._loaded(point)
                 if entry.name != name:
-                    raise ValueError(f"the entry point {name!r} of {self.kind} gives "
-                                     f"{entry.name!r}; the two names must be one")
+                    raise BrokenEntry(f"the entry point {name!r} of {self.kind} gives "
+                                      f"{entry.name!r}; the two names must be one")
                 self._found[name] = entry
                 self._source[name] = point.dist.name if point.dist else point.module
             else:
