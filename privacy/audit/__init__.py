@@ -24,6 +24,7 @@ from privacy.audit.experiment import (
     Evidence,
     audit_mechanism,
     closer,
+    not_made,
     play,
 )
 from privacy.audit.fresh import Fresh, fresh_draws
@@ -79,6 +80,7 @@ __all__ = [
     "mean_shift",
     "measure",
     "noise_tests",
+    "not_made",
     "one_run_epsilon",
     "play",
     "presence",

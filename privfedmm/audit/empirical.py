@@ -20,6 +20,7 @@ from privacy.audit import (
     closer,
     failures,
     judge,
+    not_made,
     play,
     sentence,
 )
@@ -197,7 +198,8 @@ class Verdict:
             if name in result.bounds:
                 bounds[name] = result.bounds[name]
                 above += [name] if name in result.violations else []
-        return cls(levels, bounds, tuple(above), found.noise(), found.not_made())
+        tests = found.noise()
+        return cls(levels, bounds, tuple(above), tests, not_made(tests))
 
     @property
     def noise_faults(self) -> tuple[str, ...]:
