@@ -20,7 +20,8 @@ from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
 from privacy.events import DISTRIBUTED, Event, Terms, event_named
-from privacy.noise import Scale, Stream, Where
+from privacy.noise import Scale, Stream
+from privacy.places import Place
 from privacy.randomness import Source
 from privacy.sampling import Sampling
 from privacy.uploads import Dense, Uploads
@@ -72,7 +73,7 @@ class DistributedNoise:
     noise_multiplier: float
     sensitivity: float
     shares: int
-    place: Where = "distributed"
+    place: Place = Place.DISTRIBUTED
     kind = "discrete Gaussian"
     reason = "Gaussian noise calibrated before training"
     numbers = "integer"

@@ -19,7 +19,7 @@ from privacy.bounds import ChainError
 from privacy.events import INTERACTION, NON_PRIVATE
 from privacy.ledger import Charge
 from privacy.randomness import Source
-from privacy.sampling import Everyone, Sampling
+from privacy.sampling import Sampling
 from privacy.uploads import Release, UploadError
 
 LOCAL_TRAINING = "local_training"
@@ -83,7 +83,7 @@ class OnDevice:
         if mechanism:
             raise ChainError("devices that train with noise need no clip and no noise on their "
                              "uploads: the mechanism must be None")
-        if not isinstance(sampling, Everyone):
+        if not sampling.full:
             raise ChainError("training with noise is priced at full participation only: the server "
                              "sees who takes part; set dp.sampling to everyone")
         alone = [r.name for r in releases if r.rounds is not None]

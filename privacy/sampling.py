@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -39,6 +39,12 @@ class Sampling(Protocol):
         ...
 
     @property
+    def full(self) -> bool:
+        """Tell whether every client takes part in every round, so that seeing who does tells
+        nothing."""
+        ...
+
+    @property
     def event(self) -> str:
         """Return the name under which the ledger charges a Gaussian release under this sampling."""
         ...
@@ -56,6 +62,7 @@ class Everyone:
     adjacency: str = ZERO_OUT
     rate: float = 1.0
     event: str = "Gaussian"
+    full: ClassVar[bool] = True
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
         """Return all clients 0..population-1. Raises ValueError for an empty population."""
@@ -72,6 +79,7 @@ class Poisson:
     rate: float
     adjacency: str = ZERO_OUT
     event: str = "PoissonSampledGaussian"
+    full: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -94,6 +102,7 @@ class FixedSize:
     population: int
     adjacency: str = REPLACE_ONE
     event: str = "FixedSizeSampledGaussian"
+    full: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.size < self.population:

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
 from privacy.events import Terms
-from privacy.gaussian import GaussianNoise, Place
+from privacy.gaussian import GaussianNoise
 from privacy.noise import Noise, Scale
+from privacy.places import Place
 from privacy.quantise import TAIL, Quantise, check_capacity
 from privacy.randomness import Source
 from privacy.uploads import Dense, Part, Release, Touched, Uploads
@@ -209,7 +210,7 @@ class Mechanism:
     @property
     def server_adds_noise(self) -> bool:
         """Tell whether noise on the sum is all that hides a client, and a client's norm matters."""
-        return self.noise.place == "central" and self.noise.stddev > 0
+        return self.noise.place.on_sum and self.noise.stddev > 0
 
     @property
     def scale(self) -> Scale:
@@ -223,7 +224,7 @@ class Mechanism:
         step = self.scale.step
         if step:
             return self.noise.share(step) * step
-        return self.noise.stddev if self.noise.place == "local" else 0.0
+        return self.noise.stddev if self.noise.place.alone else 0.0
 
     @property
     def limit(self) -> float:

@@ -34,7 +34,7 @@ class AlteredNoise:
     def on_clients(
         self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
     ) -> Uploads:
-        if self._honest.place == "central":
+        if self._honest.place.on_sum:
             return uploads
         rows = {n: part.dense() for n, part in uploads.items()}
         nothing: Uploads = {n: Dense(torch.zeros_like(x)) for n, x in rows.items()}
@@ -51,7 +51,7 @@ class AlteredNoise:
     def on_sum(
         self, sums: Mapping[str, torch.Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, torch.Tensor]:
-        if self._honest.place != "central":
+        if not self._honest.place.on_sum:
             return self._honest.on_sum(sums, scale, source, round_)
         nothing = {n: torch.zeros_like(x) for n, x in sums.items()}
         drawn = self._honest.on_sum(nothing, scale, source, round_)

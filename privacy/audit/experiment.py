@@ -163,7 +163,7 @@ def play(
     neighbour of the replacement claim.
     """
     mechanism = _auditable(stack, source)
-    local = mechanism.noise.place == "local"
+    local = mechanism.noise.place.alone
     full = layout(stack.releases, mechanism)
     coins = draw_coins(plan.canaries, source)
     directions = draw_directions(plan.canaries, full.dims, source)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
 from privfedmm.encoders import EncoderSettings
@@ -78,6 +79,27 @@ class DPSettings(Settings):
         "public", description="Where the items come from: a public list of them, or the users' own "
         "rows, which the claim does not cover.")
 
+    @property
+    def place(self) -> Place:
+        """Return where the noise is added, as the noises call it."""
+        return Place(self.trust)
+
+    @property
+    def per_interaction(self) -> bool:
+        """Return whether the budget protects one interaction, by noise in each device's training.
+        """
+        return self.unit == "interaction"
+
+    @property
+    def everyone(self) -> bool:
+        """Return whether every client takes part in every round."""
+        return self.sampling == "everyone"
+
+    @property
+    def moving_clip(self) -> bool:
+        """Return whether the clip norm follows a quantile of the uploads' norms."""
+        return self.clipping == "adaptive"
+
     @field_validator("mechanism")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -117,6 +139,11 @@ class SecureSettings(Settings):
         "bfv", description="Of encrypted statistics; bfv is exact.")
     simulated_dropout: Annotated[float, Field(
         ge=0, lt=1, description="Share of a cohort that does vanish in a simulation.")] = 0.0
+
+    @property
+    def without_messages(self) -> bool:
+        """Return whether the sums are simulated: the same integers, without keys and masks."""
+        return self.mode == "ring"
 
 
 class RunConfig(Settings):
