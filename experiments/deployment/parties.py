@@ -197,7 +197,7 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
         _unspoken("group_statistics", config.statistics_way,
                   [s.name for s in spoken if s.statistics]): config.statistics_way not in WAYS,
         "mode: the reference hands the server every client's own parameters; deployments carry "
-        "mode default": config.mode == "reference",
+        "mode default": config.is_reference,
         "secure.mode: ring is a simulation of masks; deployments need full":
             config.is_secure and config.secure.without_messages,
         "cold_items: nodes do not rank cold items; set 0": config.cold_items > 0,

@@ -264,6 +264,11 @@ class RunConfig(Settings):
         return None if self.dp is None or self.dp.catalogue != "public" else self.dp.unit
 
     @property
+    def is_reference(self) -> bool:
+        """Return whether the run follows a reference implementation, faults included."""
+        return self.mode == "reference"
+
+    @property
     def is_secure(self) -> bool:
         """Return whether anything is summed so that its senders stay hidden."""
         return any(AGGREGATORS.get(way).hides_clients

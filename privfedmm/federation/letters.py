@@ -1,7 +1,7 @@
 """The letters between server and nodes: for every kind of exchange its fields, types and bounds.
 
 Bodies of the clients' own messages are in `privacy.aggregation.encrypted.bodies` and, as records
-of fixed length, in `privacy.aggregation.masked.wire`.
+of fixed length, in `privacy.aggregation.masked.codec`.
 """
 
 from __future__ import annotations

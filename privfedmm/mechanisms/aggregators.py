@@ -71,7 +71,7 @@ class AggregatorEntry:
 
 
 def _masked_vector(message: Message) -> np.ndarray | None:
-    from privacy.aggregation.masked.wire import MASKED, vector_of
+    from privacy.aggregation.masked.codec import MASKED, vector_of
 
     return vector_of(message.body).view(np.int32) if message.kind == MASKED else None
 

@@ -84,7 +84,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     if dp is None:
         return _settled(
             config, population, items, PrivacyPlan(Everyone(), None, 0.0, config.rounds))
-    if config.mode == "reference":
+    if config.is_reference:
         raise UserError("mode: the reference hands the server every client's own parameters; "
                         "no epsilon holds there; use mode default")
     can = config.entry.can

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.masked.client import MaskedClient
 from privacy.aggregation.masked.server import MaskedServer
 from privacy.aggregation.masked.terms import Floor, RoundTerms
@@ -23,7 +23,7 @@ from privacy.crypto.prg import MaskStream
 
 # Stage -> clients that vanish before they send that stage's message, and stay away.
 Dropouts = Mapping[str, frozenset[int]]
-STAGES = (wire.ADVERT, wire.SHARES, wire.MASKED, wire.SIGNATURE, wire.UNMASK)
+STAGES = (codec.ADVERT, codec.SHARES, codec.MASKED, codec.SIGNATURE, codec.UNMASK)
 
 
 class Remembered:
@@ -119,7 +119,7 @@ class MaskedRound:
         with self._timed("server advert"):
             self._server = MaskedServer(self.terms, self.directory, self.remembered.verify)
         with self._timed("client advert"):
-            staying = self._staying(wire.ADVERT, self.terms.cohort)
+            staying = self._staying(codec.ADVERT, self.terms.cohort)
             for number in staying:
                 self._clients[number] = MaskedClient(
                     self.identities[number], self.terms, self.directory, self._floor,
@@ -128,7 +128,7 @@ class MaskedRound:
             sent = [self._clients[number].advertise() for number in staying]
         self._to_server("advert", sent)
         routed = self._routed("advert", self._server.route_adverts)
-        self._to_server("shares", self._answers("shares", wire.SHARES, routed, MaskedClient.share))
+        self._to_server("shares", self._answers("shares", codec.SHARES, routed, MaskedClient.share))
         routed = self._routed("shares", self._server.route_shares)
         with self._timed("client shares"):
             for message in routed:
@@ -146,7 +146,7 @@ class MaskedRound:
         numbers = ids.tolist()
         if not self.terms.position.keys() >= set(numbers):
             raise ValueError("a vector came for a client outside the cohort")
-        staying = set(self._staying(wire.MASKED, numbers)) & self._ready
+        staying = set(self._staying(codec.MASKED, numbers)) & self._ready
         client, server = 0.0, 0.0
         for number, vector in zip(numbers, vectors, strict=True):
             if number not in staying:
@@ -165,10 +165,10 @@ class MaskedRound:
         """Rounds 3 and 4: signatures of the survivors, their shares, then the one sum. A client of
         the cohort for which nothing was submitted has dropped out."""
         routed = self._routed("masked", self._server.announce_survivors)
-        sent = self._answers("signature", wire.SIGNATURE, routed, MaskedClient.sign)
+        sent = self._answers("signature", codec.SIGNATURE, routed, MaskedClient.sign)
         self._to_server("signature", sent)
         routed = self._routed("signature", self._server.route_signatures)
-        sent = self._answers("unmask", wire.UNMASK, routed, MaskedClient.unmask)
+        sent = self._answers("unmask", codec.UNMASK, routed, MaskedClient.unmask)
         self._to_server("unmask", sent)
         with self._timed("server unmask"):
             opened = self._server.finish(self._stream)
