@@ -18,7 +18,7 @@ _MARGIN = 1 + 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Attended(Charge):
-    """One attempt at a round as a device charges itself for it.
+    """Hold one attempt at a round as a device charges itself for it.
 
     attempt: its number. users: numbers of the users whose uploads left, ascending.
     """

@@ -102,6 +102,7 @@ class FixedSize:
 
     @property
     def rate(self) -> float:
+        """Return size / population, the probability that a given client takes part."""
         return self.size / self.population
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
