@@ -40,7 +40,7 @@ class DeviceLedger:
     attended: list[Attended] = field(default_factory=list)
 
     def admitted(self, charge: Charge, attempt: int, users: np.ndarray) -> np.ndarray:
-        """Return those of some users, int64 ascending, that may upload in one more attempt.
+        """Return those of some users [n], int64 ascending, that may upload in one more attempt.
 
         charge: what one attempt at this round costs. Users whose budget would be overspent stay
         out. Raises ProtocolError where that are all of them, with what they have spent.

@@ -44,6 +44,7 @@ class KeyHolder:
     directory: the verify keys of the clients. min_survivors: fewest contributors it ever decrypts
     for. noise: what is added to every total; None for exact totals. save: called with the state
     before a decryption, so that no restart forgets one, and with the answer before it leaves.
+    Raises ProtocolError for min_survivors below 2.
     """
 
     def __init__(
@@ -181,6 +182,7 @@ class KeyHolder:
         """Return the KeyHolder after a restart: every round up to the last decrypted stays refused.
 
         An attempt that was agreed to before the restart must be opened again under a new number.
+        Raises ProtocolError where the state cannot be read.
         """
         body = unpack(state, STATE)
         parameters = parameters_from(body["parameters"])

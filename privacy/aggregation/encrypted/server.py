@@ -29,7 +29,10 @@ class Total:
 
 
 class EncryptedServer:
-    """Serve one attempt at one round, by a running encrypted sum and the list of who is in it."""
+    """Serve one attempt at one round, by a running encrypted sum and the list of who is in it.
+
+    Raises ProtocolError where the terms name another key than the context's.
+    """
 
     def __init__(self, terms: Terms, context: PublicContext, directory: Directory) -> None:
         if terms.context != context.hash or terms.parameters != context.parameters:
@@ -72,7 +75,8 @@ class EncryptedServer:
     def close(self) -> Message:
         """Return the encrypted total and its signed contributors, for the KeyHolder.
 
-        Raises RoundAborted with fewer than min_survivors contributors; the sum is dropped.
+        Raises RoundAborted with fewer than min_survivors contributors; the sum is dropped. Raises
+        ProtocolError where it was closed before.
         """
         total, self._total = self._total, None
         if self._closed:

@@ -202,6 +202,7 @@ class MaskedServer:
         """End round 4, Unmasking, and return the sum over the survivors.
 
         stream: a buffer to be reused. Raises RoundAborted where the sum cannot be opened rightly.
+        Raises CheatFound where clients dealt shares that do not give their secret.
         """
         self._ends(Await.UNMASK)
         self._next(self._came, "revealed shares", fewest=1)

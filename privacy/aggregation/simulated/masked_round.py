@@ -93,7 +93,7 @@ class MaskedRound:
     identities: the clients' keys by number. directory: the verify keys of all of them. dropouts:
     stage -> the clients that vanish before they send that stage's message. transcript: records
     every message; without it, sizes alone are counted. stream: a buffer of terms.dims to be reused
-    from round to round.
+    from round to round. Raises ValueError for a stage of dropouts that there is not.
     """
 
     terms: RoundTerms
