@@ -54,7 +54,10 @@ def thresholds(stddev: float) -> np.ndarray:
 
 
 def sample(stddev: float, raw: bytes) -> np.ndarray:
-    """Draw discrete Gaussian integers, int32, one from every 8 of the uniform bytes."""
+    """Draw discrete Gaussian integers, int32 [n], one from every 8 of 8 n uniform bytes.
+
+    Raises ValueError for a standard deviation, in steps, for which no table is made.
+    """
     table = thresholds(stddev)
     words = np.frombuffer(raw, dtype=np.uint64)
     # Count of thresholds <= word: the inverse of the distribution function.
@@ -67,7 +70,8 @@ class DistributedNoise:
 
     Any `shares` of the shares together have standard deviation noise_multiplier x sensitivity:
     provisioned for the fewest honest clients whose uploads may be in a sum. More of them mean more
-    noise, never less.
+    noise, never less. Raises ChainError for a multiplier outside [0, inf) and for fewer shares than
+    1.
     """
 
     noise_multiplier: float
@@ -123,7 +127,8 @@ class DistributedNoise:
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
     def as_normal(self, draws: np.ndarray) -> np.ndarray:
-        """Return the draws: of a standard deviation of a step or more they are normal on a grid."""
+        """Return the draws [n]: of a standard deviation of a step or more they are normal on a
+        grid."""
         return draws
 
     def event(self, sampling: Sampling) -> Event:

@@ -57,8 +57,8 @@ class OnDevice:
         return self.noise_multiplier * self.clip_norm
 
     def factors(self, squared_norms: Tensor) -> Tensor:
-        """Return min(1, clip_norm / norm) of each example, float32; 0 where its gradient is not
-        finite.
+        """Return min(1, clip_norm / norm) of each example, float32 of the shape of `squared_norms`;
+        0 where its gradient is not finite.
 
         squared_norms: of each example's whole gradient, all parameters together, float64.
         """

@@ -51,7 +51,8 @@ class GaussianNoise:
     floating-point number tells what it was added to (Mironov, CCS 2012).
 
     place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
-    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
+    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows. Raises
+    ChainError for a multiplier outside [0, inf).
     """
 
     noise_multiplier: float
@@ -116,7 +117,7 @@ class GaussianNoise:
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
     def as_normal(self, draws: np.ndarray) -> np.ndarray:
-        """Return the draws: they are normal, but for the grid, which only adds to them."""
+        """Return the draws [n]: they are normal, but for the grid, which only adds to them."""
         return draws
 
     def event(self, sampling: Sampling) -> Event:

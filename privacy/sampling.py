@@ -74,7 +74,10 @@ class Everyone:
 @dataclass(frozen=True)
 class Poisson:
     """Draw each client by its own coin of probability `rate`: the only sampling that PLD can
-    amplify."""
+    amplify.
+
+    Raises ValueError for a rate outside (0, 1).
+    """
 
     rate: float
     adjacency: str = ZERO_OUT
@@ -95,7 +98,8 @@ class Poisson:
 class FixedSize:
     """Draw `size` clients without replacement out of `population`.
 
-    Replace-one adjacency: the realised size is public, so a user cannot just be left out.
+    Replace-one adjacency: the realised size is public, so a user cannot just be left out. Raises
+    ValueError for a size outside [1, population - 1].
     """
 
     size: int
@@ -111,6 +115,7 @@ class FixedSize:
 
     @property
     def rate(self) -> float:
+        """Return size / population, the probability that a given client takes part."""
         return self.size / self.population
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:

@@ -37,7 +37,8 @@ class Project:
     """Project table releases onto public orthonormal columns: name -> basis [rows, r].
 
     A client's [rows, width] becomes B'x [r, width]; the total is expanded with B after the sum.
-    Done before the clip, so that the clip is spent on what remains.
+    Done before the clip, so that the clip is spent on what remains. Raises ChainError for a basis
+    that is not orthonormal.
     """
 
     bases: Mapping[str, Tensor]
@@ -93,7 +94,10 @@ class Clipped:
 
 @dataclass(frozen=True)
 class JointClip:
-    """Clip the whole upload once in L2: part b enters the joint vector multiplied by weights[b]."""
+    """Clip the whole upload once in L2: part b enters the joint vector multiplied by weights[b].
+
+    Raises ChainError for a clip norm or a weight that is not positive and finite.
+    """
 
     clip_norm: float
     weights: Mapping[str, float]

@@ -20,7 +20,7 @@ from privfedmm.statistics import StatisticsSettings
 
 
 class EvaluationSettings(Settings):
-    """How a run is judged."""
+    """This section sets how a run is judged."""
 
     every: Annotated[int, Field(ge=1, description="Rounds between two evaluations.")] = 1
     sampled_negatives: Annotated[int, Field(
@@ -30,7 +30,8 @@ class EvaluationSettings(Settings):
 
 
 class DPSettings(Settings):
-    """Differential privacy: what is promised, and with what mechanism. No promise is a default."""
+    """This section sets differential privacy: what is promised, and with what mechanism. No promise
+    is a default."""
 
     epsilon: Annotated[float, Field(
         gt=0, description="Budget of the whole run; inf: clip, but add no noise and promise "
@@ -108,7 +109,8 @@ class DPSettings(Settings):
 
 
 class SecureSettings(Settings):
-    """Secure aggregation: how much is tolerated, and how fine the integers are."""
+    """This section sets secure aggregation: how much is tolerated, and how fine the integers are.
+    """
 
     mode: Literal["full", "ring"] = Field(
         "full", description="full: keys, masks and shares are really made. ring: the same integers "
@@ -147,7 +149,7 @@ class SecureSettings(Settings):
 
 
 class RunConfig(Settings):
-    """One run, fully resolved."""
+    """This is the config of one run, fully resolved."""
 
     dataset: str = Field("planted", description="Known name or folder.")
     k_core: Annotated[int, Field(

@@ -45,6 +45,7 @@ ITEMS_FROM_ROWS = (
 
 
 def noise_source(config: RunConfig) -> Source:
+    """Return where a run's noise comes from: the operating system's generator, or the seed."""
     # Without a budget there is no noise, and rounding to the grid may follow the seed.
     simulated = config.dp is None or config.dp.noise == "simulation"
     return SimulationSource(config.seed) if simulated else SystemSource()

@@ -29,7 +29,7 @@ from privacy.errors import ProtocolError
 
 
 class Stage(IntEnum):
-    """What a client has done last."""
+    """Name what a client has done last."""
 
     NEW = 0
     ADVERTISED = 1
@@ -41,7 +41,8 @@ class Stage(IntEnum):
 
 
 class MaskedClient:
-    """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the client's part.
+    """Play the client's part of Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS
+    2020).
 
     In order: `advertise` (round 0 of Figure 4), `share` (1), `receive_shares` and `mask` (2),
     `sign` (3), `unmask` (4). Every method takes the server's message and gives the answer. One that
@@ -85,11 +86,11 @@ class MaskedClient:
 
     @property
     def stage(self) -> Stage:
-        """What the client has done last."""
+        """Return what the client has done last."""
         return Stage(self._state.stage)
 
     def to_bytes(self) -> bytes:
-        """Terms and state, secrets included: for the client's own disk.
+        """Return terms and state, secrets included: for the client's own disk.
 
         Save it before a message is sent. A client that wakes from a state older than a message
         it sent could answer twice, and two answers may reveal what one hides.
@@ -106,7 +107,10 @@ class MaskedClient:
         verify: Verify = verify_signature,
         derive: Derive = derive_pair_key,
     ) -> MaskedClient:
-        """The client of `to_bytes`. Raises ProtocolError."""
+        """Read the client of `to_bytes`.
+
+        Raises ProtocolError where the bytes hold none, or terms that it refuses.
+        """
         values = unpack(body, {"terms": bytes, "state": bytes})
         terms = RoundTerms.from_bytes(values["terms"])
         client = cls(identity, terms, directory, floor, verify, derive)
@@ -130,7 +134,7 @@ class MaskedClient:
         self.terms = self.terms.with_beacon(beacon)
 
     def advertise(self) -> Message:
-        """Round 0, AdvertiseKeys: two fresh public keys under the client's signature.
+        """Advertise two fresh public keys under the client's signature (round 0, AdvertiseKeys).
 
         Beyond the paper they come with a commitment to the self-mask's seed, by which the server
         checks what is recovered. Raises ProtocolError where the client has advertised before.
@@ -148,8 +152,8 @@ class MaskedClient:
         return self._message(codec.ADVERT, pack({"advert": record}))
 
     def share(self, message: Message) -> Message:
-        """Round 1, ShareKeys: check the neighbours' adverts, and seal to each a share of the
-        self-mask's seed and of the mask key. Raises ProtocolError for adverts that do not fit."""
+        """Check the neighbours' adverts, and seal to each a share of the self-mask's seed and of
+        the mask key (round 1, ShareKeys). Raises ProtocolError for adverts that do not fit."""
         self._take(message, codec.ADVERTS, Stage.ADVERTISED)
         state, terms = self._state, self.terms
         assert state.channel is not None and state.mask is not None
@@ -174,7 +178,7 @@ class MaskedClient:
         return self._message(codec.SHARES, pack({"sealed": codec.sealed_to_bytes(sealed)}))
 
     def receive_shares(self, message: Message) -> None:
-        """The end of round 1: open the shares that the neighbours sealed to this client.
+        """Open the shares that the neighbours sealed to this client (the end of round 1).
 
         A pair that does not open, or is not what its hashes say, is left out: that neighbour's
         secret needs other keepers. Raises ProtocolError unless every neighbour in the announced set
@@ -206,7 +210,8 @@ class MaskedClient:
         state.stage = Stage.READY
 
     def mask(self, vector: np.ndarray, stream: MaskStream | None = None) -> Message:
-        """Round 2, MaskedInputCollection: the vector under the self-mask and a mask per neighbour.
+        """Mask the vector by the self-mask and a mask per neighbour (round 2,
+        MaskedInputCollection).
 
         vector: uint32 [dims], integers modulo 2**32; it is neither changed nor kept. stream: a
         buffer to be reused. Raises ValueError for a vector of another type or shape, ProtocolError
@@ -236,8 +241,8 @@ class MaskedClient:
         return self._message(codec.MASKED, b"".join((bond, total.data)))
 
     def sign(self, message: Message) -> Message:
-        """Round 3, ConsistencyCheck: sign the one list of survivors that this client will ever help
-        to open. Raises ProtocolError for a list that it does not accept."""
+        """Sign the one list of survivors that this client will ever help to open (round 3,
+        ConsistencyCheck). Raises ProtocolError for a list that it does not accept."""
         self._take(message, codec.SURVIVORS, Stage.MASKED)
         state, graph = self._state, self.terms.graph
         body = unpack(message.body, {"survivors": bytes})["survivors"]
@@ -253,9 +258,12 @@ class MaskedClient:
         return self._message(codec.SIGNATURE, pack({"signature": signature}))
 
     def unmask(self, message: Message) -> Message:
-        """Round 4, Unmasking: once enough neighbours signed the same list, a share of the
-        self-mask of every neighbour that survived, of the mask key of every other, and never both
-        of one. Raises ProtocolError for too few signatures, or one that is not good."""
+        """Reveal a share of the self-mask of every neighbour that survived, of the mask key of
+        every other, and never both of one (round 4, Unmasking).
+
+        This takes signatures of enough neighbours under the same list. Raises ProtocolError for too
+        few signatures, or one that is not good.
+        """
         self._take(message, codec.SIGNATURES, Stage.SIGNED)
         state = self._state
         body = unpack(message.body, {"signatures": bytes})["signatures"]

@@ -18,7 +18,7 @@ Dealt = Mapping[int, Mapping[int, bytes]]
 
 
 class Revealed:
-    """Shares that survivors revealed, by the client whose secret they are of.
+    """Hold the shares that survivors revealed, by the client whose secret they are of.
 
     dealt: the hashes of all shares, as their dealers told them when they dealt. A share that is not
     the one that was dealt is never used, so a keeper can spoil nothing; and where shares that were
@@ -66,7 +66,7 @@ class Revealed:
             self._shares.setdefault(peer, []).append(numbered)
 
     def secret(self, place: int, number: int) -> bytes:
-        """The secret of a client.
+        """Recover the secret of a client from its shares.
 
         Raises RoundAborted; CheatFound where the shares that were dealt give none, or where more
         keepers were dealt none of use than could be lying."""

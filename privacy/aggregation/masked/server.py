@@ -19,7 +19,7 @@ from privacy.errors import CheatFound, ProtocolError, RoundAborted
 
 
 class Await(IntEnum):
-    """What a server takes now."""
+    """Name what a server takes now."""
 
     ADVERT = 0
     SHARES = 1
@@ -37,7 +37,7 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class MaskedSum:
-    """An opened sum.
+    """Hold an opened sum.
 
     total: uint32 [dims], the sum modulo 2**32 over the survivors. survivors: the numbers of the
     clients in the sum, int64, ascending.
@@ -48,7 +48,8 @@ class MaskedSum:
 
 
 class MaskedServer:
-    """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the server's part.
+    """Play the server's part of Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS
+    2020).
 
     `receive` takes the clients' messages of a stage in any order. The stages are rounds 0 to 4 of
     Figure 4 of Bonawitz et al., and end with `route_adverts` (0), `route_shares` (1),
@@ -85,12 +86,12 @@ class MaskedServer:
 
     @property
     def awaits(self) -> Await:
-        """The kind of message that the server takes now."""
+        """Return the kind of message that the server takes now."""
         return self._awaits
 
     def to_bytes(self) -> bytes:
-        """The opening so far, for the server's own disk, as it was when the stage began: answers
-        that came since are asked for again. Raises ProtocolError outside an opening."""
+        """Return the opening so far, for the server's own disk, as it was when the stage began:
+        answers that came since are asked for again. Raises ProtocolError outside an opening."""
         self._opening()
         return ServerState(
             self.terms, self._awaits, self._expected, self._shared, self._survivors,
@@ -102,7 +103,7 @@ class MaskedServer:
     def from_bytes(
         cls, body: bytes, directory: Directory, verify: Verify = verify_signature
     ) -> MaskedServer:
-        """The server of `to_bytes`. Raises ProtocolError."""
+        """Read the server of `to_bytes`. Raises ProtocolError where the bytes hold no opening."""
         state = ServerState.from_bytes(body)
         if state.awaits not in (Await.SIGNATURE, Await.UNMASK):
             raise ProtocolError("a saved opening is at a stage at which nothing is opened")
@@ -132,7 +133,7 @@ class MaskedServer:
         self._came |= 1 << place
 
     def route_adverts(self) -> list[Message]:
-        """The end of round 0, AdvertiseKeys: every client gets the adverts of its neighbours.
+        """End round 0, AdvertiseKeys: every client gets the adverts of its neighbours.
 
         Raises RoundAborted where too few clients are left."""
         self._ends(Await.ADVERT)
@@ -145,7 +146,7 @@ class MaskedServer:
         return self._route(codec.ADVERTS, bodies)
 
     def route_shares(self) -> list[Message]:
-        """The end of round 1, ShareKeys: every client gets the shares sealed to it, and who shared.
+        """End round 1, ShareKeys: every client gets the shares sealed to it, and who shared.
 
         Raises RoundAborted, here and in the next stages, where too few are left.
         """
@@ -161,8 +162,7 @@ class MaskedServer:
         return self._route(codec.SEALED, bodies)
 
     def announce_survivors(self) -> list[Message]:
-        """The end of round 2, MaskedInputCollection: every survivor gets the list of them to
-        sign."""
+        """End round 2, MaskedInputCollection: every survivor gets the list of them to sign."""
         self._ends(Await.MASKED)
         if self._sustained() != self._came:
             raise self._abort("a survivor has fewer living neighbours than the threshold")
@@ -173,7 +173,7 @@ class MaskedServer:
         return self.asked()
 
     def route_signatures(self) -> list[Message]:
-        """The end of round 3, ConsistencyCheck: every signer gets its neighbours' signatures."""
+        """End round 3, ConsistencyCheck: every signer gets its neighbours' signatures."""
         self._ends(Await.SIGNATURE)
         # With fewer a client would refuse, and so counts as dropped; its own signature stays.
         receivers = sum(1 << place for place in codec.places_of(self._came)
@@ -182,8 +182,11 @@ class MaskedServer:
         return self.asked()
 
     def asked(self) -> list[Message]:
-        """What clients are asked now to open the sum: the list of survivors, or the signatures of
-        neighbours; the same words each time. Raises ProtocolError outside an opening."""
+        """Return what clients are asked now to open the sum.
+
+        That is the list of survivors, or the signatures of neighbours; the words are the same each
+        time. Raises ProtocolError outside an opening.
+        """
         self._opening()
         places = codec.places_of(self._expected)
         if self._awaits == Await.SIGNATURE:
@@ -196,9 +199,10 @@ class MaskedServer:
         return self._route(codec.SIGNATURES, bodies)
 
     def finish(self, stream: MaskStream | None = None) -> MaskedSum:
-        """The end of round 4, Unmasking: the sum over the survivors.
+        """End round 4, Unmasking, and return the sum over the survivors.
 
         stream: a buffer to be reused. Raises RoundAborted where the sum cannot be opened rightly.
+        Raises CheatFound where clients dealt shares that do not give their secret.
         """
         self._ends(Await.UNMASK)
         self._next(self._came, "revealed shares", fewest=1)

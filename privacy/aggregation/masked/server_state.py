@@ -22,7 +22,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class ServerState:
-    """A server that has its survivors and waits for their signatures, or for their shares.
+    """Hold a server that has its survivors and waits for their signatures, or for their shares.
 
     All of it came to the server from the clients: there is no secret of a client in it. awaits:
     number of the stage. expected, shared, survivors: sets of places in the cohort, as bits: who
@@ -42,7 +42,7 @@ class ServerState:
     total: np.ndarray
 
     def to_bytes(self) -> bytes:
-        """The state as bytes, for the server's own disk."""
+        """Return the state as bytes, for the server's own disk."""
         cohort, terms = self.terms.cohort, self.terms
         return pack({
             "terms": terms.to_bytes(), "awaits": int(self.awaits),
@@ -60,7 +60,7 @@ class ServerState:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> ServerState:
-        """The state of `to_bytes`. Raises ProtocolError where it was cut or edited badly."""
+        """Read the state of `to_bytes`. Raises ProtocolError where it was cut or edited badly."""
         values = unpack(body, _FIELDS)
         terms = RoundTerms.from_bytes(values["terms"])
         expected, shared, survivors = (
