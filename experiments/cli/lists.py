@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from privfedmm.base.registry import Registry
 
 KINDS = ("methods", "backbones", "groupings", "fusions", "baselines", "layouts", "datasets",
-         "aggregators", "noises")
+         "aggregators", "noises", "metrics")
 
 
 def registry_of(kind: str) -> Registry[Any]:
@@ -24,6 +24,7 @@ def registry_of(kind: str) -> Registry[Any]:
     from privfedmm.baselines import BASELINES
     from privfedmm.data.layouts import LAYOUTS
     from privfedmm.data.sources import SOURCES
+    from privfedmm.evaluation import METRICS
     from privfedmm.fusions import FUSIONS
     from privfedmm.groupings import GROUPINGS
     from privfedmm.mechanisms.aggregators import AGGREGATORS
@@ -33,7 +34,8 @@ def registry_of(kind: str) -> Registry[Any]:
     found: dict[str, Registry[Any]] = {
         "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
         "noises": NOISES, "backbones": BACKBONES,
-        "groupings": GROUPINGS, "fusions": FUSIONS, "aggregators": AGGREGATORS}
+        "groupings": GROUPINGS, "fusions": FUSIONS, "aggregators": AGGREGATORS,
+        "metrics": METRICS}
     return found[kind]
 
 
