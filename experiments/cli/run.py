@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
     AllowMissingOption,
     ConfigOption,
     JsonOption,
+    MetricsOption,
     SetOption,
     errors,
     reporter,
@@ -37,6 +39,10 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    split: Annotated[str | None, typer.Option(
+        help="What is held out: auto, leave-one-out, or given: every item that the data says.")
+    ] = None,
+    metrics: MetricsOption = None,
     aggregation: Annotated[str | None, typer.Option(
         help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.")
     ] = None,
@@ -89,6 +95,7 @@ def run(
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "split": split, "evaluation.metrics": metrics_of(metrics),
         "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,

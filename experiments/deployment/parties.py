@@ -30,7 +30,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.base.files import flush_folder
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.evaluation import evaluate
+from privfedmm.evaluation import evaluate_on
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.server import Greeting
@@ -107,9 +107,10 @@ class Party:
                     out[own] = algorithm.scores(state, clients, users[own]).numpy()
                 return out
 
-            targets = {"validation": self.data.validation, "test": self.data.test}
-            found = evaluate(score, self.data.train, targets, protocol_of(self.config)).ranks
-            return {name: rank[self.hosted] for name, rank in found.items()}
+            found = evaluate_on(score, self.data, protocol_of(self.config)).ranks
+            # One held-out item a user: `check_carried` lets no other split by.
+            return {name: rank[self.hosted] for name, rank in found.items()
+                    if isinstance(rank, np.ndarray)}
 
         return Node(setup, self.hosted, self.identities, algorithm,
                     Kept(self.folder / STATE, kinds_of(self.config)),
@@ -200,6 +201,8 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
         "mode default": config.is_reference,
         "secure.mode: ring is a simulation of masks; deployments need full":
             config.is_secure and config.secure.without_messages,
+        "split: nodes rank one held-out item a user; set auto or leave-one-out":
+            config.split == "given",
         "cold_items: nodes do not rank cold items; set 0": config.cold_items > 0,
         "secure.simulated_dropout: in a deployment nodes vanish by themselves; set 0":
             config.secure.simulated_dropout > 0,

@@ -14,7 +14,7 @@ from experiments.report.sections import sections
 from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
 from privfedmm.runs.record import same_data
-from privfedmm.runs.run import RANKS, RECORD, ROUNDS
+from privfedmm.runs.run import RECORD, ROUNDS, ranks_of
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
 
@@ -97,7 +97,7 @@ class Runs:
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
         """Return NDCG@50 of each user in the test, [seeds, users]."""
         folders = self.folders[label]
-        return np.stack([gains(np.load(folders[s] / RANKS)["test"], 50)
+        return np.stack([gains(ranks_of(folders[s])["test"], 50)
                          for s in (sorted(folders) if seeds is None else seeds)])
 
 

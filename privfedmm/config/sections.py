@@ -10,7 +10,9 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
+from privfedmm.data.types import SplitBy
 from privfedmm.encoders import EncoderSettings
+from privfedmm.evaluation.metrics import SHOWN, names_of
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
@@ -25,8 +27,19 @@ class EvaluationSettings(Settings):
     every: Annotated[int, Field(ge=1, description="Rounds between two evaluations.")] = 1
     sampled_negatives: Annotated[int, Field(
         ge=0, description="Random items that a target is ranked against; 0: all items.")] = 0
+    metrics: Annotated[tuple[str, ...], Field(
+        description="Metrics in tables, as in ndcg@10 or recall@20, at any length; `privfedmm "
+        "metrics` lists the names. They are recorded beside hr, ndcg and recall at 10, 20 and "
+        "50.")] = SHOWN
     patience: Annotated[int, Field(
         ge=0, description="Evaluations without a better one before training stops; 0: never.")] = 0
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("name at least one metric, as in ndcg@10")
+        return names_of(names)
 
 
 class DPSettings(Settings):
@@ -155,6 +168,11 @@ class RunConfig(Settings):
     k_core: Annotated[int, Field(
         ge=0, description="Fewest interactions of a user and an item that is kept, under a budget "
         "in the evaluation alone; 0: all.")] = 5
+    split: SplitBy = Field(
+        "auto", description="What is held out. auto: what the data says, the last such item of "
+        "each user as the target, or else leave-one-out. given: what the data says, and every "
+        "held-out item is a target. leave-one-out: the last two of each user, whatever the data "
+        "says.")
     split_seed: int = Field(0, description="Seed of splits that the data leaves open.")
     label: str = Field("", description="Names the run in tables.")
     series: str = Field("", description="Names the curve over epsilon that the run is a point of.")

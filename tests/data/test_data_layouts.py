@@ -286,7 +286,7 @@ def test_a_given_split_without_test_items_is_refused(label: str, tmp_path: Path)
         read(tmp_path)
 
 
-def test_a_dropped_item_is_not_in_the_data(tmp_path: Path) -> None:
+def test_an_item_that_is_only_further_held_out_is_not_in_the_data(tmp_path: Path) -> None:
     mmrec(tmp_path)
     file = tmp_path / "toy.inter"
     np.save(tmp_path / "text_feat.npy", features(ITEMS + 1))
