@@ -93,6 +93,8 @@ def _type(kind: Any) -> str:
         return " | ".join(str(k) for k in get_args(kind))
     if get_origin(kind) is tuple:
         return "list"
+    if get_origin(kind) is dict:
+        return "names with values"
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
         getattr(kind, "__name__", ""), getattr(kind, "__name__", str(kind)))
 
@@ -101,7 +103,9 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
-    return "none" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
+    if value is None or value == {}:
+        return "none"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _range(field: FieldInfo) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.encoded import Encoding, encode_raw
-from privfedmm.data.layouts import read_folder, read_items
+from privfedmm.data.layouts import read_data, read_items
 from privfedmm.data.prepare import (
     TIES,
     content_hash,
@@ -19,6 +19,7 @@ from privfedmm.data.prepare import (
     refuse_empty,
     split_and_index,
 )
+from privfedmm.data.raw import AS_IT_IS, Reading
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows
 
 
@@ -100,14 +101,16 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
 
 
 def read_shard(
-    folder: Path, items: np.ndarray, seed: int, least: int | None = None
+    folder: Path, items: np.ndarray, seed: int, least: int | None = None,
+    reading: Reading = AS_IT_IS,
 ) -> Shard:
     """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
     seed: the seed of splits that the data leaves open. least: as for `split_and_index`; a run
-    under a budget gives `SHORTEST`. Nothing is filtered. Raises DataError.
+    under a budget gives `SHORTEST`. reading: how rows are taken. No k-core is taken. Raises
+    DataError.
     """
-    raw = read_folder(folder)
+    raw = read_data(folder, reading)
     refuse_empty(raw)
     unknown = ~raw.frame["item"].isin(items)
     if unknown.any():
