@@ -25,7 +25,20 @@ from privfedmm.base.errors import UserError
 
 def run(
     config: ConfigOption = None,
-    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Known name, folder or file; docs/data.md lists formats.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="What columns are called where that is not known: "
+                                 "user=uid,item=asin,rating=overall,time=unixReviewTime.")
+    ] = None,
+    min_rating: Annotated[
+        float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
+    ] = None,
+    duplicates: Annotated[
+        str | None, typer.Option(help="Which row of a pair that stands several times is kept: "
+                                 "last or first by time (default last), or error.")
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
@@ -94,6 +107,7 @@ def run(
     console = errors()
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
+        "columns": columns, "min_rating": min_rating, "duplicates": duplicates,
         "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
         "split": split, "evaluation.metrics": metrics_of(metrics),
         "group_statistics": group_statistics,

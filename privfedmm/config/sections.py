@@ -10,6 +10,8 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
+from privfedmm.data.raw import NAMES, Reading
+from privfedmm.data.raw.reading import Duplicates
 from privfedmm.data.types import SplitBy
 from privfedmm.encoders import EncoderSettings
 from privfedmm.evaluation.metrics import SHOWN, names_of
@@ -164,7 +166,16 @@ class SecureSettings(Settings):
 class RunConfig(Settings):
     """This is the config of one run, fully resolved."""
 
-    dataset: str = Field("planted", description="Known name or folder.")
+    dataset: str = Field("planted", description="Known name, folder or file.")
+    columns: dict[str, str] = Field(
+        {}, description="What the data calls user, item, rating, time and split, where their names "
+        "are not known: user=uid,item=asin.")
+    min_rating: float | None = Field(
+        None, description="Least rating of an interaction that counts as liked; others are "
+        "dropped. Default: every row counts.")
+    duplicates: Duplicates = Field(
+        "last", description="Which row of a pair of user and item that stands several times is "
+        "kept, by time, or by place in the file where there are no times; error: none may.")
     k_core: Annotated[int, Field(
         ge=0, description="Fewest interactions of a user and an item that is kept, under a budget "
         "in the evaluation alone; 0: all.")] = 5
@@ -217,6 +228,26 @@ class RunConfig(Settings):
     def _known(cls, name: str) -> str:
         METHODS.get(name)
         return name
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _pairs(cls, given: object) -> object:
+        """Pairs as they are written on a command line, with commas between."""
+        if not isinstance(given, str):
+            return given
+        pairs = [part.partition("=") for part in given.split(",")]
+        if any(not (name.strip() and equals and theirs.strip()) for name, equals, theirs in pairs):
+            raise ValueError(f"write {given!r} as user=NAME,item=NAME; of rating, time and split "
+                             "likewise")
+        return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, given: dict[str, str]) -> dict[str, str]:
+        strange = [name for name in given if name not in NAMES]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is none of {', '.join(NAMES)}; correct it")
+        return given
 
     @field_validator("aggregation")
     @classmethod
@@ -276,6 +307,11 @@ class RunConfig(Settings):
     def statistics_way(self) -> str:
         """Return the way in which group statistics are summed."""
         return self.group_statistics or self.aggregation
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the rows of the data are taken."""
+        return Reading(self.columns, self.min_rating, self.duplicates)
 
     @property
     def catalogue_unit(self) -> Literal["user", "interaction"] | None:

@@ -42,9 +42,10 @@ def with_lists(raw: Raw, folder: Path) -> Raw:
     takes part with rows or without. Raises DataError for faults in either.
     """
     if raw.catalogue is None and (folder / ITEMS).is_file():
-        raw = replace(raw, catalogue=item_table(folder / ITEMS, ",", "item_id", lenient=True))
+        raw = replace(raw, catalogue=item_table(folder / ITEMS, None, lenient=True))
     if (folder / USERS).is_file():
-        users = item_table(folder / USERS, ",", "user_id").index.to_numpy().astype(str)
+        listed = item_table(folder / USERS, None, ours="user")
+        users = listed.index.to_numpy().astype(str)
         absent = ~raw.frame["user"].isin(users)
         if absent.any():
             row = raw.frame[absent].iloc[0]

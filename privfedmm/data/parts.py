@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.encoded import Encoding, encode_raw
-from privfedmm.data.layouts import read_folder, read_items
+from privfedmm.data.layouts import read_data, read_items
 from privfedmm.data.prepare import (
     TIES,
     asked_of,
@@ -20,6 +20,7 @@ from privfedmm.data.prepare import (
     refuse_empty,
     split_and_index,
 )
+from privfedmm.data.raw import AS_IT_IS, Reading
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, SplitBy
 
 
@@ -101,14 +102,15 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
 
 def read_shard(
     folder: Path, items: np.ndarray, seed: int, least: int | None = None,
-    by: SplitBy = "auto",
+    by: SplitBy = "auto", reading: Reading = AS_IT_IS,
 ) -> Shard:
     """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
     seed: the seed of splits that the data leaves open. least: as for `split_and_index`; a run
-    under a budget gives `SHORTEST`. by: as for `prepare`. Nothing is filtered. Raises DataError.
+    under a budget gives `SHORTEST`. by: as for `prepare`. reading: how rows are taken. No k-core is
+    taken. Raises DataError.
     """
-    raw = asked_of(read_folder(folder), by)
+    raw = asked_of(read_data(folder, reading), by)
     refuse_empty(raw)
     unknown = ~raw.frame["item"].isin(items)
     if unknown.any():

@@ -185,17 +185,21 @@ class Dataset:
         k_core: int = 5,
         split_seed: int = 0,
         columns: Mapping[str, str] | None = None,
+        min_rating: float | None = None,
+        duplicates: Literal["last", "first", "error"] = "last",
     ) -> Dataset:
         """Make a data set from tables in memory; in a folder, the same data has the same `sha256`.
 
-        interactions: one row a positive, with columns user and item, and maybe time, rating (which
-        is not read) and split (train, validation, test); user_id, itemId, timestamp and the like
-        are known too. items: one row an item, with a column item_id or with the ids as its index,
+        interactions: one row a positive, with columns user and item, and maybe time, rating and
+        split (train, validation, test); user_id, itemId, timestamp and the like are known too.
+        items: one row an item, with a column item_id or with the ids as its index,
         and maybe title, genres, description and so on. features: modality -> an array [items, F] in
         the order of `items`, or a DataFrame indexed by item id; an item lacks a modality where its
         row is not there or NaN throughout. Without features, texts of the items are encoded as for
         a folder. columns: what the columns are called where that is not known, as in
-        {"user": "uid"}. k_core: the filter's least number of interactions, 0 for none. split_seed:
+        {"user": "who"}. min_rating: the least rating of a row that counts, None where all do.
+        duplicates: which row of a pair that stands several times is kept, by time where there is
+        one, or `error`. k_core: the filter's least number of interactions, 0 for none. split_seed:
         serves only splits that the data leaves open.
 
         Under a budget the table `items` is the public catalogue: all of its items are in the data,
@@ -205,9 +209,11 @@ class Dataset:
         a sentence that names the table, the column, the row and what to do.
         """
         from privfedmm.data.frames import from_pandas
+        from privfedmm.data.raw.reading import Reading
 
         return from_pandas(interactions, items, features, name=name, k_core=k_core,
-                           split_seed=split_seed, columns=columns)
+                           split_seed=split_seed,
+                           reading=Reading(dict(columns or {}), min_rating, duplicates))
 
     def __repr__(self) -> str:
         """Say what it is, and nothing of what is in it."""

@@ -65,7 +65,7 @@ def load_data(config: RunConfig, report: Report = silent) -> Dataset:
         how = Encoding(config.encoders, feature_cache(), report)
         return changed(load(config.dataset, k_core=config.k_core, seed=config.split_seed,
                             max_users=config.max_users, encoding=how,
-                            unit=config.catalogue_unit), config)
+                            unit=config.catalogue_unit, reading=config.reading), config)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
 
