@@ -27,7 +27,7 @@ class ScoreError(ValueError):
 
 @dataclass(frozen=True)
 class Cut:
-    """A metric at one length of the list."""
+    """A cut is a metric at one length of the list."""
 
     metric: Metric
     k: int
