@@ -89,7 +89,7 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     table.add_column("model")
     keys = shown(record)
     for key in keys:
-        table.add_column(key, justify="right")
+        table.add_column(key, justify="right", no_wrap=True)
     ours = f"{record['method']} ({record['backbone']}), round {record['best_round']}"
     table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}" for k in keys), style="bold")
     for name, line in record["baselines"].items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.base.files import flush_folder
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.evaluation import evaluate_on
+from privfedmm.evaluation import evaluate_on, to_arrays
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.server import Greeting
@@ -75,7 +75,8 @@ class Party:
             config = resolve(folder / CONFIG, {})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"run-dir: {folder} is no folder of a party ({error})") from error
-        return cls(folder, config, known, holding.data, holding.hosted, identities)
+        data = replace(holding.data, every_target=config.split == "given")
+        return cls(folder, config, known, data, holding.hosted, identities)
 
     @property
     def agreed(self) -> Agreed:
@@ -108,9 +109,8 @@ class Party:
                 return out
 
             found = evaluate_on(score, self.data, protocol_of(self.config)).ranks
-            # One held-out item a user: `check_carried` lets no other split by.
-            return {name: rank[self.hosted] for name, rank in found.items()
-                    if isinstance(rank, np.ndarray)}
+            hosted = np.isin(np.arange(self.data.num_users), self.hosted)
+            return to_arrays({name: ranks[hosted] for name, ranks in found.items()})
 
         return Node(setup, self.hosted, self.identities, algorithm,
                     Kept(self.folder / STATE, kinds_of(self.config)),
@@ -201,8 +201,6 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
         "mode default": config.is_reference,
         "secure.mode: ring is a simulation of masks; deployments need full":
             config.is_secure and config.secure.without_messages,
-        "split: nodes rank one held-out item a user; set auto or leave-one-out":
-            config.split == "given",
         "cold_items: nodes do not rank cold items; set 0": config.cold_items > 0,
         "secure.simulated_dropout: in a deployment nodes vanish by themselves; set 0":
             config.secure.simulated_dropout > 0,

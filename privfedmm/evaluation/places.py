@@ -28,7 +28,7 @@ class Places:
         return len(self.counts)
 
     def __getitem__(self, kept: np.ndarray) -> Places:
-        """Return the places of some users; kept [users] bool."""
+        """Return the places of the users that are kept, [users] bool."""
         return Places(self.counts[kept], self.ranks[kept[self.owner]])
 
     @property
@@ -45,6 +45,14 @@ class Places:
     def sum(self, values: np.ndarray) -> np.ndarray:
         """Return the sum of values [n] over the ranks of each user: [users] float64."""
         return np.bincount(self.owner, weights=values, minlength=len(self.counts))
+
+    def simplest(self) -> Ranks:
+        """Return ranks [users] where no user has more than one held-out item, else the places."""
+        if self.counts.max(initial=0) > 1:
+            return self
+        out = np.zeros(len(self.counts), dtype=np.int32)
+        out[self.owner] = self.ranks
+        return out
 
     @classmethod
     def of(cls, ranks: Ranks) -> Places:

@@ -97,8 +97,8 @@ def evaluate(
         for name, rows in held.items():
             ranks[name][rows.indptr[start] : rows.indptr[stop]] = _places(
                 rivals, scores, rows.of_users(start, stop))
-    return Evaluation({name: _shaped(held[name], found) for name, found in ranks.items()},
-                      protocol.metrics)
+    return Evaluation({name: Places(held[name].counts, found).simplest()
+                       for name, found in ranks.items()}, protocol.metrics)
 
 
 def cold_ranks(
@@ -163,12 +163,3 @@ def _places(rivals: np.ndarray, scores: np.ndarray, held: Rows) -> np.ndarray:
     # Of one user's targets those come first that fewer rivals beat; of equal ones either may.
     better = better[np.lexsort((better, owner))]
     return better + Places(held.counts, better).nth
-
-
-def _shaped(held: Rows, ranks: np.ndarray) -> Ranks:
-    """Ranks [users] where nobody has more than one, else places."""
-    if held.counts.max(initial=0) > 1:
-        return Places(held.counts, ranks)
-    out = np.zeros(held.users, dtype=np.int32)
-    out[held.owner] = ranks
-    return out
