@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from privacy import Charged, Ledger
+from privacy import Charged, Ledger, PricingError
 from privacy.accounting import Spent
 from privacy.composition import composed
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
@@ -67,12 +67,20 @@ class Total:
 
 
 def totals(runs: Sequence[Mapping[str, Any]]) -> list[Total]:
-    """Return what runs cost together, one total a unit; runs that claim nothing are left out."""
+    """Return what runs cost together, one total a unit; runs that claim nothing are left out.
+
+    Raises UserError for a run whose noise is of a package that is not there.
+    """
     out = []
     for unit in sorted({run["unit"] for run in runs if run["claims"]}):
         counted = [run for run in runs if run["claims"] and run["unit"] == unit]
         delta = min(float(run["delta"]) for run in counted)
-        price = composed([[Spent(**entry) for entry in run["charges"]] for run in counted], delta)
+        try:
+            price = composed(
+                [[Spent(**entry) for entry in run["charges"]] for run in counted], delta)
+        except PricingError as error:
+            raise UserError(f"budget: {error}; a run on these users had a noise of a package that "
+                            "is not there: install it again") from error
         out.append(Total(unit, len(counted), price, delta,
                          max(float(run["epsilon"]) for run in counted)))
     return out
