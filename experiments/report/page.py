@@ -14,7 +14,16 @@ from matplotlib.figure import Figure
 
 from experiments.report.gallery import gallery
 from experiments.report.sections import sections
-from experiments.report.tables import FOOTNOTE, KEYS, Runs, find_runs, preface, read_record, rows
+from experiments.report.tables import (
+    FOOTNOTE,
+    KEYS,
+    Runs,
+    find_runs,
+    head,
+    preface,
+    read_record,
+    rows,
+)
 from privfedmm.evaluation import paired_interval
 
 _STYLE = """
@@ -193,14 +202,12 @@ def _rounds(runs: Runs) -> Figure | None:
 
 
 def _metrics(runs: Runs, against: str) -> str:
-    head = ["model", "seeds", *KEYS, "validation ndcg@50"]
-    head += [f"ndcg@50 against {against} (95% interval)"] if against else []
     body = [[label, *cells] for label, cells in rows(runs, against)]
     for name, lines in runs.baselines().items():
-        body.append([f"{name} (baseline)", "", *(
+        body.append([f"{name} (baseline)", "", *("" for _ in runs.columns), *(
             f"{np.mean([line['test'][k] for line in lines]):.4f}" for k in KEYS), "",
             *([""] if against else [])])
-    return _table(head, body)
+    return _table(head(runs, against), body)
 
 
 def _costs(runs: Runs) -> str:
