@@ -160,13 +160,22 @@ def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
 def _load(request: Request) -> Dataset:
     if request.max_users:
         raise DataError("max_users: the planted set is drawn in any size; use planted:N")
+    return planted(DATA_SEED, _shape(request.size))
+
+
+def _shape(size: str) -> PlantedShape:
     try:
-        shape = PlantedShape(users=int(request.size)) if request.size else PlantedShape()
+        return PlantedShape(users=int(size)) if size else PlantedShape()
     except ValueError as error:
         raise DataError(str(error)) from error
-    return planted(DATA_SEED, shape)
+
+
+def _pictures(size: str) -> list[Image.Image]:
+    return planted_images(DATA_SEED, _shape(size))
 
 
 PLANTED = Source(
-    "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load)
-PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load)
+    "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load,
+    pictures=_pictures, invented=True)
+PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load,
+                       pictures=_pictures, invented=True)
