@@ -111,9 +111,9 @@ def costs_table(runs: Runs, anchor: str) -> Table:
         rows.append((
             Cell(label), number(float(np.mean([r["rounds_run"] for r in records])), "g"),
             number(noise, ".3f"), number(_mean(records, "seconds", "train"), ".2f"),
-            number(_mean(records, "bytes_up_per_client_round") / 1024, ".1f"),
-            number(_mean(records, "bytes_down_per_client_round") / 1024, ".1f"),
-            number(_mean(records, "peak_memory_bytes") / 2**20, ".0f")))
+            number(_mean(records, "bytes_up_per_client_round") / 1024, ",.1f"),
+            number(_mean(records, "bytes_down_per_client_round") / 1024, ",.1f"),
+            number(_mean(records, "peak_memory_bytes") / 2**20, ",.0f")))
     rows.sort(key=lambda row: row[3].value or 0.0)
     return Table(
         anchor, "Costs, mean over seeds, the fastest first. Traffic is of one client in one round.",

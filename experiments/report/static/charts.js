@@ -1,5 +1,6 @@
 // Charts from the data beside them, by Observable Plot. Each takes (data, view) and returns an SVG;
-// view: width in pixels, names that are shown, groups that are shown, whether all bars are.
+// view: width in pixels, names that are shown, groups that are shown, whether all bars are, whether
+// it is for paper.
 "use strict";
 const Charts = (() => {
   const { look, apart, short, wide, tipped } = Marks;
@@ -8,7 +9,7 @@ const Charts = (() => {
     fontFamily: Marks.FONT };
   const tip = (points, x, y) => Plot.tip(points, Plot.pointer({
     x, y, title: (d) => tipped(d.says), maxRadius: 60, fill: "var(--page)",
-    stroke: "var(--soft)", fontSize: FONT, textPadding: 8,
+    stroke: "var(--soft)", fontSize: FONT, textPadding: 8, lineHeight: 1.35,
   }));
 
   const halo = { fill: "currentColor", stroke: "var(--page)", strokeWidth: 4 };
@@ -17,14 +18,15 @@ const Charts = (() => {
     const { width, shown } = view, narrow = width < NARROW;
     const series = data.series.map((one, number) => ({ ...one, number }))
       .filter((one) => shown.has(one.name));
-    const flat = data.lines.filter((one) => shown.has(one.name));
+    const flat = data.lines.map((one, number) => ({ ...one, number }))
+      .filter((one) => shown.has(one.name));
     const points = series.flatMap((one) => one.points.map((p) => ({ ...p, name: one.name })));
     const xs = data.x.ticks ? data.x.ticks.map(([at]) => at)
       : data.series.flatMap((one) => one.points.map((p) => p.x));
     const [left, right] = d3.extent(xs);
     const spare = right > left ? (right - left) * 0.03 : 0.5;
     const values = [...points.flatMap((p) => [p.y, p.high ?? p.y]), ...flat.map((l) => l.value)];
-    const height = narrow ? 300 : data.small ? 360 : 420;
+    const height = narrow || view.paper ? 300 : data.small ? 360 : 420;
     const top = 26, bottom = 46;
     const y = d3.scaleLinear([0, (d3.max(values) ?? 1) * 1.03], [height - bottom, top]).nice(6);
     // A curve that ends before the others is named where it ends.
@@ -37,7 +39,7 @@ const Charts = (() => {
         colour: "var(--soft)" })),
     ].map((one) => ({ ...one, text: short(one.name, 28) }));
     const places = apart(ends.map((one) => y(one.at)), FONT + 3, top, height - bottom);
-    const edge = narrow ? 8 : 26 + Math.min(210, wide(ends.map((one) => one.text)));
+    const edge = narrow ? 8 : 32 + Math.min(210, wide(ends.map((one) => one.text)));
     const marginLeft = 50, inner = width - marginLeft - edge;
     const ticks = data.x.ticks ? spaced(data.x.ticks, (at) =>
       ((at - left + spare) / (right - left + 2 * spare)) * inner)
@@ -51,8 +53,8 @@ const Charts = (() => {
       Plot.axisX(ticks.map(([at]) => at), { label: data.x.label, labelAnchor: "center",
         labelArrow: "none", tickFormat: (at) => said.get(at), labelOffset: 40 }),
       Plot.ruleY([0], { stroke: "var(--soft)" }),
-      Plot.ruleY(flat, { y: "value", stroke: "var(--soft)", strokeDasharray: "4 3",
-        strokeWidth: 1.3 }),
+      ...flat.map((one) => Plot.ruleY([one], { y: "value", stroke: "var(--soft)",
+        strokeDasharray: Marks.flat(one.number), strokeWidth: 1.3 })),
     ];
     for (const one of series) {
       const { colour, symbol, dash } = look(one.number);
@@ -161,7 +163,7 @@ const Charts = (() => {
     const cell = Math.min(150, (width - marginLeft - 4) / data.columns.length);
     const turned = wide(data.columns) + 8 > cell;
     const top = turned ? 14 + wide(data.columns) * 0.75 : 30;
-    const roomy = cell > 88;
+    const roomy = cell > 52;
     const mixed = (d) => {
       const share = Math.max(0, Math.min(1, (d.value - data.low) / (data.high - data.low)));
       return `color-mix(in srgb, var(--heat) ${Math.round(100 * share)}%, var(--surface))`;
@@ -187,7 +189,8 @@ const Charts = (() => {
           stroke: "var(--bad)", strokeWidth: 3 }),
         Plot.text(data.cells, { ...at, text: "text", fontWeight: 600, dy: roomy ? -7 : 0,
           fontSize: cell < 34 ? 10 : 13 }),
-        ...(roomy ? [Plot.text(data.cells, { ...at, text: "small", dy: 9, fontSize: 11 })] : []),
+        ...(roomy ? [Plot.text(data.cells, { ...at, text: (d) => (cell > 88 ? d.small : d.small.split(" (")[0]),
+          dy: 9, fontSize: cell > 62 ? 11 : 10 })] : []),
         tip(data.cells, "column", "row"),
       ],
     });

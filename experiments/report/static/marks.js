@@ -3,6 +3,7 @@
 const Marks = (() => {
   const COLOURS = 7;
   const SYMBOLS = ["circle", "square", "triangle", "diamond", "star", "cross", "wye"];
+  const FLAT = ["4 3", "1 3", "9 3 2 3", "12 4"];  // dashes of lines that stand for one value
   const DRAWN = {
     circle: d3.symbolCircle, square: d3.symbolSquare, triangle: d3.symbolTriangle,
     diamond: d3.symbolDiamond, star: d3.symbolStar, cross: d3.symbolCross, wye: d3.symbolWye,
@@ -17,6 +18,8 @@ const Marks = (() => {
     };
   }
 
+  const flat = (number) => FLAT[number % FLAT.length];
+
   function swatch(number, kind) {
     const svg = d3.create("svg").attr("width", 26).attr("height", 14).attr("aria-hidden", "true");
     const { colour, symbol, dash } = look(number);
@@ -25,7 +28,8 @@ const Marks = (() => {
         .attr("rx", 2).attr("fill", colour);
     } else if (kind === "flat") {
       svg.append("line").attr("x1", 1).attr("x2", 25).attr("y1", 7).attr("y2", 7)
-        .attr("stroke", "var(--soft)").attr("stroke-dasharray", "4 3").attr("stroke-width", 1.5);
+        .attr("stroke", "var(--soft)").attr("stroke-dasharray", flat(number))
+        .attr("stroke-width", 1.5);
     } else {
       svg.append("line").attr("x1", 1).attr("x2", 25).attr("y1", 7).attr("y2", 7)
         .attr("stroke", colour).attr("stroke-width", 2).attr("stroke-dasharray", dash);
@@ -52,7 +56,9 @@ const Marks = (() => {
     return out;
   }
 
-  const short = (text, most) => (text.length > most ? text.slice(0, most - 1) + "…" : text);
+  // Names are shortened in the middle: they differ at their ends, where the epsilon is.
+  const short = (text, most) => (text.length <= most ? text
+    : `${text.slice(0, most - 13).trimEnd()}…${text.slice(-12).trimStart()}`);
   const FONT = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
   const measure = document.createElement("canvas").getContext("2d");
   // Pixels that the widest of some texts takes.
@@ -98,5 +104,5 @@ const Marks = (() => {
     });
   }
 
-  return { FONT, look, swatch, apart, short, wide, tipped, walk };
+  return { FONT, flat, look, swatch, apart, short, wide, tipped, walk };
 })();

@@ -39,10 +39,10 @@
     return one;
   });
 
-  function draw(one, width) {
+  function draw(one, width, paper = false) {
     if (width <= 0) return;
     one.width = width;
-    const svg = Charts[one.kind](one.data, { ...one.view, width });
+    const svg = Charts[one.kind](one.data, { ...one.view, width, paper });
     one.host.replaceChildren(svg);
     Marks.walk(one.host, svg);
   }
@@ -59,7 +59,7 @@
   figures.forEach((one) => watch.observe(one.host));
   // Paper is narrower than most windows. What is drawn for it must stand before it is printed.
   addEventListener("beforeprint", () => figures.forEach((one) => {
-    if (one.host.clientWidth) draw(one, Math.min(one.host.clientWidth, 680));
+    if (one.host.clientWidth) draw(one, Math.min(one.host.clientWidth, 680), true);
   }));
   addEventListener("afterprint", () => figures.forEach(again));
 
@@ -82,7 +82,7 @@
     if (one.kind === "lines") {
       const ticks = [
         ...data.series.map((d, i) => [d, choice(view.shown, one, d.name, Marks.swatch(i, "line"))]),
-        ...data.lines.map((d) => [d, choice(view.shown, one, d.name, Marks.swatch(0, "flat"))]),
+        ...data.lines.map((d, i) => [d, choice(view.shown, one, d.name, Marks.swatch(i, "flat"))]),
       ];
       const first = ticks.filter(([d]) => d.shown), rest = ticks.filter(([d]) => !d.shown);
       place.append(make("fieldset", { "aria-label": "Shown" }, ...first.map(([, t]) => t)));
