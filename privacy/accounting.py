@@ -7,10 +7,13 @@ delta(eps) = Phi(-eps/mu + mu/2) - e^eps Phi(-eps/mu - mu/2) (Balle and Wang 201
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -50,6 +53,7 @@ __all__ = [
     "planned",
 ]
 _LARGEST = 1e4
+_RESOLVED = 1e-12  # PLD of the library cuts tails of about 1e-15 a step off, to infinity
 _ORDERS = np.concatenate([np.linspace(1.02, 12, 110), np.arange(12.5, 65, 0.5), 2.0 ** np.arange(
     6.25, 12.1, 0.25)])
 # From tight to loose; prv is only ever asked by name.
@@ -117,7 +121,7 @@ def epsilon(
     entries: Iterable[Charged], delta: float, accountant: Accountant | None = None
 ) -> float:
     """Return the price of the entries at delta, by the tightest sound accountant unless one is
-    named.
+    named, and never above what it would be without sampling.
 
     Raises PricingError where the named accountant is no upper bound for an event.
     """
@@ -126,7 +130,26 @@ def epsilon(
         return 0.0
     if not all(event.private for event in events_of(steps)):
         return math.inf
-    return _price(tuple(steps), delta, accountant or best_accountant(steps))
+    if accountant is not None:
+        return _price(tuple(steps), delta, accountant)
+    return min(_price(tuple(steps), delta, name) for name in _sound(steps, delta))
+
+
+def _sound(steps: Sequence[Joint], delta: float) -> list[Accountant | Literal["unsampled"]]:
+    """The accountants of which the smallest price is taken.
+
+    Sampling never costs: for whatever coins a round is one of the mechanisms that it would be
+    without them, so that its trade-off is nowhere worse. Orders end and grids have a width, so that
+    the price with sampling may be the larger one. Below what a grid resolves RDP is asked as well.
+    """
+    best = best_accountant(steps)
+    names: list[Accountant | Literal["unsampled"]] = [best]
+    if best == "pld" and delta < _RESOLVED and all("rdp" in e.accountants
+                                                   for e in events_of(steps)):
+        names.append("rdp")
+    if best != "closed_form" and all(e.sampled for e in events_of(steps)):
+        names.append("unsampled")
+    return names
 
 
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
@@ -140,8 +163,12 @@ def best_accountant(steps: Sequence[Joint]) -> Accountant:
 
 
 @lru_cache(maxsize=256)
-def _price(steps: tuple[Joint, ...], delta: float, accountant: Accountant) -> float:
+def _price(
+    steps: tuple[Joint, ...], delta: float, accountant: Accountant | Literal["unsampled"]
+) -> float:
     events = events_of(steps)
+    if accountant == "unsampled":
+        return _closed_form(steps, delta)
     for event in events:
         if accountant not in event.accountants:
             raise PricingError(event.refusal(accountant))
@@ -212,9 +239,23 @@ def _rdp(steps: Sequence[Joint], delta: float) -> float:
     accountant = rdp.RdpAccountant(neighboring_relation=(
         NeighboringRelation.REPLACE_ONE if replaced
         else NeighboringRelation.ADD_OR_REMOVE_ONE))
-    for step, times in _runs(steps):
-        accountant.compose(event_named(step.event).library_event(step), times)
+    with _quiet():
+        for step, times in _runs(steps):
+            accountant.compose(event_named(step.event).library_event(step), times)
     return float(accountant.get_epsilon(delta))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the library from warning of every order whose series does not converge: it is left out
+    of the minimum, which stays a bound."""
+    log = logging.getLogger("absl")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _prv(steps: Sequence[Joint], delta: float) -> float:
@@ -226,9 +267,12 @@ def _prv(steps: Sequence[Joint], delta: float) -> float:
     accountant.history = [
         (1 / _mu(step), step.sampling_rate, times) for step, times in _runs(steps)
     ]
-    # At a sampling rate of 1 the library takes the logarithm of 0, on purpose.
-    with np.errstate(divide="ignore"):
-        return float(accountant.get_epsilon(delta))
+    try:
+        # At a sampling rate of 1 the library takes the logarithm of 0, on purpose.
+        with np.errstate(divide="ignore"):
+            return float(accountant.get_epsilon(delta))
+    except ValueError as error:
+        raise PricingError(f"PRV has no price at delta {delta:g}: {error}") from error
 
 
 _ACCOUNTANTS: dict[str, Callable[[Sequence[Joint], float], float]] = {
@@ -336,4 +380,9 @@ def calibrate(
     while high / low - 1 > relative:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if gap(middle) <= 0 else (middle, high)
+    reached = gap(high) + target
+    if reached < target / 2:
+        raise PricingError(
+            f"no noise gives an epsilon near {target:g} at delta {delta:g}: of the accountants for "
+            f"{event.what} the price jumps, and the next that is below costs {reached:.3g}")
     return high

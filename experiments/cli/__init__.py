@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 
@@ -58,8 +59,20 @@ for group, commands in ((app, _APP), (data_app, _DATA), (config_app, _CONFIG),
 
 def main() -> None:
     """Run the command line. A user's error is one sentence on standard error and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A letter that the terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="replace")
     try:
         app(standalone_mode=True)
+    except OSError as error:
+        from privfedmm.runs.folder import DISK  # the package is loaded where something was written
+
+        if error.errno not in DISK:
+            raise
+        print(f"privfedmm: {error.filename or 'a file'} cannot be opened or written "
+              f"({error.strerror}); make room, or name another place", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     except UserError as error:
         print(f"privfedmm: {error}", file=sys.stderr)
         sys.exit(error.code)

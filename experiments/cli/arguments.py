@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import time
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +61,37 @@ def show(result: dict[str, Any], as_json: bool) -> None:
             print(f"{key:28} {row}")
 
 
-def folder_of(out: Path | None, config: RunConfig) -> Path:
-    """Return the run folder `out`, or else one under runs/ named by data, method, seed and time."""
-    return out or Path("runs") / (
-        f"{Path(config.dataset).name}-{config.method}-seed{config.seed}-"
-        f"{time.strftime('%Y%m%d-%H%M%S')}")
+@contextmanager
+def folder_of(out: Path | None, config: RunConfig, kind: str = "") -> Iterator[Path]:
+    """Give the run folder `out`, or else a new one under runs/ named by data, method, seed and
+    time.
+
+    kind: in the place of the method. Two processes never get the same one: whoever comes second in
+    a second has a number after it. Where nothing is written to it, none is left. Raises UserError
+    where it cannot be made.
+    """
+    if out is not None:
+        yield out
+        return
+    name = (f"{Path(config.dataset).name}-{kind or config.method}-seed{config.seed}-"
+            f"{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = _fresh(Path("runs") / name)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _fresh(wanted: Path) -> Path:
+    for number in count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"--out: {folder} cannot be made ({error.strerror}); run this in a "
+                            "folder that can be written, or name one with --out") from error
+    raise AssertionError("unreachable")

@@ -44,8 +44,8 @@ def play(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
         config = resolve(file, flags)
-        folder, shape = folder_of(out, config), Shape(nodes or NODES, wait or WAIT)
-        with RunProgress(console, config.rounds) as progress:
+        shape = Shape(nodes or NODES, wait or WAIT)
+        with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:
             record = resumable(
                 lambda: started(carrier, config, folder, shape, progress, progress.announce),
                 folder, carrier.command)

@@ -17,9 +17,10 @@ from experiments.deployment.sources import offered, rows_for
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig, resolve
-from privfedmm.data import Dataset, Shard
+from privfedmm.data import Catalogue, Dataset, Shard
 from privfedmm.encoders import Report
 from privfedmm.runs import run as runs
+from privfedmm.runs.folder import new_folder
 from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
 
@@ -34,9 +35,14 @@ def invite_all(
     """Make a run folder with an invitation to hand out. Raises UserError."""
     config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
     config = with_nodes(config, shares)
-    folder = folder_of(out, config)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--out: {folder} exists and is not empty; name another folder")
+    with folder_of(out, config) as folder, new_folder(folder):
+        _invite(config, catalogue, shares, host, folder, tell)
+
+
+def _invite(
+    config: RunConfig, catalogue: Catalogue, shares: Sequence[int], host: str, folder: Path,
+    tell: Tell,
+) -> None:
     address = host if ":" in host else f"{host}:{PORT}"
     data = catalogue.with_rows(sum(shares), 0, Shard())
     _terms(config, data, tell)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.arguments import overrides, share
+from experiments.cli.arguments import folder_of, overrides, share
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 
@@ -42,12 +41,10 @@ def compare(
         **overrides(settings),
     }
     resolved = resolve(config, flags)
-    folder = out or Path("runs") / (
-        f"compare-{Path(resolved.dataset).name}-seed{resolved.seed}-"
-        f"{time.strftime('%Y%m%d-%H%M%S')}")
     shares = [share(text) for text in dropouts.split(",") if text]
-    result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
-                        lambda text: console.print(text, highlight=False))
+    with folder_of(out, resolved, "compare") as folder:
+        result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
+                            lambda text: console.print(text, highlight=False))
     if json_:
         print(json.dumps({**result, "folder": str(folder)}))
     else:
@@ -110,13 +107,17 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Where settings have changed since a run was made, "
+                           "make a new one beside it; default: refuse, with the difference.")
+    ] = False,
 ) -> None:
     """Run every variant at every epsilon with every seed; what is finished is not run again."""
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
     run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-              processes)
+              processes, beside)
 
 
 def report(
@@ -140,18 +141,33 @@ def report(
     ] = None,
 ) -> None:
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
+    from experiments.report.finding import find
     from experiments.report.tables import markdown
 
     if html is not None:
         from experiments.report.page import page
 
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(folders, against, title, scaling or [], gallery), encoding="utf-8")
-    if out is None and html is not None:
-        return
-    text = markdown(folders, against, title)
-    if out is None:
-        print(text)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        _write(html, page(folders, against, title, scaling or [], gallery))
+    if out is not None or html is None:
+        text = markdown(folders, against, title)
+        if out is None:
+            print(text)
+        else:
+            _write(out, text)
+    damaged = find(folders).damaged
+    if damaged:
+        raise UserError(f"report: {len(damaged)} of the records left out, the others are in the "
+                        f"table: {'; '.join(damaged)}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a page whole, and say so."""
+    from privfedmm.base.files import write_text
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror}); name another file, or make "
+                        "room") from error
+    errors().print(f"wrote {file}", highlight=False, soft_wrap=True)

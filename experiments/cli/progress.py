@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
+JUDGED = "ndcg@50"
 
 
 class RunProgress:
@@ -62,6 +63,8 @@ class RunProgress:
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     """Print the result beside its baselines, what is claimed about privacy, and where it is
     kept."""
+    from privfedmm.runs.trust import BELOW, of_record, sentence  # late: it takes a second
+
     data = record["dataset"]
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "
                         f"({data['users']} users, {data['items']} items)")
@@ -69,10 +72,15 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     for key in KEYS:
         table.add_column(key, justify="right")
     ours = f"{record['method']} ({record['backbone']}), round {record['best_round']}"
-    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}" for k in KEYS), style="bold")
+    ndcg, better = of_record(record)
+    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}"
+                          + (f" {BELOW}" if better and k == JUDGED else "") for k in KEYS),
+                  style="bold")
     for name, line in record["baselines"].items():
         table.add_row(name, *(f"{line['test'][k]:.4f}" for k in KEYS))
     console.print(table)
+    if better:
+        console.print(sentence(record["method"], ndcg, better), highlight=False, soft_wrap=True)
     if record["cold_items"]:
         cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
         console.print(
@@ -98,4 +106,4 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
             f"{privacy['delta']:.3g}; {privacy['unit']} level, {privacy['adjacency']}, trust "
             f"{privacy['trust']}, noise {privacy['noise_source']}; what is not covered: "
             f"{folder}/record.json", highlight=False)
-    console.print(f"record: {folder}/record.json", highlight=False)
+    console.print(f"wrote {folder}/record.json", highlight=False, soft_wrap=True)

@@ -111,8 +111,8 @@ def run(
                 lambda: runs.resume(folder, progress, accept_changed_code), folder)
     else:
         resolved = resolve(config, flags)
-        folder = folder_of(out, resolved)
-        with RunProgress(console, resolved.rounds) as progress:
+        with (folder_of(out, resolved) as folder,
+              RunProgress(console, resolved.rounds) as progress):
             record = resumable(
                 lambda: runs.start(
                     resolved, folder, progress, progress.announce, reporter(console),

@@ -13,7 +13,9 @@ from experiments.report.bars import costs_table, methods_chart, time_chart, traf
 from experiments.report.blocks import (
     NONE,
     Anchors,
+    Behind,
     Cell,
+    Part,
     Section,
     Table,
     Text,
@@ -32,6 +34,7 @@ from experiments.report.tables import Runs, preface
 SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "vendor/sortable.min.js", "marks.js",
            "charts.js", "page.js")
 STYLES = ("page.css", "print.css")
+_NOTES = 4  # more of them are shown on demand
 _NOTE = (
     "Intervals: percentile bootstrap over users and seeds, of the paired difference where two are "
     "compared (at the same epsilon, where the rival is a curve). Baselines have no noise; what "
@@ -59,8 +62,7 @@ def sections_of(
     anchors = Anchors()
     found = standings(runs, against)
     out = [Section(anchors.new("summary"), "Summary", [
-        Text(tuple(findings(found)), listed=True),
-        *(Text((text,)) for text in preface(runs) if text)])]
+        Text(tuple(findings(found)), listed=True), *_preface(runs)])]
     if curve := epsilon_chart(found, against, anchors, "Test NDCG@50 over epsilon"):
         out.append(Section(anchors.new("privacy"), "Accuracy against privacy", [curve]))
     if scaling:
@@ -68,7 +70,7 @@ def sections_of(
             scaling_chart(scaling, against, anchors, "Relative NDCG@50 over users")]))
     out.append(Section(anchors.new("models"), "Models", [
         methods_chart(found, anchors, "Models by accuracy"),
-        metrics_table(found, against, anchors.new("metrics")), Text((_NOTE,))]))
+        metrics_table(found, runs.columns, against, anchors.new("metrics")), Text((_NOTE,))]))
     if rounds := rounds_chart(runs, anchors, "Validation NDCG@50 by round"):
         out.append(Section(anchors.new("training"), "Training curves", [rounds]))
     out.append(Section(anchors.new("costs"), "Costs", [
@@ -84,6 +86,17 @@ def sections_of(
                            shown))
     out.append(Section(anchors.new("runs"), "Runs behind the figures",
                        [_sources(runs, anchors.new("runs-table"))]))
+    return out
+
+
+def _preface(runs: Runs) -> list[Part]:
+    """Data, protocol and claim; then what is marked or left out, on demand where it is much."""
+    data, claim, *notes = [text for text in preface(runs) if text]
+    out: list[Part] = [Text((data,)), Text((claim,))]
+    if notes:
+        listed = Text(tuple(notes), listed=True)
+        out.append(listed if len(notes) <= _NOTES else Behind(
+            f"{len(notes)} notes: below what needs less trust, or left out", (listed,)))
     return out
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from experiments.report.blocks import NONE, Cell, Column, Table, number
-from experiments.report.tables import KEYS, Runs
+from experiments.report.blocks import NONE, Cell, Column, Table, number, plain
+from experiments.report.tables import KEYS, Runs, marked
 from privfedmm.evaluation import paired_interval
+from privfedmm.runs.trust import BELOW
 
 MAIN = "ndcg@50"
 Kind = Literal["private", "open", "baseline"]
@@ -28,7 +29,8 @@ class Standing:
     number of its runs. test: test metrics, a value a seed. validation: the same of NDCG@50. low,
     high: the 95% interval of its mean test NDCG@50 over users and seeds; None for baselines, whose
     ranks are not kept. rival, difference: with whom it is compared, and the mean difference with
-    its 95% interval.
+    its 95% interval. what: what its runs are, a cell for each column in which runs differ. below:
+    whether it is below a baseline that needs less trust.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Standing:
     high: float | None = None
     rival: str = ""
     difference: tuple[float, float, float] | None = None
+    what: tuple[str, ...] = ()
+    below: bool = False
 
     @property
     def mean(self) -> float:
@@ -65,7 +69,8 @@ class Standing:
 
 def standings(runs: Runs, against: str) -> list[Standing]:
     """Return where every label and baseline of the runs stands, the best first."""
-    out = [_of_label(runs, label, against) for label in runs.records]
+    low = marked(runs)
+    out = [_of_label(runs, label, against, label in low) for label in runs.records]
     for name, found in runs.baselines().items():
         test = {key: tuple(line["test"][key] for line in found)
                 for key in found[0]["test"] if all(key in line["test"] for line in found)}
@@ -80,7 +85,7 @@ def epsilon_of(record: dict[str, Any]) -> float | None:
     return None if asked in (None, 0, 0.0) else float(asked)
 
 
-def _of_label(runs: Runs, label: str, against: str) -> Standing:
+def _of_label(runs: Runs, label: str, against: str, below: bool) -> Standing:
     records = runs.records[label]
     epsilon = epsilon_of(records[0])
     values = runs.gains(label)
@@ -93,7 +98,7 @@ def _of_label(runs: Runs, label: str, against: str) -> Standing:
          for key in records[0]["metrics"]["test"]
          if all(key in r["metrics"]["test"] for r in records)},
         tuple(r["metrics"]["validation"][MAIN] for r in records), low, high, rival,
-        _difference(runs, label, rival) if rival else None)
+        _difference(runs, label, rival) if rival else None, tuple(runs.what(label)), below)
 
 
 def _difference(runs: Runs, ours: str, theirs: str) -> tuple[float, float, float] | None:
@@ -103,11 +108,16 @@ def _difference(runs: Runs, ours: str, theirs: str) -> tuple[float, float, float
     return paired_interval(runs.gains(ours, common), runs.gains(theirs, common), seed=0)
 
 
-def metrics_table(found: list[Standing], against: str, anchor: str) -> Table:
+def metrics_table(
+    found: list[Standing], differing: Sequence[str], against: str, anchor: str
+) -> Table:
     """Return the table of all models, the best first, with the best of each column and of each
-    level of privacy marked."""
+    level of privacy marked.
+
+    differing: the heads of the cells that say what each model is, the budget first.
+    """
     keys = [key for key in KEYS if all(key in one.test for one in found)]
-    columns = [Column("model"), Column("epsilon"), Column("seeds"),
+    columns = [Column("model"), *plain(differing), Column("seeds"),
                *(Column(key, ("standard deviation",), "high") for key in keys),
                Column(f"validation {MAIN}", ("standard deviation",))]
     if against:
@@ -115,8 +125,10 @@ def metrics_table(found: list[Standing], against: str, anchor: str) -> Table:
     rows = []
     for one in found:
         # The largest epsilon is sorted last: no budget is no privacy.
-        row = [Cell(one.name, note="baseline" if one.kind == "baseline" else ""),
+        row = [Cell(one.name, note="baseline" if one.kind == "baseline" else
+                    f"{BELOW} below what needs less trust" if one.below else ""),
                Cell(one.level, math.inf if one.level == "none" else one.epsilon),
+               *(Cell(text) for text in one.what[1:] or (NONE,) * (len(differing) - 1)),
                number(one.seeds or None, "d"),
                *(_spread(one.test[key]) for key in keys), _spread(one.validation)]
         if against:
@@ -147,8 +159,8 @@ def _compared(one: Standing) -> Cell:
 
 
 def findings(found: list[Standing]) -> Iterable[str]:
-    """Yield what the table comes down to, in sentences: the best with and without a budget, and
-    what stays below a line that needs no training."""
+    """Yield what the table comes down to, in sentences: the best with and without a budget, beside
+    the best baseline."""
     lines = [one for one in found if one.kind == "baseline"]
     for kind in ("open", "private"):
         ours = [one for one in found if one.kind == kind]
@@ -163,12 +175,3 @@ def findings(found: list[Standing]) -> Iterable[str]:
             text += (f", {abs(gain):.4f} {'above' if gain > 0 else 'below'} the best baseline, "
                      f"{lines[0].name} ({lines[0].mean:.4f})")
         yield text + "."
-    if lines:
-        below = [one.name for one in found if one.kind != "baseline" and one.mean < lines[0].mean]
-        if below:
-            yield (f"Below {lines[0].name}, a baseline: {_listed(below)}.")
-
-
-def _listed(names: list[str], most: int = 6) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -34,10 +34,22 @@ LICENCE_TERMS = """MovieLens 100K, GroupLens Research, University of Minnesota.
 - No endorsement by the University of Minnesota or GroupLens may be stated or implied."""
 
 
+_NO_HOME = Path(os.devnull) / "this-user-has-no-home"
+
+
 def default_cache() -> Path:
-    """Return the folder of fetched data: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
+    """Return the folder of fetched data: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm.
+
+    Of a user without a home it is a place that holds nothing and cannot be written: whoever needs a
+    cache is told to name one, and nobody else.
+    """
     given = os.environ.get("PRIVFEDMM_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "privfedmm"
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "privfedmm"
+    except RuntimeError:
+        return _NO_HOME
 
 
 def is_cached(folder: Path) -> bool:

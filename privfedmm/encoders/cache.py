@@ -51,18 +51,32 @@ class FeatureCache:
         return self._rows.get(key)
 
     def add(self, keys: list[str], rows: np.ndarray) -> None:
-        """Keep rows [n, F] of contents; they are on disk when this returns."""
+        """Keep rows [n, F] of contents; they are on disk when this returns.
+
+        Raises EncoderError where the folder cannot be written.
+        """
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        try:
+            self._write(keys, rows)
+        except OSError as error:
+            raise EncoderError(
+                f"the cache folder {self._folder.parent} cannot be written ({error.strerror}); "
+                "give another with PRIVFEDMM_CACHE") from error
+        self._rows.update(zip(keys, rows, strict=True))
+
+    def _write(self, keys: list[str], rows: np.ndarray) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "identity.txt").write_text(self._identity + "\n", encoding="utf-8")
-        rows = np.ascontiguousarray(rows, dtype=np.float32)
         checksum = _checksum(keys, rows)
         part = self._folder / f"{checksum[:32]}.{os.getpid()}.part"
-        with part.open("wb") as out:
-            np.savez(out, keys=np.array(keys), rows=rows, sha256=np.array(checksum))
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(self._folder / f"{checksum[:32]}.npz")
-        self._rows.update(zip(keys, rows, strict=True))
+        try:
+            with part.open("wb") as out:
+                np.savez(out, keys=np.array(keys), rows=rows, sha256=np.array(checksum))
+                out.flush()
+                os.fsync(out.fileno())
+            part.replace(self._folder / f"{checksum[:32]}.npz")
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _checksum(keys: Iterable[str], rows: np.ndarray) -> str:
