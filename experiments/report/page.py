@@ -27,7 +27,7 @@ from experiments.report.evidence import audit_section, comparison_sections
 from experiments.report.gallery import gallery
 from experiments.report.render import contents_html, section_html
 from experiments.report.sections import audits, comparisons
-from experiments.report.standings import findings, metrics_table, standings
+from experiments.report.standings import findings, metrics_table, settings_table, standings
 from experiments.report.tables import Runs, preface
 
 # In the order in which they need each other; vendor/README.md says what they are.
@@ -70,7 +70,10 @@ def sections_of(
             scaling_chart(scaling, against, anchors, "Relative NDCG@50 over users")]))
     out.append(Section(anchors.new("models"), "Models", [
         methods_chart(found, anchors, "Models by accuracy"),
-        metrics_table(found, runs.columns, against, anchors.new("metrics")), Text((_NOTE,))]))
+        metrics_table(found, against, anchors.new("metrics")), Text((_NOTE,)),
+        *([Behind("Settings in which the models differ", (
+            settings_table(found, runs.columns, anchors.new("settings")),))]
+          if len(runs.columns) > 1 else [])]))
     if rounds := rounds_chart(runs, anchors, "Validation NDCG@50 by round"):
         out.append(Section(anchors.new("training"), "Training curves", [rounds]))
     out.append(Section(anchors.new("costs"), "Costs", [

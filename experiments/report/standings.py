@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.report.blocks import NONE, Cell, Column, Table, number, plain
+from experiments.report.blocks import NONE, Cell, Column, Table, leading, number, plain
 from experiments.report.tables import KEYS, Runs, marked
 from privfedmm.evaluation import paired_interval
 from privfedmm.runs.trust import BELOW
@@ -108,16 +108,11 @@ def _difference(runs: Runs, ours: str, theirs: str) -> tuple[float, float, float
     return paired_interval(runs.gains(ours, common), runs.gains(theirs, common), seed=0)
 
 
-def metrics_table(
-    found: list[Standing], differing: Sequence[str], against: str, anchor: str
-) -> Table:
+def metrics_table(found: list[Standing], against: str, anchor: str) -> Table:
     """Return the table of all models, the best first, with the best of each column and of each
-    level of privacy marked.
-
-    differing: the heads of the cells that say what each model is, the budget first.
-    """
+    level of privacy marked."""
     keys = [key for key in KEYS if all(key in one.test for one in found)]
-    columns = [Column("model"), *plain(differing), Column("seeds"),
+    columns = [Column("model"), Column("epsilon"), Column("seeds"),
                *(Column(key, ("standard deviation",), "high") for key in keys),
                Column(f"validation {MAIN}", ("standard deviation",))]
     if against:
@@ -128,7 +123,6 @@ def metrics_table(
         row = [Cell(one.name, note="baseline" if one.kind == "baseline" else
                     f"{BELOW} below what needs less trust" if one.below else ""),
                Cell(one.level, math.inf if one.level == "none" else one.epsilon),
-               *(Cell(text) for text in one.what[1:] or (NONE,) * (len(differing) - 1)),
                number(one.seeds or None, "d"),
                *(_spread(one.test[key]) for key in keys), _spread(one.validation)]
         if against:
@@ -137,9 +131,20 @@ def metrics_table(
     return Table(
         anchor, "Test metrics, mean over seeds (± standard deviation), sorted by "
         f"{MAIN}. Bold with a star: the best of the column; underlined: the best at its epsilon"
-        + (f". Last column: paired difference to {against}, with a 95% interval" if against
+        + (f". Against {against}: paired difference, with a 95% interval" if against
            else "") + ".",
         tuple(columns), tuple(rows), tuple(one.level for one in found)).marked()
+
+
+def settings_table(found: list[Standing], differing: Sequence[str], anchor: str) -> Table:
+    """Return the table of what models are: a line a label, a column for what differs.
+
+    differing: the heads of the cells of `Standing.what`.
+    """
+    rows = [(Cell(one.name), *(Cell(text, leading(text)) for text in one.what))
+            for one in found if one.what]
+    return Table(anchor, "What the runs of each model are, where they differ.",
+                 plain(["model", *differing]), tuple(rows))
 
 
 def _spread(values: tuple[float, ...]) -> Cell:

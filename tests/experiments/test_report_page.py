@@ -280,3 +280,11 @@ def test_runs_of_earlier_versions_are_reported_still(folder: Path, tmp_path: Pat
     assert "No recommendations are shown" in _block(tree, "gallery").text()
     with pytest.raises(UserError, match=r"checkpoint\.pt"):
         page([old], "", "Old", [], 2)
+
+
+def test_models_say_what_they_are_where_they_differ(tree: Node, folder: Path) -> None:
+    rows = {row["model"]: row for row in _csv(_block(tree, "settings"))}
+    assert rows.keys() >= _records(folder).keys()
+    assert rows["taste, epsilon 16"]["epsilon"] == "16" and rows["bare"]["epsilon"] == "none"
+    said = {name: " ".join(row.values()) for name, row in rows.items()}
+    assert "masked" in said["masked"].removeprefix("masked") and "backbone" in said["bare"]
