@@ -139,8 +139,10 @@ def report(
         typer.Option(help="Folders of runs of other sizes, for the figure over users (--html)."),
     ] = None,
     gallery: Annotated[
-        int, typer.Option(min=0, help="Users whose items are shown, with pictures (--html).")
-    ] = 0,
+        int | None, typer.Option(min=0, help=(
+            "Users whose items are shown, with pictures (--html); default: 3 where the users are "
+            "made up, else none."))
+    ] = None,
 ) -> None:
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
     from experiments.report.finding import find

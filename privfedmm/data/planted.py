@@ -164,15 +164,23 @@ def _load(request: Request) -> Dataset:
     if request.reading != AS_IT_IS:
         raise DataError("columns, min_rating, duplicates: not for the planted set, whose rows are "
                         "generated without ratings; leave them out")
+    return planted(DATA_SEED, _shape(request.size))
+
+
+def _shape(size: str) -> PlantedShape:
     try:
-        shape = PlantedShape(users=int(request.size)) if request.size else PlantedShape()
+        return PlantedShape(users=int(size)) if size else PlantedShape()
     except ValueError as error:
         raise DataError(str(error)) from error
-    return planted(DATA_SEED, shape)
+
+
+def _pictures(size: str) -> list[Image.Image]:
+    return planted_images(DATA_SEED, _shape(size))
 
 
 PLANTED = Source(
     "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load,
-    reference="this project, docs/concepts.md")
+    reference="this project, docs/concepts.md", pictures=_pictures, invented=True)
 PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load,
-                       reference="this project, docs/concepts.md")
+                       reference="this project, docs/concepts.md", pictures=_pictures,
+                       invented=True)
