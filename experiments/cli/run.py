@@ -12,8 +12,12 @@ from experiments.cli.arguments import folder_of, overrides
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
     AllowMissingOption,
+    ColumnsOption,
     ConfigOption,
+    DuplicatesOption,
     JsonOption,
+    KCoreOption,
+    MinRatingOption,
     SetOption,
     errors,
     reporter,
@@ -26,17 +30,9 @@ def run(
     dataset: Annotated[
         str | None, typer.Option(help="Known name, folder or file; docs/data.md lists formats.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="What columns are called where that is not known: "
-                                 "user=uid,item=asin,rating=overall,time=unixReviewTime.")
-    ] = None,
-    min_rating: Annotated[
-        float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
-    ] = None,
-    duplicates: Annotated[
-        str | None, typer.Option(help="Which row of a pair that stands several times is kept: "
-                                 "last or first by time (default last), or error.")
-    ] = None,
+    columns: ColumnsOption = None,
+    min_rating: MinRatingOption = None,
+    duplicates: DuplicatesOption = None,
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
@@ -49,7 +45,7 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
-    k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    k_core: KCoreOption = None,
     aggregation: Annotated[str | None, typer.Option(
         help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.")
     ] = None,
@@ -130,7 +126,7 @@ def run(
             record = resumable(
                 lambda: runs.start(
                     resolved, folder, progress, progress.announce, reporter(console),
-                    dataset_budget), folder)
+                    dataset_budget, progress.describe), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.raw.errors import DataError
+from privfedmm.data.summary import Summary
 
 __all__ = ["DataError", "Dataset", "Protocol", "Rows", "Truth", "Unit"]
 
@@ -124,6 +125,8 @@ class Dataset:
     candidates: np.ndarray | None = None
     # The SHA-256 of rows and features before anything was filtered; "" where that is not known.
     read_sha256: str = ""
+    # What was read, dropped, filtered, ignored or guessed; None for generated data.
+    summary: Summary | None = field(default=None, compare=False, repr=False)
     # The same rows over their public catalogue, for a `unit`; None where there is no way to it.
     over_catalogue: Callable[..., Dataset] | None = field(default=None, compare=False, repr=False)
 

@@ -145,7 +145,9 @@ def _parse(
     with warnings.catch_warnings(), opened(path) as file:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         table = pd.read_csv(
-            file, sep=":" if gaps else separator, dtype=str, keep_default_na=False, header=None,
+            # pandas' own text cannot hold lone surrogates where pyarrow is installed.
+            file, sep=":" if gaps else separator, dtype=object if lenient else str,
+            keep_default_na=False, header=None,
             names=[*every, _SPARE], index_col=False, skiprows=0 if headless else 1,
             quoting=quoting, skip_blank_lines=False, encoding="latin-1" if latin else "utf-8",
             encoding_errors="surrogateescape" if lenient else "strict")
@@ -156,7 +158,8 @@ def _parse(
         if table[gap].ne("").any():
             raise pd.errors.ParserError("a single colon stands within a field")
     # A whole column is read as missing where no line has that many fields.
-    return table.drop(columns=gaps).fillna("").astype(str)
+    table = table.drop(columns=gaps).fillna("")
+    return table if lenient else table.astype(str)
 
 
 def _refuse_broken(path: Path, separator: str, columns: int, lines_in_fields: bool) -> None:

@@ -97,10 +97,14 @@ def _once(
 
     A pair is one user's, so no other user's row has a say in which of its rows is kept.
     """
+    by = "time" if "time" in frame else "the order of the file"
+    says = ("no pair may stand twice (--duplicates error)" if reading.duplicates == "error" else
+            f"of a pair that stands several times the {reading.duplicates} by {by} is kept "
+            "(--duplicates)")
     twice = frame.duplicated(["user", "item"]).to_numpy()
     if not twice.any():
-        return ~twice, [Line("duplicates", "", "no pair of user and item stands twice",
-                             {"dropped": 0, "kept": reading.duplicates})]
+        return ~twice, [Line("duplicates", says, "none does", {
+            "dropped": 0, "kept": reading.duplicates})]
     if reading.duplicates == "error":
         again = frame[twice].iloc[0]
         same = (frame["user"] == again["user"]) & (frame["item"] == again["item"])
@@ -113,11 +117,9 @@ def _once(
     later = frame[["user", "item"]].iloc[order].duplicated(keep=reading.duplicates).to_numpy()
     keep = np.ones(len(frame), dtype=bool)
     keep[order[later]] = False
-    by = "time" if "time" in frame else "the order of the file"
-    return keep, [Line(
-        "duplicates", f"of a pair that stands several times the {reading.duplicates} by {by} is "
-        "kept (--duplicates)", f"{int((~keep).sum()):,} rows dropped for it",
-        {"dropped": int((~keep).sum()), "kept": reading.duplicates})]
+    dropped = int((~keep).sum())
+    return keep, [Line("duplicates", says, f"{dropped:,} rows dropped for it", {
+        "dropped": dropped, "kept": reading.duplicates})]
 
 
 def _liked(
@@ -153,7 +155,7 @@ def _unused(number: pd.Series, column: str, origin: Origin) -> Line:
     if number.isna().any() or not len(number):
         return Line("ratings", says, values={"column": column})
     if low == high:
-        return Line("ratings", f"{column} is not used", f"it is {low:g} in every row",
+        return Line("ratings", says, f"it is {low:g} in every row",
                     {"column": column, "least": low, "most": high})
     if low <= 0 and high == 1 and number.isin([-1, 0, 1]).all():
         raise DataError(f"{origin.name}: {column} is {low:g} in {int((number == low).sum()):,} of "
