@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from privfedmm.base.features import alike
 from privfedmm.data.raw.reading import Line
 
 # In this order; several lines of a kind are one sentence.
@@ -82,10 +83,7 @@ def row_lines(name: str, matrix: np.ndarray, present: np.ndarray | None) -> list
             "content", f"{zero:,} of {len(rows):,} items have a row of zeros for {name}, which "
             f"counts as content: mark them missing in {name}_mask.npy if it stands for none",
             values={f"{name}_zero_rows": zero}))
-    # Equal rows have equal projections; unequal ones hardly ever do.
-    direction = np.random.default_rng(0).normal(size=rows.shape[1])
-    shown = rows[rows.any(axis=1)].astype(np.float64) @ direction
-    counts = np.unique(shown, return_counts=True)[1]
+    counts = alike(rows[rows.any(axis=1)])
     same = int(counts[counts > 1].sum())
     if same:
         out.append(Line(

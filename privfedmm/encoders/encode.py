@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from privfedmm.base.features import alike
 from privfedmm.encoders.cache import FeatureCache
 from privfedmm.encoders.protocol import ContentError, Encode, Encoder, EncoderError, Shortens
 
@@ -94,7 +95,7 @@ def encode_all(
         rows[place], present[place] = row, True
     keys = {contents[place].key: place for place in found}
     different = rows[list(keys.values())]
-    shared = len(different) - len(np.unique(different, axis=0))
+    shared = len(different) - len(alike(different))
     cut = sum(kept.cut(str(contents[place].key)) is True for place in found)
     return Encoded(rows, present, faults, len(wanted), cut, shared)
 

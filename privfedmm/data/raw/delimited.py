@@ -115,9 +115,10 @@ def read_table(
     if table[_SPARE].ne("").any():
         _refuse_broken(path, separator, len(columns), lines_in_fields)
     table = table.drop(columns=_SPARE)
-    if not lines_in_fields and separator in ",;|" and any(
-            table[column].str.contains("\n", regex=False).any() for column in columns):
-        _refuse_broken(path, separator, len(columns), lines_in_fields)
+    if not lines_in_fields and separator in ",;|":
+        marks, lines = _count(path)
+        if marks and lines > len(table) + (not names):
+            _refuse_broken(path, separator, len(columns), lines_in_fields)
     blank = table.iloc[:, 0] == ""
     blank[blank] = (table[blank] == "").all(axis=1)
     return table[~blank]
@@ -160,6 +161,15 @@ def _parse(
     # A whole column is read as missing where no line has that many fields.
     table = table.drop(columns=gaps).fillna("")
     return table if lenient else table.astype(str)
+
+
+def _count(path: Path) -> tuple[int, int]:
+    """Quotation marks and lines of a file; lines that end in a carriage return alone are one."""
+    marks, lines, last = 0, 0, b"\n"
+    with opened(path) as file:
+        while block := file.read(2**22):
+            marks, lines, last = marks + block.count(b'"'), lines + block.count(b"\n"), block[-1:]
+    return marks, lines + (last != b"\n")
 
 
 def _refuse_broken(path: Path, separator: str, columns: int, lines_in_fields: bool) -> None:

@@ -59,11 +59,11 @@ def interactions(
         frame["time"], line = times_of(table[time], frame["line"], origin)
         found.append(line)
     if split in table.columns:
-        labels = table[split].astype(str).str.strip().str.lower()
-        known = labels.isin(list(splits))
-        origin.refuse(~known, frame["line"], str(split), "an unknown split label",
+        given = {label: str(label).strip().lower() for label in table[split].unique()}
+        parts = table[split].map({label: splits.get(name) for label, name in given.items()})
+        origin.refuse(parts.isna(), frame["line"], str(split), "an unknown split label",
                       f"use one of {', '.join(sorted(splits))}")
-        frame["split"] = labels.map(splits)
+        frame["split"] = parts
     liked, rated = _liked(table, columns.get("rating"), frame["line"], origin, reading)
     found += rated
     once, doubled = _once(frame, origin, columns["item"], reading)
@@ -77,16 +77,19 @@ def ids_of(column: pd.Series, lines: pd.Series, origin: Origin, who: str) -> pd.
 
     Raises DataError for an empty or negative one.
     """
-    text = column.str.strip()
+    # An id stands in many rows, and is looked at once.
+    place, different = pd.factorize(column)
+    text = pd.Series(different, dtype=column.dtype).str.strip()
     where = str(column.name)
-    origin.refuse(text == "", lines, where, f"an empty {who} id",
-                  f"fill it in or delete the {origin.word}")
-    begins = text.str.startswith("-")
-    if begins.any():
-        negative = begins & text.str.fullmatch(r"-\d+")
-        origin.refuse(negative, lines, where, f"a negative {who} id",
-                      "ids must be 0 or more, or text")
-    return text
+
+    def refuse(bad: pd.Series, what: str, fix: str) -> None:
+        if bad.any():
+            rows = pd.Series(bad.to_numpy(dtype=bool)[place], index=column.index)
+            origin.refuse(rows, lines, where, what, fix)
+
+    refuse(text == "", f"an empty {who} id", f"fill it in or delete the {origin.word}")
+    refuse(text.str.fullmatch(r"-\d+"), f"a negative {who} id", "ids must be 0 or more, or text")
+    return pd.Series(text.array.take(place), index=column.index, name=column.name)
 
 
 def _once(

@@ -17,6 +17,7 @@ _NUMBERS = "numbers, compared as they stand"
 _DATES = "ISO dates, compared in UTC"
 _BARE, _ZONED = "without a zone", "with a zone"
 _SOME = "some with a zone, those without count as UTC"
+_LOOKED_AT = 10_000  # dates, at least half as many where there are more
 _ZONE = r"[T ]\d\d:.*(?:Z|z|[+-]\d\d:?\d\d)$"
 
 
@@ -90,7 +91,8 @@ def _numbers(number: pd.Series, place: _Place) -> Line:
 def _dates(text: pd.Series, place: _Place) -> tuple[pd.Series, Line]:
     parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
     place.refuse(parsed.isna(), "a time that is neither a number nor an ISO date", "correct it")
-    zoned = text.str.contains(_ZONE)
+    # Which way they are written is said, and decides nothing: a part of them tells.
+    zoned = text.iloc[::len(text) // _LOOKED_AT + 1].str.contains(_ZONE)
     how = _ZONED if zoned.all() else _SOME if zoned.any() else _BARE
     return _moments(parsed, place, how)
 
