@@ -32,7 +32,8 @@ _APP: dict[str, Callable[..., None]] = {
     "sweep": judge.sweep, "report": judge.report,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}
 _DATA: dict[str, Callable[..., None]] = {
-    "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
+    "list": data.data_list, "get": data.data_get, "check": data.data_check,
+    "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
     "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
     "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}

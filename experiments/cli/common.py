@@ -24,6 +24,18 @@ MetricsOption = Annotated[
     typer.Option(help="Shown and recorded, with commas, at any length: ndcg@10,recall@20; "
                  "`privfedmm metrics` lists them."),
 ]
+ColumnsOption = Annotated[
+    str | None, typer.Option(help="What columns are called where that is not known: "
+                             "user=uid,item=asin,rating=overall,time=unixReviewTime.")
+]
+MinRatingOption = Annotated[
+    float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
+]
+DuplicatesOption = Annotated[
+    str | None, typer.Option(help="Which row of a pair that stands several times is kept: last or "
+                             "first by time (default last), or error.")
+]
+KCoreOption = Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")]
 AllowMissingOption = Annotated[
     bool | None,
     typer.Option("--allow-missing", help="Go on without texts and pictures that are not there "

@@ -42,6 +42,12 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
+    def describe(self, lines: list[str]) -> None:
+        """Show what was read of the data, and what was dropped or guessed."""
+        self._console.print("data", style="bold")
+        for line in lines:
+            self._console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+
     def announce(self, lines: list[str]) -> None:
         """Show what the run promises."""
         self._console.print("privacy statement", style="bold")

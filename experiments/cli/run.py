@@ -13,9 +13,13 @@ from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
     AllowMissingOption,
+    ColumnsOption,
     ConfigOption,
+    DuplicatesOption,
     JsonOption,
+    KCoreOption,
     MetricsOption,
+    MinRatingOption,
     SetOption,
     errors,
     reporter,
@@ -28,17 +32,9 @@ def run(
     dataset: Annotated[
         str | None, typer.Option(help="Known name, folder or file; docs/data.md lists formats.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="What columns are called where that is not known: "
-                                 "user=uid,item=asin,rating=overall,time=unixReviewTime.")
-    ] = None,
-    min_rating: Annotated[
-        float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
-    ] = None,
-    duplicates: Annotated[
-        str | None, typer.Option(help="Which row of a pair that stands several times is kept: "
-                                 "last or first by time (default last), or error.")
-    ] = None,
+    columns: ColumnsOption = None,
+    min_rating: MinRatingOption = None,
+    duplicates: DuplicatesOption = None,
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
@@ -51,7 +47,7 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
-    k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    k_core: KCoreOption = None,
     split: Annotated[str | None, typer.Option(
         help="What is held out: auto, leave-one-out, or given: every item that the data says.")
     ] = None,
@@ -137,7 +133,7 @@ def run(
             record = resumable(
                 lambda: runs.start(
                     resolved, folder, progress, progress.announce, reporter(console),
-                    dataset_budget), folder)
+                    dataset_budget, progress.describe), folder)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:

@@ -75,6 +75,7 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
         "feature_sha256": pinned(data.features),
         "missing": data.missing,
         "k_core": data.protocol.k_core,
+        "summary": None if data.summary is None else data.summary.to_json(),
     }
 
 

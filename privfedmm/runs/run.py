@@ -89,16 +89,19 @@ def changed(data: Dataset, config: RunConfig) -> Dataset:
 def start(
     config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
     report: Report = silent, dataset_budget: float | None = None,
+    describe: Announce = lambda lines: None,
 ) -> dict[str, Any]:
     """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
     announce: is told what the run promises, before its first round. report: is told of encoding.
     dataset_budget: what all private runs on the data's users together may cost from now on, in
-    epsilon; None leaves that as it is.
+    epsilon; None leaves that as it is. describe: is told what was read of the data.
     """
     with new_folder(out):
         records.set_threads(config.threads)
         data = replace(load_data(config, report), resplit=None)  # which keeps all that was read
+        if data.summary is not None:
+            describe(data.summary.sentences())
         if dataset_budget is not None:
             Account(data).limit(dataset_budget)
         return _in_held(config, data, out, listen, announce)[1]
