@@ -381,7 +381,7 @@ def calibrate(
         middle = math.sqrt(low * high)
         low, high = (low, middle) if gap(middle) <= 0 else (middle, high)
     reached = gap(high) + target
-    if reached < target / 2:
+    if reached < target / 2 and target <= _LARGEST:  # beyond it no epsilon is told from infinity
         raise PricingError(
             f"no noise gives an epsilon near {target:g} at delta {delta:g}: of the accountants for "
             f"{event.what} the price jumps, and the next that is below costs {reached:.3g}")

@@ -11,6 +11,8 @@ from experiments.report import audit_tables
 from privfedmm.audit import compare
 from privfedmm.audit.audit_run import AUDIT
 from privfedmm.base.errors import UserError
+from privfedmm.config import resolve_saved
+from privfedmm.runs.run import CONFIG
 
 
 def sections(folders: Iterable[Path]) -> list[str]:
@@ -21,8 +23,14 @@ def sections(folders: Iterable[Path]) -> list[str]:
     places = list(folders)
     return [
         *(compare.markdown(found) for _, found in _found(places, compare.RESULT)),
-        *(audit_tables.markdown(found, file.parent.name) for file, found in _found(places, AUDIT)),
+        *(audit_tables.markdown(found, file.parent.name, way_of(file.parent))
+          for file, found in _found(places, AUDIT)),
     ]
+
+
+def way_of(folder: Path) -> str:
+    """Return how the run of a folder sums updates. Raises UserError where its config is damaged."""
+    return resolve_saved(folder / CONFIG).aggregation
 
 
 def _found(folders: list[Path], name: str) -> list[tuple[Path, dict[str, Any]]]:
