@@ -321,6 +321,6 @@ def test_sweep_and_report(tmp_path: Path) -> None:
     assert {p: p.stat().st_mtime for p in (tmp_path / "runs").rglob("record.json")} == first
     done = cli("report", str(tmp_path / "runs"), "--against", "bare")
     assert done.returncode == 0, done.stderr
-    assert "| whole | 2 |" in done.stdout and "*popularity*" in done.stdout
+    assert "| whole | none | gfmfr | 2 |" in done.stdout and "*popularity*" in done.stdout
     ranks = np.load(next((tmp_path / "runs").rglob("ranks.npz")))
     assert set(ranks.files) == {"validation", "test"}
