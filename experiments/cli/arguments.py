@@ -16,6 +16,8 @@ from privfedmm.base.errors import UserError
 if TYPE_CHECKING:
     from privfedmm.config import RunConfig
 
+RATE = "dp.sampling_rate"
+
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:
     """Return the settings of --set by path. Raises UserError for text that is no path=value."""
@@ -29,6 +31,19 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
         except tomllib.TOMLDecodeError:
             out[path] = text
     return out
+
+
+def sampled(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """Return flags in which a sampling rate without a budget is the share of a plain cohort."""
+    from privfedmm.config import read_toml
+
+    asked = any(flags.get(name) is not None for name in flags
+                if name.startswith("dp.") and name != RATE)
+    held = {} if file is None else read_toml(file)
+    if flags.get(RATE) is None or asked or "dp" in held:
+        return flags
+    return {**{name: value for name, value in flags.items() if name != RATE},
+            "cohort": flags[RATE]}
 
 
 def modalities(text: str | None) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -46,6 +46,15 @@ AllowMissingOption = Annotated[
 def errors() -> Console:
     """Return the console of progress and tables, which is standard error."""
     return Console(stderr=True)
+
+
+def tell_picked(console: Console, file: Path | None, flags: dict[str, Any]) -> None:
+    """Say which method was chosen for the user, where one was, and how to get the other."""
+    from privfedmm.config import picked
+
+    line = picked(file, flags)
+    if line is not None:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def reporter(console: Console) -> Report:

@@ -45,7 +45,8 @@ def _here(way: str, explained: str) -> Callable[..., None]:
         aggregation: AggregationOption = None, group_statistics: StatisticsOption = None,
         dp_epsilon: EpsilonOption = None, trust: TrustOption = None, noise: NoiseOption = None,
         settings: SetOption = None,
-        nodes: Annotated[int | None, typer.Option(help="Nodes that share the users.")] = None,
+        nodes: Annotated[
+            int | None, typer.Option(help="Nodes that share the users; default 3.")] = None,
         wait: Annotated[float | None, typer.Option(help="Seconds an exchange may take.")] = None,
         out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
         resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.cli.arguments import folder_of
+from experiments.cli.common import tell_picked
 from experiments.cli.progress import RunProgress, summary
 from experiments.deployment.carrier import Carrier, Shape
 from experiments.deployment.carrier import resume as continued
@@ -35,7 +36,7 @@ def play(
     carrier = CARRIERS[way]
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
-        if given or file or out or nodes or wait:
+        if given or file or out or nodes is not None or wait is not None:
             raise UserError("--resume takes the settings of the deployment it continues; give no "
                             "other option with it")
         folder, rounds = resume, runs.rounds_of(resume)
@@ -44,7 +45,8 @@ def play(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
         config = resolve(file, flags)
-        shape = Shape(nodes or NODES, wait or WAIT)
+        tell_picked(console, file, flags)
+        shape = Shape(NODES if nodes is None else nodes, WAIT if wait is None else wait)
         with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:
             record = resumable(
                 lambda: started(carrier, config, folder, shape, progress, progress.announce),

@@ -62,6 +62,8 @@ class RunProgress:
             note += f"val ndcg@50 {row['validation']['ndcg@50']:.4f}  "
         note += (f"{row['seconds']:.2f} s  up {row['bytes_up_per_client'] / 1024:.0f} KiB  "
                  f"down {row['bytes_down_per_client'] / 1024:.0f} KiB a client")
+        for warned in row.get("simulation_warnings", []):
+            self._console.print(warned, style="bold", highlight=False, soft_wrap=True)
         self._bar.update(self._task, completed=row["round"], note=note)
         if not self._console.is_terminal:
             self._console.print(f"round {row['round']}: {note}", highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.arguments import folder_of, overrides, sampled
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
@@ -23,6 +23,7 @@ from experiments.cli.common import (
     SetOption,
     errors,
     reporter,
+    tell_picked,
 )
 from privfedmm.base.errors import UserError
 
@@ -75,7 +76,9 @@ def run(
         str | None, typer.Option(help="What is protected: user, or a single interaction.")
     ] = None,
     sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
-    sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
+    sampling_rate: Annotated[
+        float | None, typer.Option(help="Share of users a round; with or without a budget.")
+    ] = None,
     noise: Annotated[
         str | None, typer.Option(help="csprng, or simulation: repeatable, protects nobody.")
     ] = None,
@@ -127,7 +130,9 @@ def run(
             record = resumable(
                 lambda: runs.resume(folder, progress, accept_changed_code), folder)
     else:
+        flags = sampled(config, flags)
         resolved = resolve(config, flags)
+        tell_picked(console, config, flags)
         with (folder_of(out, resolved) as folder,
               RunProgress(console, resolved.rounds) as progress):
             record = resumable(

@@ -37,6 +37,13 @@ class Shape:
     nodes: int
     wait: float
 
+    def __post_init__(self) -> None:
+        """Refuse a deployment of nobody. Raises UserError."""
+        if self.nodes < 1:
+            raise UserError(f"--nodes: {self.nodes} nodes host nobody; give 1 or more")
+        if not self.wait > 0:
+            raise UserError(f"--wait: {self.wait:g} seconds is no time for an answer; give more")
+
     def names(self, config: RunConfig) -> list[str]:
         """Return the folders of the nodes, with the key holder's last where one takes part."""
         holder = ["keyholder"] if parties.has_holder(config) else []

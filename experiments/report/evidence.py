@@ -62,7 +62,8 @@ def _verdict(value: Mapping[str, Any]) -> str:
 
 
 def _audit(one: Found, anchors: Anchors) -> list[Part]:
-    parts = parts_of(audit_tables.markdown(one.value, one.name), f"Audit of {one.name}", anchors)
+    text = audit_tables.markdown(one.value, one.name, one.way)
+    parts = parts_of(text, f"Audit of {one.name}", anchors)
     tones: dict[str, Tone] = {"failed": "bad", "passed": "good"}
     for place, part in enumerate(parts):
         if isinstance(part, Text):  # the first is claim and verdict

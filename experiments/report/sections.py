@@ -13,14 +13,20 @@ from experiments.report import audit_tables
 from privfedmm.audit import compare
 from privfedmm.audit.audit_run import AUDIT
 from privfedmm.base.errors import UserError
+from privfedmm.config import resolve_saved
+from privfedmm.runs.run import CONFIG
 
 
 @dataclass(frozen=True)
 class Found:
-    """A result that was found beside the runs, under the name of its folder."""
+    """A result that was found beside the runs, under the name of its folder.
+
+    way: how the run of that folder sums updates, of an audit.
+    """
 
     name: str
     value: dict[str, Any]
+    way: str = "plain"
 
 
 def sections(folders: Iterable[Path]) -> list[str]:
@@ -31,22 +37,27 @@ def sections(folders: Iterable[Path]) -> list[str]:
     places = list(folders)
     return [
         *(compare.markdown(found.value) for found in comparisons(places)),
-        *(audit_tables.markdown(found.value, found.name) for found in audits(places)),
+        *(audit_tables.markdown(found.value, found.name, found.way) for found in audits(places)),
     ]
 
 
 def comparisons(folders: Iterable[Path]) -> list[Found]:
     """Return every compare.json below the folders. Raises UserError where one cannot be read."""
-    return _found(folders, compare.RESULT)
+    return [Found(name, value) for name, _, value in _found(folders, compare.RESULT)]
 
 
 def audits(folders: Iterable[Path]) -> list[Found]:
     """Return every audit.json below the folders. Raises UserError where one cannot be read or is of
     an earlier version."""
-    return _found(folders, AUDIT)
+    return [Found(name, value, way_of(folder)) for name, folder, value in _found(folders, AUDIT)]
 
 
-def _found(folders: Iterable[Path], name: str) -> list[Found]:
+def way_of(folder: Path) -> str:
+    """Return how the run of a folder sums updates. Raises UserError where its config is damaged."""
+    return resolve_saved(folder / CONFIG).aggregation
+
+
+def _found(folders: Iterable[Path], name: str) -> list[tuple[str, Path, dict[str, Any]]]:
     out: dict[Path, dict[str, Any]] = {}
     for folder in folders:
         for file in sorted(folder.rglob(name)):
@@ -59,5 +70,5 @@ def _found(folders: Iterable[Path], name: str) -> list[Found]:
             out[file.parent.absolute()] = value
     # Folders of a sweep are called after their seeds: with the folder above, they differ.
     short = Counter(place.name for place in out)
-    return [Found(place.name if short[place.name] == 1 else "/".join(place.parts[-2:]), value)
+    return [(place.name if short[place.name] == 1 else "/".join(place.parts[-2:]), place, value)
             for place, value in out.items()]

@@ -1,8 +1,8 @@
 """The configuration of a run: its sections, how it is resolved, and what each setting means."""
 
 from privfedmm.config.explain import explain
-from privfedmm.config.resolve import read_toml, resolve, resolve_saved, settled, to_toml
+from privfedmm.config.resolve import picked, read_toml, resolve, resolve_saved, settled, to_toml
 from privfedmm.config.sections import DPSettings, EvaluationSettings, RunConfig, SecureSettings
 
-__all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "explain",
+__all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "explain", "picked",
            "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]

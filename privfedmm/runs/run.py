@@ -37,7 +37,7 @@ from privfedmm.evaluation import (
 )
 from privfedmm.federation import Simulator
 from privfedmm.privacy_plan.keeping import LEDGER, overspent
-from privfedmm.runs import binding, folder, identity
+from privfedmm.runs import binding, folder, identity, notices
 from privfedmm.runs import record as records
 from privfedmm.runs.account import Account
 from privfedmm.runs.attempts import goes_on
@@ -140,7 +140,7 @@ def in_memory(
     account = Account(data)
     run = account.open(session, None)
     if config.dp is not None:
-        announce(session.statement.lines())
+        announce([*session.statement.lines(), *notices.of_plan(session)])
     play(session, data.sha256, None, listen, in_one_process(session, data))
     record = conclude(session, data, None, records.SIMULATOR)
     account.close(run, session.stack.ledger.entries)
@@ -209,7 +209,7 @@ def open_folder(
         folder.forget(out, before)
         raise
     if config.dp is not None:
-        announce(session.statement.lines())
+        announce([*session.statement.lines(), *notices.of_plan(session)])
     return session
 
 

@@ -14,13 +14,14 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from privfedmm.base.errors import UserError
-from privfedmm.config import RunConfig, read_toml, resolve, resolve_saved, settled
+from privfedmm.config import RunConfig, read_toml, resolve
 from privfedmm.evaluation import SHOWN
 from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import curve_costs
-from privfedmm.runs.differences import flat, plain_config, was_is
+from privfedmm.runs.differences import flat
 from privfedmm.runs.finished import RecordError, read_record
+from privfedmm.runs.identity import changes
 from privfedmm.runs.record import shown
 
 
@@ -75,12 +76,7 @@ def jobs(
 def changed(job: Job) -> list[str]:
     """Return in what a job differs from the run that its folder holds; nothing where it holds
     none."""
-    if not (job.folder / runs.CONFIG).exists():
-        return []
-    # What the defaults left to the data stands in the folder's config as it was settled.
-    meant = [job.config, settled(job.config, True), settled(job.config, False)]
-    held = plain_config(resolve_saved(job.folder / runs.CONFIG))
-    return min((was_is(held, plain_config(config)) for config in meant), key=len)
+    return changes(job.folder, job.config)
 
 
 def beside(job: Job) -> Job:
