@@ -20,6 +20,7 @@ class Found:
     """A result that was found beside the runs, under the name of its folder."""
 
     name: str
+    folder: Path
     value: dict[str, Any]
 
 
@@ -31,8 +32,13 @@ def sections(folders: Iterable[Path]) -> list[str]:
     places = list(folders)
     return [
         *(compare.markdown(found.value) for found in comparisons(places)),
-        *(audit_tables.markdown(found.value, found.name) for found in audits(places)),
+        *(audit_text(found) for found in audits(places)),
     ]
+
+
+def audit_text(found: Found) -> str:
+    """Return an audit as a section, in Markdown: the one wording of it."""
+    return audit_tables.markdown(found.value, found.name)
 
 
 def comparisons(folders: Iterable[Path]) -> list[Found]:
@@ -59,5 +65,5 @@ def _found(folders: Iterable[Path], name: str) -> list[Found]:
             out[file.parent.absolute()] = value
     # Folders of a sweep are called after their seeds: with the folder above, they differ.
     short = Counter(place.name for place in out)
-    return [Found(place.name if short[place.name] == 1 else "/".join(place.parts[-2:]), value)
-            for place, value in out.items()]
+    return [Found(place.name if short[place.name] == 1 else "/".join(place.parts[-2:]), place,
+                  value) for place, value in out.items()]
