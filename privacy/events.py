@@ -7,7 +7,7 @@ its name is what the ledger holds, so a name never changes and never gets a seco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -28,25 +28,47 @@ class Charged(Protocol):
     """Name what pricing reads of a ledger entry; the fields are those of `Charge` and `Entry`."""
 
     @property
-    def round(self) -> int: ...
+    def round(self) -> int:
+        """Return the number of the round."""
+
     @property
-    def event(self) -> str: ...
+    def event(self) -> str:
+        """Return the name of the event that the release is charged as."""
+
     @property
-    def noise_multiplier(self) -> float | None: ...
+    def noise_multiplier(self) -> float | None:
+        """Return standard deviation / bound of the noise; None for a release without noise."""
+
     @property
-    def sampling_rate(self) -> float: ...
+    def sampling_rate(self) -> float:
+        """Return the probability, in (0, 1], that a given client takes part."""
+
     @property
-    def population(self) -> int: ...
+    def population(self) -> int:
+        """Return how many clients the cohort was drawn from."""
+
     @property
-    def attempt(self) -> int: ...
+    def attempt(self) -> int:
+        """Return how many attempts at the round came before."""
+
     @property
-    def shares(self) -> int | None: ...
+    def shares(self) -> int | None:
+        """Return the honest shares that distributed noise is provisioned for; None for other noise.
+        """
+
     @property
-    def dims(self) -> int | None: ...
+    def dims(self) -> int | None:
+        """Return the values of a client's vector where the price needs them, else None."""
+
     @property
-    def limit(self) -> float | None: ...
+    def limit(self) -> float | None:
+        """Return the bound of a client's vector in steps of the grid where the price needs it, else
+        None."""
+
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Return how many noisy training steps the release stands for."""
+
 
 
 @dataclass(frozen=True)
@@ -199,6 +221,7 @@ class PoissonSampledGaussian(_GaussianEvent):
     accountants = ("pld", "rdp", "prv")
 
     def library_event(self, step: Joint) -> Any:
+        """Return the Gaussian event under Poisson sampling at the step's rate."""
         from dp_accounting import PoissonSampledDpEvent
 
         return PoissonSampledDpEvent(
@@ -222,6 +245,7 @@ class FixedSizeSampledGaussian(Event):
     apart = "cohorts of fixed size cannot be priced with others: adjacencies differ"
 
     def refusal(self, accountant: Accountant) -> str:
+        """Say why an accountant other than `rdp` does not apply to a cohort of fixed size."""
         if accountant == "pld":
             return ("a cohort of fixed size is not Poisson sampling; PLD would under-charge it; "
                     "use rdp")
@@ -233,6 +257,7 @@ class FixedSizeSampledGaussian(Event):
         return self.factor / step.noise_multiplier
 
     def library_event(self, step: Joint) -> Any:
+        """Return the Gaussian event sampled without replacement, for a member that is replaced."""
         from dp_accounting import GaussianDpEvent, SampledWithoutReplacementDpEvent
 
         # Replacing a member moves the sum by up to two clip norms, which the library leaves to
@@ -256,12 +281,18 @@ class DistributedDiscreteGaussian(Event):
     apart = "releases with distributed noise cannot be priced with others"
 
     def check(self, number: int, group: Sequence[Charged]) -> None:
+        """Check that the round is one release with its shares, dims and limit.
+
+        Raises PricingError where it is not.
+        """
         first = group[0]
         if len(group) > 1 or not (first.shares and first.dims and first.limit):
             raise PricingError(f"round {number}: distributed noise is priced as one release, with "
                                "its shares, dims and limit")
 
     def curve(self, step: Joint, orders: np.ndarray) -> np.ndarray | None:
+        """Return the Renyi divergence of a sum of discrete Gaussian shares at each order [orders].
+        """
         assert step.shares and step.dims and step.limit
         return np.array([renyi(a, step.noise_multiplier, step.shares, step.dims, step.limit)
                          for a in orders])
@@ -277,6 +308,7 @@ class NonPrivate(Event):
 
 
 _EVENTS: dict[str, Event] = {}
+_LOADERS: list[Callable[[], object]] = []  # who may register more, in the order of their asking
 
 
 def register_event(event: Event) -> Event:
@@ -290,14 +322,25 @@ def register_event(event: Event) -> Event:
     return event
 
 
+def load_events_by(load: Callable[[], object]) -> None:
+    """Have `load` called whenever a name is not known: it imports what may register its event.
+
+    A ledger is read by processes that have not loaded the noise that it tells of.
+    """
+    _LOADERS.append(load)
+
+
 def is_known(name: str) -> bool:
     """Tell whether an event of that name has a price."""
+    if name not in _EVENTS:
+        for load in _LOADERS:
+            load()
     return name in _EVENTS
 
 
 def event_named(name: str) -> Event:
     """Return the event that a ledger calls `name`. Raises PricingError for an unknown one."""
-    if name not in _EVENTS:
+    if not is_known(name):
         raise PricingError(f"no price is known for the event {name!r}")
     return _EVENTS[name]
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.arguments import folder_of, overrides, share
-from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
+from experiments.cli.arguments import metrics as metrics_of
+from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 
 
@@ -24,6 +25,7 @@ def compare(
         str, typer.Option(help="Ways of summing, with commas.")] = "plain,masked,encrypted",
     dropouts: Annotated[
         str, typer.Option(help="Shares of clients that vanish, with commas.")] = "0,0.1,0.3",
+    metrics: MetricsOption = None,
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default under runs/.")] = None,
     json_: JsonOption = False,
@@ -38,6 +40,7 @@ def compare(
         "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
         # All modes with the settings of a masked run, so that the same vectors are summed.
         "aggregation": "masked", "dp.epsilon": dp_epsilon, "baselines": [],
+        "evaluation.metrics": metrics_of(metrics),
         **overrides(settings),
     }
     resolved = resolve(config, flags)
@@ -107,6 +110,7 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    metrics: MetricsOption = None,
     beside: Annotated[
         bool, typer.Option("--beside", help="Where settings have changed since a run was made, "
                            "make a new one beside it; default: refuse, with the difference.")
@@ -117,7 +121,7 @@ def sweep(
 
     console = errors()
     run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-              processes, beside)
+              processes, metrics_of(metrics), beside)
 
 
 def report(

@@ -11,6 +11,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.runs import identity
 from privfedmm.runs.differences import differing, shown
 from privfedmm.runs.finished import RECORD, RecordError, read_ranks, read_record
+from privfedmm.runs.recommend import BUNDLE
 
 _MOST = 4  # settings that have a column each; more of them share one
 NO_EPSILON = "none"
@@ -49,12 +50,19 @@ class Found:
 
 
 def find(folders: Iterable[Path]) -> Found:
-    """Return the finished runs below the folders. Raises UserError where there is none."""
+    """Return the finished runs below the folders. Raises UserError where there is none.
+
+    A bundle beside them is no run: it has the record, and not the ranks of every user that the
+    tables are made from.
+    """
     places = list(folders)
     groups: dict[str, Group] = {}
-    damaged, doubles = [], []
+    damaged, doubles, bundles = [], [], []
     for file in dict.fromkeys(f for folder in places for f in sorted(folder.rglob(RECORD))):
         folder = file.parent
+        if (folder / BUNDLE).exists():
+            bundles.append(folder)
+            continue
         try:
             record = read_record(folder)
             read_ranks(folder)
@@ -69,6 +77,9 @@ def find(folders: Iterable[Path]) -> Found:
         if first is not folder:
             doubles.append(f"{folder} is the run of {first} again, with the same settings, data "
                            f"and seed: the figures are of {first}.")
+    if not groups and bundles:
+        raise UserError(f"report: {bundles[0]} is a bundle, which holds no user's ranks; give the "
+                        "folder of the run that it was released from")
     if not groups:
         raise UserError("; ".join([
             "report: there is no finished run below " + ", ".join(str(f) for f in places),

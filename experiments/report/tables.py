@@ -15,7 +15,7 @@ from experiments.report.sections import sections
 from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
 from privfedmm.runs import finished
-from privfedmm.runs.finished import RANKS, ROUNDS
+from privfedmm.runs.finished import ROUNDS, read_ranks
 from privfedmm.runs.record import same_data, same_protocol
 from privfedmm.runs.trust import BELOW, below, sentence
 
@@ -115,7 +115,7 @@ class Runs:
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
         """Return NDCG@50 of each user in the test, [seeds, users]."""
         folders = self.folders[label]
-        return np.stack([gains(np.load(folders[s] / RANKS)["test"], 50)
+        return np.stack([gains(read_ranks(folders[s])["test"], 50)
                          for s in (sorted(folders) if seeds is None else seeds)])
 
 

@@ -19,7 +19,7 @@ from privacy.randomness import Source
 from privacy.sampling import Cohort, Everyone
 from privacy.stack import PrivacyStack
 from privacy.transforms import Mechanism
-from privacy.uploads import Uploads
+from privacy.uploads import Uploads, flat
 
 # Clients whose own noise is kept whole: so many in every round, and so many others in each. Of
 # everybody else its width is looked at.
@@ -60,7 +60,7 @@ class RoundWatch:
 
     def on(self, stack: PrivacyStack) -> PrivacyStack:
         """Return the stack with a tap on what leaves its devices, where they add noise."""
-        if self.now.noise.place == "central":
+        if self.now.noise.place.on_sum:
             return stack
         return replace(stack, aggregator=TappedAggregator(stack.aggregator, self._attach))
 
@@ -98,7 +98,7 @@ class RoundWatch:
     def _measure(self, parts: Uploads) -> None:
         """Look at what the clip lets pass, in the form in which it came."""
         weights = self.now.clip.weights
-        squared = [p.held().double().flatten(1).square().sum(1) * weights[n] ** 2
+        squared = [flat(p.held().double()).square().sum(1) * weights[n] ** 2
                    for n, p in parts.items()]
         norm = torch.stack(squared).sum(0).sqrt().amax() if len(squared[0]) else torch.zeros(())
         self.kept.longest = max(self.kept.longest, float(norm) / self.now.clip.clip_norm)
@@ -151,7 +151,7 @@ class RoundWatch:
 
 def _one_law(noise: Noise) -> bool:
     """Tell whether the noise on a sum has the distribution of one draw: sums of normal ones do."""
-    return noise.place == "central" or noise.event(Everyone()).scores_are_normal
+    return noise.place.on_sum or noise.event(Everyone()).scores_are_normal
 
 
 @dataclass

@@ -37,7 +37,7 @@ def settings_of(model: type[Settings], prefix: str = "") -> Iterator[Setting]:
     for name, field in model.model_fields.items():
         inner = _section(field)
         path = f"{prefix}{name}"
-        meaning = field.description or (_first(inner) if inner else "")
+        meaning = " ".join((field.description or (_first(inner) if inner else "")).split())
         if inner is None or inner is Settings:
             yield Setting(path, _type(field.annotation), _default(field), _range(field), meaning)
         else:
@@ -93,6 +93,8 @@ def _type(kind: Any) -> str:
         return " | ".join(str(k) for k in get_args(kind))
     if get_origin(kind) is tuple:
         return "list"
+    if get_origin(kind) is dict:
+        return "names with values"
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
         getattr(kind, "__name__", ""), getattr(kind, "__name__", str(kind)))
 
@@ -101,7 +103,14 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
-    return "none" if value is None else ", ".join(value) if isinstance(value, tuple) else str(value)
+    return shown(value)
+
+
+def shown(value: object) -> str:
+    """Return a value of a setting as tables show it."""
+    if value is None or value == {}:
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _range(field: FieldInfo) -> str:

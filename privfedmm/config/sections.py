@@ -7,9 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
+from privfedmm.data.raw import NAMES, Reading
+from privfedmm.data.raw.reading import Duplicates
+from privfedmm.data.types import SplitBy
 from privfedmm.encoders import EncoderSettings
+from privfedmm.evaluation.metrics import SHOWN, names_of
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
@@ -19,17 +24,29 @@ from privfedmm.statistics import StatisticsSettings
 
 
 class EvaluationSettings(Settings):
-    """How a run is judged."""
+    """This section sets how a run is judged."""
 
     every: Annotated[int, Field(ge=1, description="Rounds between two evaluations.")] = 1
     sampled_negatives: Annotated[int, Field(
         ge=0, description="Random items that a target is ranked against; 0: all items.")] = 0
+    metrics: Annotated[tuple[str, ...], Field(
+        description="Metrics in tables, as in ndcg@10 or recall@20, at any length; `privfedmm "
+        "metrics` lists the names. They are recorded beside hr, ndcg and recall at 10, 20 and "
+        "50.")] = SHOWN
     patience: Annotated[int, Field(
         ge=0, description="Evaluations without a better one before training stops; 0: never.")] = 0
 
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("name at least one metric, as in ndcg@10")
+        return names_of(names)
+
 
 class DPSettings(Settings):
-    """Differential privacy: what is promised, and with what mechanism. No promise is a default."""
+    """This section sets differential privacy: what is promised, and with what mechanism. No promise
+    is a default."""
 
     epsilon: Annotated[float, Field(
         gt=0, description="Budget of the whole run; inf: clip, but add no noise and promise "
@@ -78,6 +95,27 @@ class DPSettings(Settings):
         "public", description="Where the items come from: a public list of them, or the users' own "
         "rows, which the claim does not cover.")
 
+    @property
+    def place(self) -> Place:
+        """Return where the noise is added, as the noises call it."""
+        return Place(self.trust)
+
+    @property
+    def per_interaction(self) -> bool:
+        """Return whether the budget protects one interaction, by noise in each device's training.
+        """
+        return self.unit == "interaction"
+
+    @property
+    def everyone(self) -> bool:
+        """Return whether every client takes part in every round."""
+        return self.sampling == "everyone"
+
+    @property
+    def moving_clip(self) -> bool:
+        """Return whether the clip norm follows a quantile of the uploads' norms."""
+        return self.clipping == "adaptive"
+
     @field_validator("mechanism")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -86,7 +124,8 @@ class DPSettings(Settings):
 
 
 class SecureSettings(Settings):
-    """Secure aggregation: how much is tolerated, and how fine the integers are."""
+    """This section sets secure aggregation: how much is tolerated, and how fine the integers are.
+    """
 
     mode: Literal["full", "ring"] = Field(
         "full", description="full: keys, masks and shares are really made. ring: the same integers "
@@ -118,14 +157,33 @@ class SecureSettings(Settings):
     simulated_dropout: Annotated[float, Field(
         ge=0, lt=1, description="Share of a cohort that does vanish in a simulation.")] = 0.0
 
+    @property
+    def without_messages(self) -> bool:
+        """Return whether the sums are simulated: the same integers, without keys and masks."""
+        return self.mode == "ring"
+
 
 class RunConfig(Settings):
-    """One run, fully resolved."""
+    """This is the config of one run, fully resolved."""
 
-    dataset: str = Field("planted", description="Known name or folder.")
+    dataset: str = Field("planted", description="Known name, folder or file.")
+    columns: dict[str, str] = Field(
+        {}, description="What the data calls user, item, rating, time and split, where their names "
+        "are not known: user=uid,item=asin.")
+    min_rating: float | None = Field(
+        None, description="Least rating of an interaction that counts as liked; others are "
+        "dropped. Default: every row counts.")
+    duplicates: Duplicates = Field(
+        "last", description="Which row of a pair of user and item that stands several times is "
+        "kept, by time, or by place in the file where there are no times; error: none may.")
     k_core: Annotated[int, Field(
         ge=0, description="Fewest interactions of a user and an item that is kept, under a budget "
         "in the evaluation alone; 0: all.")] = 5
+    split: SplitBy = Field(
+        "auto", description="What is held out. auto: what the data says, the last such item of "
+        "each user as the target, or else leave-one-out. given: what the data says, and every "
+        "held-out item is a target. leave-one-out: the last two of each user, whatever the data "
+        "says.")
     split_seed: int = Field(0, description="Seed of splits that the data leaves open.")
     label: str = Field("", description="Names the run in tables.")
     series: str = Field("", description="Names the curve over epsilon that the run is a point of.")
@@ -170,6 +228,26 @@ class RunConfig(Settings):
     def _known(cls, name: str) -> str:
         METHODS.get(name)
         return name
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _pairs(cls, given: object) -> object:
+        """Pairs as they are written on a command line, with commas between."""
+        if not isinstance(given, str):
+            return given
+        pairs = [part.partition("=") for part in given.split(",")]
+        if any(not (name.strip() and equals and theirs.strip()) for name, equals, theirs in pairs):
+            raise ValueError(f"write {given!r} as user=NAME,item=NAME; of rating, time and split "
+                             "likewise")
+        return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, given: dict[str, str]) -> dict[str, str]:
+        strange = [name for name in given if name not in NAMES]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is none of {', '.join(NAMES)}; correct it")
+        return given
 
     @field_validator("aggregation")
     @classmethod
@@ -231,10 +309,20 @@ class RunConfig(Settings):
         return self.group_statistics or self.aggregation
 
     @property
+    def reading(self) -> Reading:
+        """Return how the rows of the data are taken."""
+        return Reading(self.columns, self.min_rating, self.duplicates)
+
+    @property
     def catalogue_unit(self) -> Literal["user", "interaction"] | None:
         """Return what a budget over a public catalogue protects; None where the users' rows make
         the items, as they do without a budget."""
         return None if self.dp is None or self.dp.catalogue != "public" else self.dp.unit
+
+    @property
+    def is_reference(self) -> bool:
+        """Return whether the run follows a reference implementation, faults included."""
+        return self.mode == "reference"
 
     @property
     def is_secure(self) -> bool:

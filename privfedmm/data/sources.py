@@ -10,6 +10,7 @@ from PIL import Image
 
 from privfedmm.base.registry import Registry
 from privfedmm.data.encoded import Encoding
+from privfedmm.data.raw import AS_IT_IS, Reading
 from privfedmm.data.types import Dataset, Unit
 
 _SIZED = ":N"
@@ -23,7 +24,8 @@ class Request:
     max_users: as for `load`; a source that cannot follow one raises `DataError`. cache: the folder
     of everything fetched. encoding: how texts or pictures are encoded, for a source that brings
     them. unit: what a budget protects; items must then be those of a public catalogue, whoever
-    has them, which a source says in its data set. None without a budget.
+    has them, which a source says in its data set. None without a budget. reading: which rows
+    count, for a source with ratings or rows that stand twice.
     """
 
     size: str
@@ -33,6 +35,7 @@ class Request:
     cache: Path
     encoding: Encoding
     unit: Unit | None = None
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Source:
     load: returns the data set of a request; it raises `DataError` with a sentence. fetch: how
     `privfedmm data get` brings it; None where there is nothing to fetch. pictures: returns the
     pictures of its items in a size, in item order; None where it has none. invented: whether its
-    users are made up, so that showing what they have betrays nobody.
+    users are made up, so that showing what they have betrays nobody. reference: the paper that
+    describes it.
     """
 
     name: str
@@ -64,6 +68,14 @@ class Source:
     fetch: Fetch | None = None
     pictures: Callable[[str], list[Image.Image]] | None = None
     invented: bool = False
+    reference: str = ""
+
+    def words(self) -> list[str]:
+        """Return what it can, for a table: whether it is generated here or fetched, in which
+        sizes, and whether it has pictures."""
+        return ["fetched" if self.fetch else "without the network",
+                *(["any number of users"] if self.name.endswith(_SIZED) else []),
+                *(["pictures"] if self.pictures else [])]
 
     def size_in(self, text: str) -> str | None:
         """Return the digits of N in a text of this name, if it has any; None for another name."""

@@ -17,12 +17,13 @@ CLIENT = 2**11  # bytes a client: names, numbers, a proof, keys of the next roun
 CONTEXT = 4 * 2**20  # bytes of a key holder's public context
 VALUE = 24  # bytes of a plain value: float64 or int64, with the number and the mask of its row
 NEIGHBOUR = 192  # bytes of a sealed pair of shares with its hashes, or of a revealed one
+RANKED = 2**13  # bytes of a client's ranks: of 2,000 held-out items
 VALUES, EACH = 4096, 512  # values of an answer's lists and maps: of all, and a client
 
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that answers may hold in an attempt.
+    """Holds the most that answers may contain in an attempt.
 
     plain, masked, encrypted: bytes of one client's part of each kind. neighbours: of a client in
     the graph of masks. totals: values of a decrypted total.
@@ -37,7 +38,7 @@ class Caps:
 
     @classmethod
     def of(cls, agreed: Agreed, task: Task) -> Caps:
-        """The caps of a task. Raises ProtocolError and CapacityError as its terms do."""
+        """Return the caps of a task. Raises ProtocolError and CapacityError as its terms do."""
         found = {leg.way: leg.task for leg in agreed.legs(task)}
         plain = masked = encrypted = neighbours = totals = 0
         if "plain" in found:
@@ -57,7 +58,7 @@ class Caps:
         one = {PREPARE: 0, SHARE: NEIGHBOUR * self.neighbours,
                UPLOAD: self.plain + self.masked + self.encrypted,
                SIGN: NEIGHBOUR * self.neighbours, UNMASK: NEIGHBOUR * self.neighbours,
-               RANKS: 0}[kind]
+               RANKS: RANKED}[kind]
         extra = CONTEXT if kind == PREPARE and self.holder else 0
         # The key holder answers with its total, and names who is in it.
         extra += 8 * self.totals if kind == SIGN else 0

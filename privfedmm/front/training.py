@@ -27,7 +27,7 @@ _FLAGS = {
 def load(source: str | Path | Dataset, **settings: Any) -> Dataset:
     """Load a data set by name (`planted`, `planted:N`, `ml-100k`) or folder, or take a Dataset.
 
-    settings: those of the data, as in a config: k_core, split_seed, max_users, cold_items,
+    settings: those of the data, as in a config: k_core, split, split_seed, max_users, cold_items,
     drop_features. Items and users are filtered as a run without a budget has them; `train` goes
     over to the public catalogue by itself where a budget asks for it. Raises UserError with what is
     wrong and what to do.

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from privacy import ChainError, ClipRule, Entry
+from privacy import ChainError, ClipRule, Entry, Everyone
 from privacy.adaptive import QUANTILE
 from privfedmm.base.errors import UserError
 from privfedmm.config.sections import DPSettings, RunConfig
+from privfedmm.mechanisms.noises import NOISES
 
 
 def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> ClipRule | None:
@@ -19,14 +20,20 @@ def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> Clip
     sense or cannot be paid for.
     """
     dp = config.dp
-    if dp is None or dp.clipping == "fixed":
+    if dp is None or not dp.moving_clip:
         return None
-    if dp.unit == "interaction":
+    if dp.per_interaction:
         raise UserError("dp.clipping: each device clips single interactions, of which no share is "
                         "released; set dp.clipping to fixed")
     if not config.entry.can.adaptive_clip:
         raise UserError(f"dp.clipping: the uploads of method {config.method} have length 1 by "
                         "construction, there is nothing to adapt to; set dp.clipping to fixed")
+    # The bits get their noise beside the sum's, and one price covers both where they combine.
+    if dp.place.on_sum and not NOISES.get(dp.mechanism).event(
+            dp.trust, Everyone(), None).combines:
+        raise UserError(f"dp.clipping: {dp.mechanism} noise does not combine with that on the "
+                        "clients' clip bits; set dp.clipping to fixed, or take another "
+                        "dp.mechanism")
     try:
         rule = _rule(dp, cohort, math.isfinite(dp.epsilon))
         rule.vector_multiplier(noise_multiplier)
@@ -51,7 +58,7 @@ def clip_faults(
     entries: Sequence[Entry], dp: DPSettings, population: int, privacy: dict[str, Any]
 ) -> list[str]:
     """Return the clip norms in the ledger that the config, or the released shares, do not give."""
-    if dp.clipping == "fixed":
+    if not dp.moving_clip:
         return [f"round {e.round}: clip_norm {e.clip_norm:g} in the ledger, {dp.clip_norm:g} in "
                 "the config"
                 for e in entries if e.clip_norm is not None and e.clip_norm != dp.clip_norm]

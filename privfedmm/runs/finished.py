@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from privfedmm.base.files import whole
+from privfedmm.evaluation.places import Ranks, from_arrays, to_arrays
 
 RECORD, ROUNDS, RANKS = "record.json", "rounds.jsonl", "ranks.npz"
 _NUMBER = (int, float)
@@ -61,21 +62,21 @@ def _at(record: Mapping[str, Any], path: str) -> Any:
     return value
 
 
-def save_ranks(path: Path, ranks: Mapping[str, np.ndarray]) -> None:
-    """Write ranks, target name -> [users]; the file is whole or not there."""
+def save_ranks(path: Path, ranks: Mapping[str, Ranks]) -> None:
+    """Write ranks by target; the file is whole or not there."""
     packed = io.BytesIO()
-    np.savez_compressed(packed, **ranks)  # type: ignore[arg-type]
+    np.savez_compressed(packed, **to_arrays(ranks))  # type: ignore[arg-type]
     with whole(path) as out:
         out.write(packed.getvalue())
 
 
-def read_ranks(folder: Path) -> dict[str, np.ndarray]:
+def read_ranks(folder: Path) -> dict[str, Ranks]:
     """Return what `save_ranks` wrote. Raises RecordError for a file that is damaged or not
     there."""
     try:
         with (folder / RANKS).open("rb") as file, np.load(file, allow_pickle=False) as found:
-            ranks = {name: found[name] for name in found.files}
-        _ = ranks["test"].ndim
+            ranks = from_arrays({name: found[name] for name in found.files})
+        _ = ranks["test"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RecordError(f"{folder / RANKS} is damaged ({error})") from error
     return ranks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,11 +15,13 @@ from pathlib import Path
 
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, read_toml, resolve, resolve_saved, settled
+from privfedmm.evaluation import SHOWN
 from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import curve_costs
 from privfedmm.runs.differences import flat, plain_config, was_is
 from privfedmm.runs.finished import RecordError, read_record
+from privfedmm.runs.record import shown
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,10 @@ class Job:
     folder: Path
 
 
-def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
-    """Yield all runs of a sweep file, on `dataset` where given.
+def jobs(
+    file: Path, out: Path, dataset: str | None, metrics: Sequence[str] | None = None
+) -> Iterator[Job]:
+    """Yield all runs of a sweep file, on `dataset` and with `metrics` where given.
 
     A variant may name its own seeds and epsilons; epsilons = [] is a variant without privacy.
     Raises UserError for a malformed file.
@@ -57,6 +61,8 @@ def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
             flags = {"series": variant["label"], **flags, "label": label}
             if dataset is not None:
                 flags["dataset"] = dataset
+            if metrics is not None:
+                flags["evaluation.metrics"] = list(metrics)
             if epsilon is None:
                 flags = {k: v for k, v in flags.items() if not k.startswith("dp.")}
             else:
@@ -92,9 +98,11 @@ def play(job: Job) -> str:
         record = runs.resume(job.folder, lambda row: None)
     else:
         record = runs.start(job.config, job.folder, lambda row: None)
-    metrics = record["metrics"]
-    return (f"{job.name}: validation {metrics['validation']['ndcg@50']:.4f}, "
-            f"test {metrics['test']['ndcg@50']:.4f}")
+    asked = shown(record)
+    names = ("ndcg@50",) if asked == SHOWN else asked
+    return f"{job.name}: " + "; ".join(
+        f"{part} " + ", ".join(f"{name} {record['metrics'][part][name]:.4f}" for name in names)
+        for part in ("validation", "test"))
 
 
 def costs(played: Iterable[Job]) -> list[str]:
@@ -152,7 +160,7 @@ def _end_with_parent() -> None:
 
 def run_sweep(
     file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1,
-    move: bool = False,
+    metrics: Sequence[str] | None = None, move: bool = False,
 ) -> None:
     """Play what is not finished, in `processes` processes; a failed run does not stop the others.
 
@@ -162,7 +170,7 @@ def run_sweep(
     Raises UserError for a malformed file, for changed settings before anything is played, and at
     the end where runs failed or a record is damaged.
     """
-    every = list(jobs(file, out, dataset))
+    every = list(jobs(file, out, dataset, metrics))
     if move:
         every = [beside(job) if changed(job) else job for job in every]
     _refuse_changed(every)
