@@ -10,8 +10,8 @@ from privfedmm.audit.compare import compare
 from privfedmm.config import resolve
 from privfedmm.runs import run as runs
 
-_BASE: dict[str, Any] = {"dataset": "planted:60", "baselines": ["random", "popularity"],
-                         "algorithm.model.dim": 8, "rounds": 3}
+_BASE: dict[str, Any] = {"dataset": "planted:40", "baselines": ["random", "popularity"],
+                         "algorithm.model.dim": 8, "rounds": 2}
 EPSILONS = (1.0, 4.0, 16.0)
 
 

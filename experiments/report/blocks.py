@@ -64,7 +64,7 @@ class Table:
         groups = self.groups or ("",) * len(self.rows)
         rows = [list(row) for row in self.rows]
         for place, column in enumerate(self.columns):
-            if not column.better:
+            if not column.better or len(rows) < 2:
                 continue
             sign = 1 if column.better == "high" else -1
             # What reads alike is equally good: ties of the digits shown are all marked.

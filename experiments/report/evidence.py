@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.report import audit_tables
 from experiments.report.bars import WAYS
 from experiments.report.blocks import (
     NONE,
@@ -21,7 +20,7 @@ from experiments.report.blocks import (
     plain,
 )
 from experiments.report.from_markdown import heading_of, parts_of
-from experiments.report.sections import Found
+from experiments.report.sections import Found, audit_text
 from privfedmm.audit import compare
 
 OPEN = 2  # audits that are shown open; of more, each is behind its name
@@ -62,8 +61,7 @@ def _verdict(value: Mapping[str, Any]) -> str:
 
 
 def _audit(one: Found, anchors: Anchors) -> list[Part]:
-    text = audit_tables.markdown(one.value, one.name, one.way)
-    parts = parts_of(text, f"Audit of {one.name}", anchors)
+    parts = parts_of(audit_text(one), f"Audit of {one.name}", anchors)
     tones: dict[str, Tone] = {"failed": "bad", "passed": "good"}
     for place, part in enumerate(parts):
         if isinstance(part, Text):  # the first is claim and verdict

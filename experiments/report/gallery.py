@@ -57,7 +57,7 @@ def _gallery(folder: Path, users: int | None) -> list[Part]:
     pictures = _pictures(config, data)
     algorithm, state, clients, which = restored(folder, config, data)
     parts = [Text((
-        f"Run {'/'.join(folder.parts[-2:])}, model of the {which}. Users evenly spaced in the "
+        f"Run {'/'.join(folder.parts[-2:])}, {which}. Users evenly spaced in the "
         "data." + (
             " They are made up." if invented else
             " This section shows users' own interactions: no privacy claim covers it, and it is "

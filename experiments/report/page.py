@@ -27,7 +27,13 @@ from experiments.report.evidence import audit_section, comparison_sections
 from experiments.report.gallery import gallery
 from experiments.report.render import contents_html, section_html
 from experiments.report.sections import audits, comparisons
-from experiments.report.standings import findings, metrics_table, settings_table, standings
+from experiments.report.standings import (
+    findings,
+    metrics_table,
+    other_metrics,
+    settings_table,
+    standings,
+)
 from experiments.report.tables import Runs, preface
 
 # In the order in which they need each other; vendor/README.md says what they are.
@@ -71,6 +77,8 @@ def sections_of(
     out.append(Section(anchors.new("models"), "Models", [
         methods_chart(found, anchors, "Models by accuracy"),
         metrics_table(found, against, anchors.new("metrics")), Text((_NOTE,)),
+        *([Behind("Further metrics", (others,))]
+          if (others := other_metrics(found, anchors.new("further-metrics"))) else []),
         *([Behind("Settings in which the models differ", (
             settings_table(found, runs.columns, anchors.new("settings")),))]
           if len(runs.columns) > 1 else [])]))

@@ -19,14 +19,11 @@ from privfedmm.runs.run import CONFIG
 
 @dataclass(frozen=True)
 class Found:
-    """A result that was found beside the runs, under the name of its folder.
-
-    way: how the run of that folder sums updates, of an audit.
-    """
+    """A result that was found beside the runs, under the name of its folder."""
 
     name: str
+    folder: Path
     value: dict[str, Any]
-    way: str = "plain"
 
 
 def sections(folders: Iterable[Path]) -> list[str]:
@@ -37,19 +34,24 @@ def sections(folders: Iterable[Path]) -> list[str]:
     places = list(folders)
     return [
         *(compare.markdown(found.value) for found in comparisons(places)),
-        *(audit_tables.markdown(found.value, found.name, found.way) for found in audits(places)),
+        *(audit_text(found) for found in audits(places)),
     ]
+
+
+def audit_text(found: Found) -> str:
+    """Return an audit as a section, in Markdown: the one wording of it."""
+    return audit_tables.markdown(found.value, found.name, way_of(found.folder))
 
 
 def comparisons(folders: Iterable[Path]) -> list[Found]:
     """Return every compare.json below the folders. Raises UserError where one cannot be read."""
-    return [Found(name, value) for name, _, value in _found(folders, compare.RESULT)]
+    return _found(folders, compare.RESULT)
 
 
 def audits(folders: Iterable[Path]) -> list[Found]:
     """Return every audit.json below the folders. Raises UserError where one cannot be read or is of
     an earlier version."""
-    return [Found(name, value, way_of(folder)) for name, folder, value in _found(folders, AUDIT)]
+    return _found(folders, AUDIT)
 
 
 def way_of(folder: Path) -> str:
@@ -57,7 +59,7 @@ def way_of(folder: Path) -> str:
     return resolve_saved(folder / CONFIG).aggregation
 
 
-def _found(folders: Iterable[Path], name: str) -> list[tuple[str, Path, dict[str, Any]]]:
+def _found(folders: Iterable[Path], name: str) -> list[Found]:
     out: dict[Path, dict[str, Any]] = {}
     for folder in folders:
         for file in sorted(folder.rglob(name)):
@@ -70,5 +72,5 @@ def _found(folders: Iterable[Path], name: str) -> list[tuple[str, Path, dict[str
             out[file.parent.absolute()] = value
     # Folders of a sweep are called after their seeds: with the folder above, they differ.
     short = Counter(place.name for place in out)
-    return [(place.name if short[place.name] == 1 else "/".join(place.parts[-2:]), place, value)
-            for place, value in out.items()]
+    return [Found(place.name if short[place.name] == 1 else "/".join(place.parts[-2:]), place,
+                  value) for place, value in out.items()]

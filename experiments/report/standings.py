@@ -108,6 +108,23 @@ def _difference(runs: Runs, ours: str, theirs: str) -> tuple[float, float, float
     return paired_interval(runs.gains(ours, common), runs.gains(theirs, common), seed=0)
 
 
+def other_metrics(found: list[Standing], anchor: str) -> Table | None:
+    """Return the table of the metrics that are not in the first table; None where there are no
+    more that all have."""
+    keys = [key for key in found[0].test if key not in KEYS and all(
+        key in one.test for one in found)]
+    if not keys:
+        return None
+    rows = tuple((Cell(one.name, note=one.kind if one.kind == "baseline" else ""),
+                  Cell(one.level, math.inf if one.level == "none" else one.epsilon),
+                  *(_spread(one.test[key]) for key in keys)) for one in found)
+    return Table(
+        anchor, "Further test metrics, mean over seeds (± standard deviation), in the same order.",
+        (*plain(["model", "epsilon"]), *(Column(key, ("standard deviation",), "high")
+                                         for key in keys)),
+        rows, tuple(one.level for one in found)).marked()
+
+
 def metrics_table(found: list[Standing], against: str, anchor: str) -> Table:
     """Return the table of all models, the best first, with the best of each column and of each
     level of privacy marked."""

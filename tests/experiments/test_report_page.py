@@ -168,6 +168,11 @@ def test_the_metrics_are_those_of_the_records(tree: Node, folder: Path) -> None:
     row = rows["whole <b>"]
     assert [float(row[f"ndcg@50 against bare{end}"]) for end in ("", " low", " high")] == [
         pytest.approx(v) for v in (mean, low, high)]
+    others = {row["model"]: row for row in _csv(_block(tree, "further-metrics"))}
+    (masked,) = records["masked"]
+    known = masked["metrics"]["test"]
+    assert {key for key in known if key not in rows["masked"]} <= others["masked"].keys()
+    assert float(others["masked"]["recall@20"]) == known["recall@20"]
     order = [float(row["ndcg@50"]) for row in _csv(_block(tree, "metrics"))]
     assert order == sorted(order, reverse=True)
 

@@ -84,6 +84,7 @@
         ...data.series.map((d, i) => [d, choice(view.shown, one, d.name, Marks.swatch(i, "line"))]),
         ...data.lines.map((d, i) => [d, choice(view.shown, one, d.name, Marks.swatch(i, "flat"))]),
       ];
+      if (ticks.length < 2) return;  // there is nothing to choose
       const first = ticks.filter(([d]) => d.shown), rest = ticks.filter(([d]) => !d.shown);
       place.append(make("fieldset", { "aria-label": "Shown" }, ...first.map(([, t]) => t)));
       if (rest.length) {
