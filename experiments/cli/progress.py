@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from privfedmm.runs.record import shown
-
 JUDGED = "ndcg@50"
 
 
@@ -93,7 +91,9 @@ def judged(protocol: dict[str, Any]) -> list[str]:
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     """Print the result beside its baselines, what is claimed about privacy, and where it is
     kept."""
-    from privfedmm.runs.trust import BELOW, of_record, sentence  # late: it takes a second
+    # Late: --help must not wait for them.
+    from privfedmm.runs.record import shown
+    from privfedmm.runs.trust import BELOW, of_record, sentence
 
     data = record["dataset"]
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "

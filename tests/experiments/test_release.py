@@ -100,7 +100,7 @@ def test_a_bundle_holds_what_the_claim_covers(finished: Path, bundle: Path) -> N
         assert name not in record
     text = "".join(path.read_text("utf-8") for path in bundle.iterdir()
                    if path.suffix in (".json", ".toml", ".csv"))
-    for secret in (whole["dataset"]["sha256"], "ndcg", "simulation_only", "u17"):
+    for secret in (whole["dataset"]["sha256"], '"ndcg@50":', "simulation_only", "u17"):
         assert secret not in text
     assert (bundle / "model.npz").read_bytes() == (finished / "model.npz").read_bytes()
     done = cli("audit", str(bundle), "--parts", "budget")
