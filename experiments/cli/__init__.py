@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
+from click import ClickException, UsageError
+from click.exceptions import NoArgsIsHelpError
 
 from experiments.cli import bench, budget, data, deploy, judge, lists, release
 from experiments.cli.command import Command
 from experiments.cli.run import run
-from privfedmm.base.errors import BAD_INPUT, UserError
+from privfedmm import __version__
+from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
 
+NAME = "privfedmm"
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Privacy-hardened federated multimodal recommendation.",
-)
+    no_args_is_help=True, pretty_exceptions_enable=False,
+    suggest_commands=False)  # click does
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
 deploy_app = typer.Typer(no_args_is_help=True)
@@ -42,6 +46,20 @@ _DEPLOY: dict[str, Callable[..., None]] = {
 _CONFIG: dict[str, Callable[..., None]] = {"explain": lists.config_explain}
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _privfedmm(
+    version: Annotated[bool, typer.Option(
+        "--version", is_eager=True, callback=_version, help="Print the version.")] = False,
+) -> None:
+    """Privacy-hardened federated multimodal recommendation."""
+
+
 @deploy_app.callback()
 def _with_flower() -> None:
     """The same runs on Flower."""
@@ -58,15 +76,33 @@ for group, commands in ((app, _APP), (data_app, _DATA), (config_app, _CONFIG),
 
 def main() -> None:
     """Run the command line. A user's error is one sentence on standard error and an exit code."""
+    sentence, code = "", BAD_INPUT
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False, prog_name=NAME) or 0
+        sentence = "stopped" if code == INTERRUPTED else ""
+    except NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except ClickException as error:
+        sentence = _parsed(error)
     except UserError as error:
-        print(f"privfedmm: {error}", file=sys.stderr)
-        sys.exit(error.code)
+        sentence, code = str(error), error.code
+    except KeyboardInterrupt:
+        sentence, code = "stopped", INTERRUPTED
     except ImportError as error:
         from privacy.extras import MissingExtra  # the package is loaded where one was raised
 
         if not isinstance(error, MissingExtra):
             raise
-        print(f"privfedmm: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        sentence = str(error)
+    if sentence:
+        print(f"{NAME}: {sentence}", file=sys.stderr)
+    if code:
+        sys.exit(code)
+
+
+def _parsed(error: ClickException) -> str:
+    """What the parser refused, and where it says what it takes."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, UsageError) else None
+    return f"{said}; see {context.command_path} --help" if context else said

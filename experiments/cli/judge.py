@@ -11,7 +11,7 @@ import typer
 
 from experiments.cli.arguments import overrides, share
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
-from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
 def compare(
@@ -115,8 +115,11 @@ def sweep(
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
-    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-              processes)
+    try:
+        run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False), processes)
+    except KeyboardInterrupt:
+        raise UserError("stopped; the same command goes on with the runs that are left",
+                        INTERRUPTED) from None
 
 
 def report(

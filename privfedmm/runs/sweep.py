@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 from privfedmm.base.errors import UserError
+from privfedmm.base.interrupts import begun, ignored
 from privfedmm.config import RunConfig, read_toml, resolve
 from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
@@ -116,6 +117,7 @@ def run_sweep(
 
     Raises UserError for a malformed file, and at the end where runs failed.
     """
+    begun()
     every = list(jobs(file, out, dataset))
     todo = [j for j in every if not (j.folder / runs.RECORD).exists()]
     failed: list[str] = []
@@ -131,12 +133,19 @@ def run_sweep(
         for job in todo:
             note(job, partial(play, job))
     else:
-        with ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=_end_with_parent
-        ) as pool:
-            running = {pool.submit(play, job): job for job in todo}
+        pool = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        try:
+            with ignored():  # by the workers too: a Ctrl-C reaches them, and is not theirs to tell
+                running = {pool.submit(play, job): job for job in todo}
             for done in as_completed(running):
                 note(running[done], done.result)
+        except KeyboardInterrupt:
+            for worker in active_children():
+                worker.terminate()  # a run goes on from its last round
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     for line in costs(every):
         say(line)
     if failed:
