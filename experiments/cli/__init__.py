@@ -13,6 +13,7 @@ from click.exceptions import NoArgsIsHelpError
 from experiments.cli import bench, budget, data, deploy, judge, lists, release
 from experiments.cli.command import Command
 from experiments.cli.run import run
+from experiments.cli.tune import tune
 from privfedmm import __version__
 from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
 
@@ -32,7 +33,7 @@ app.add_typer(deploy_app, name="deploy")
 _APP: dict[str, Callable[..., None]] = {
     "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
-    "sweep": judge.sweep, "report": judge.report,
+    "sweep": judge.sweep, "tune": tune, "report": judge.report,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}
 _DATA: dict[str, Callable[..., None]] = {
     "list": data.data_list, "get": data.data_get, "encode": data.data_encode}

@@ -84,14 +84,17 @@ def ignored() -> Iterator[None]:
 
 
 def resumable(
-    job: Callable[[], dict[str, Any]], folder: Path, command: str = "run"
+    job: Callable[[], dict[str, Any]], folder: Path, command: str = "run", mark: str = BEGUN
 ) -> dict[str, Any]:
-    """Run a job and return its result. A Ctrl-C becomes a UserError that says how to go on."""
+    """Run a job and return its result. A Ctrl-C becomes a UserError that says how to go on.
+
+    mark: the file that the folder has as soon as there is something to go on with.
+    """
     try:
         return job()
     except KeyboardInterrupt:
-        if not (folder / BEGUN).exists():
-            raise UserError("stopped before the run began", INTERRUPTED) from None
+        if not (folder / mark).exists():
+            raise UserError("stopped before it began", INTERRUPTED) from None
         raise UserError(
             f"stopped; continue with: privfedmm {command} --resume {folder}", INTERRUPTED
         ) from None

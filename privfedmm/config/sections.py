@@ -148,6 +148,27 @@ class SecureSettings(Settings):
         return self.mode == "ring"
 
 
+class TunedSettings(Settings):
+    """This section says how settings were chosen: by looks at validation metrics. `tune` writes it,
+    records and statements tell it, and nothing else follows from it."""
+
+    looks: Annotated[int, Field(
+        ge=1, description="Runs whose validation metrics were looked at.")]
+    metric: str = Field("", description="The validation metric that was best.")
+    settings: tuple[str, ...] = Field((), description="Paths of what was chosen.")
+    epsilon: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="What the looks and this run cost together, at the run's delta; absent: "
+        "the looks claim nothing.")
+
+    def told(self) -> str:
+        """Return the choice in words."""
+        price = "" if self.epsilon is None else (
+            f"; looks and run are private runs on the same users, of epsilon {self.epsilon:.4g} "
+            "together")
+        return (f"{', '.join(self.settings)} by {self.looks} looks at validation "
+                f"{self.metric}{price}")
+
+
 class RunConfig(Settings):
     """This is the config of one run, fully resolved."""
 
@@ -193,6 +214,8 @@ class RunConfig(Settings):
     settings: SerializeAsAny[Settings] | None = Field(
         None, description="Settings of a method from another package.")
     dp: DPSettings | None = Field(None, description="Differential privacy; absent: none claimed.")
+    tuned: TunedSettings | None = Field(
+        None, description="How settings were chosen by metrics; absent: it is not said.")
 
     @field_validator("method")
     @classmethod

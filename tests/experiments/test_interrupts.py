@@ -60,7 +60,7 @@ def test_before_the_run_began_there_is_nothing_to_go_on_with(tmp_path: Path) -> 
         interrupt()
         return {}
 
-    with pytest.raises(UserError, match=r"^stopped before the run began$") as stopped:
+    with pytest.raises(UserError, match=r"^stopped before it began$") as stopped:
         resumable(load, tmp_path / "run")
     assert stopped.value.code == INTERRUPTED
 
