@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from privacy.sampling import Cohort
-from privacy.uploads import Collected, Release, Uploads
+from privacy.uploads import Collected, Release, Uploads, flat
 
 # Stages of a round at which a client can vanish; from `signature` on its upload is in the sum.
 BEFORE_UPLOAD = ("advert", "shares", "masked")
@@ -126,7 +126,7 @@ class Aggregator(Protocol):
 def flattened(uploads: Uploads, releases: Sequence[Release]) -> np.ndarray:
     """Return integer uploads as rows [clients, dims] int64, releases in their order."""
     parts = [uploads[r.name].dense() for r in releases]
-    return torch.cat([x.reshape(len(x), -1) for x in parts], dim=1).to(torch.int64).numpy()
+    return torch.cat([flat(x) for x in parts], dim=1).to(torch.int64).numpy()
 
 
 def split(total: np.ndarray, releases: Sequence[Release]) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ class OnDevice:
     clip_norm: float
     steps: int
     source: Source
+    mechanism: ClassVar[str] = "gaussian"  # the registered noise that each step adds
 
     def __post_init__(self) -> None:
         if not 0 < self.clip_norm < math.inf:

@@ -7,7 +7,7 @@ its name is what the ledger holds, so a name never changes and never gets a seco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -297,6 +297,7 @@ class NonPrivate(Event):
 
 
 _EVENTS: dict[str, Event] = {}
+_LOADERS: list[Callable[[], object]] = []  # who may register more, in the order of their asking
 
 
 def register_event(event: Event) -> Event:
@@ -310,14 +311,25 @@ def register_event(event: Event) -> Event:
     return event
 
 
+def load_events_by(load: Callable[[], object]) -> None:
+    """Have `load` called whenever a name is not known: it imports what may register its event.
+
+    A ledger is read by processes that have not loaded the noise that it tells of.
+    """
+    _LOADERS.append(load)
+
+
 def is_known(name: str) -> bool:
     """Tell whether an event of that name has a price."""
+    if name not in _EVENTS:
+        for load in _LOADERS:
+            load()
     return name in _EVENTS
 
 
 def event_named(name: str) -> Event:
     """Return the event that a ledger calls `name`. Raises PricingError for an unknown one."""
-    if name not in _EVENTS:
+    if not is_known(name):
         raise PricingError(f"no price is known for the event {name!r}")
     return _EVENTS[name]
 

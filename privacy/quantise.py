@@ -23,7 +23,7 @@ from torch import Tensor
 from privacy.bounds import Bound, ChainError
 from privacy.errors import CapacityError
 from privacy.randomness import Source
-from privacy.uploads import Part, Uploads
+from privacy.uploads import Part, Uploads, flat
 
 RING_BITS = 32
 _LOG_INVERSE_BETA = 0.5
@@ -84,7 +84,7 @@ class Quantise:
                 up = _uniforms(source, label, round_, ids[left.numpy()], x[0].numel())
                 whole = torch.floor(x[left] + up.reshape(len(left), *x.shape[1:]))
                 rounded[name][left] = whole.int()
-                norms += whole.reshape(len(left), -1).square().sum(1)
+                norms += flat(whole).square().sum(1)
             left = left[norms > squared]
             if not len(left):
                 return {n: uploads[n].holding(x) for n, x in rounded.items()}
@@ -97,7 +97,7 @@ class Quantise:
         """
         squared = torch.zeros((), dtype=torch.float64)
         for part in uploads.values():
-            squared = squared + part.held().double().reshape(part.clients(), -1).square().sum(1)
+            squared = squared + flat(part.held().double()).square().sum(1)
         # The comparison of `apply`, but for the last bits of the limit.
         inside = squared <= limit**2 * (1 + 1e-12)
         if bool(inside.all()):

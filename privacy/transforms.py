@@ -20,7 +20,7 @@ from privacy.noise import Noise, Scale
 from privacy.places import Place
 from privacy.quantise import TAIL, Quantise, check_capacity
 from privacy.randomness import Source
-from privacy.uploads import Dense, Part, Release, Touched, Uploads
+from privacy.uploads import Dense, Part, Release, Touched, Uploads, flat
 
 __all__ = [
     "Clipped", "GaussianNoise", "JointClip", "Mechanism", "Noise", "Place", "Project", "Step",
@@ -141,7 +141,7 @@ class JointClip:
         """
         squared = sum(
             (self.weights[n] * torch.linalg.vector_norm(
-                p.held().reshape(p.clients(), -1), dim=1, dtype=torch.float64)) ** 2
+                flat(p.held()), dim=1, dtype=torch.float64)) ** 2
             for n, p in uploads.items())
         assert isinstance(squared, Tensor)
         norm = squared.sqrt()

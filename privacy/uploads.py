@@ -98,10 +98,16 @@ class Part(Protocol):
         ...
 
 
+def flat(values: Tensor) -> Tensor:
+    """Return values [clients, ...] as rows [clients, values of one]; of no clients, and of vectors
+    that are a single number, as well."""
+    return values[:, None].flatten(1)
+
+
 def _squared(values: Tensor) -> Tensor:
-    flat = values.reshape(len(values), -1)
+    rows = flat(values)
     # One product per client; where float32 overflows the client counts as unusable.
-    return torch.linalg.vecdot(flat, flat).double()
+    return torch.linalg.vecdot(rows, rows).double()
 
 
 def _scaled(values: Tensor, factor: Tensor) -> Tensor:

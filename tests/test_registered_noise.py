@@ -32,6 +32,25 @@ def test_a_run_with_it_is_priced_and_audited(method: str) -> None:
     assert set(found.empirical["bounds_verdict"]) == {"one_run"}
 
 
+@pytest.mark.usefixtures("laplace")
+@pytest.mark.parametrize(("settings", "sentence"), [
+    ({"dp.trust": "local"},
+     r"dp\.trust: laplace noise is not known for trust local; give trust central, or another"),
+    ({"dp.trust": "distributed", "aggregation": "masked"},
+     r"dp\.trust: laplace noise is not known for trust distributed; give trust central"),
+    ({"dp.unit": "interaction"},
+     r"dp\.mechanism: unit interaction adds gaussian noise in each training step, no laplace"),
+    ({"dp.clipping": "adaptive"},
+     r"dp\.clipping: laplace noise does not combine with that on the clients' clip bits"),
+])
+def test_where_it_is_not_known_it_is_refused_before_anything_else_is_asked(
+    settings: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(pf.UserError, match=sentence):
+        pf.train("planted:60", method="backbone", dp_epsilon=4.0,
+                 settings={"dp.mechanism": "laplace", **settings})
+
+
 def test_an_unknown_one_is_refused_with_those_there_are() -> None:
     known = r"dp\.mechanism: there is no noise 'laplace'; .*gaussian"
     with pytest.raises(pf.UserError, match=known):

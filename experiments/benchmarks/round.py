@@ -12,7 +12,7 @@ from privacy import Ledger, PrivacyStack
 from privfedmm.backbones import BACKBONES
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.evaluation import EvalProtocol, evaluate
+from privfedmm.evaluation import EvalProtocol, evaluate_on
 from privfedmm.federation import Simulator
 from privfedmm.gfmfr.algorithm import GFMFR
 from privfedmm.runs.record import peak_memory_bytes, set_threads
@@ -54,8 +54,7 @@ def bench(dataset: str, backbone: str, epochs: int, seed: int) -> dict[str, Any]
         return algorithm.scores(state, session.clients, ids).numpy()
 
     started = time.perf_counter()
-    targets = {"validation": data.validation, "test": data.test}
-    evaluate(score, data.train, targets, EvalProtocol())
+    evaluate_on(score, data, EvalProtocol())
     evaluated = time.perf_counter() - started
     memory = peak_memory_bytes()
 

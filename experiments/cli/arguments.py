@@ -33,6 +33,11 @@ def modalities(text: str | None) -> object:
     return [name.strip() for name in text.split(",")]
 
 
+def metrics(text: str | None) -> list[str] | None:
+    """Return the names of metrics in a text with commas, None where there is none."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
 def share(text: str) -> float:
     """Return a share of clients that vanish. Raises UserError for text that is none."""
     try:

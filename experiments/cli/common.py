@@ -19,6 +19,11 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Any setting, as path=value: algorithm.local.epochs=3."),
 ]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(help="Shown and recorded, with commas, at any length: ndcg@10,recall@20; "
+                 "`privfedmm metrics` lists them."),
+]
 AllowMissingOption = Annotated[
     bool | None,
     typer.Option("--allow-missing", help="Go on without texts and pictures that are not there "

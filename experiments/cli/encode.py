@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from privfedmm.base.errors import UserError
 from privfedmm.data import DataError, Encoding, encode_raw, feature_cache
-from privfedmm.data.layouts import read_folder
+from privfedmm.data.layouts import read_data
 from privfedmm.encoders import EncoderSettings
 
 
@@ -28,7 +28,7 @@ def encode_folder(
         chosen = {name: value for name, value in given.items() if value is not None}
         settings = EncoderSettings.model_validate(chosen)
         started = time.perf_counter()
-        raw = read_folder(folder)
+        raw = read_data(folder)
         if raw.features:
             raise UserError(f"data encode: {folder.name} has feature files for "
                             f"{', '.join(sorted(raw.features))}, which win over encoders; move "

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import overrides, share
-from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
+from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors
 from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
@@ -25,6 +26,7 @@ def compare(
         str, typer.Option(help="Ways of summing, with commas.")] = "plain,masked,encrypted",
     dropouts: Annotated[
         str, typer.Option(help="Shares of clients that vanish, with commas.")] = "0,0.1,0.3",
+    metrics: MetricsOption = None,
     settings: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder; default under runs/.")] = None,
     json_: JsonOption = False,
@@ -39,6 +41,7 @@ def compare(
         "dataset": dataset, "method": method, "rounds": rounds, "seed": seed,
         # All modes with the settings of a masked run, so that the same vectors are summed.
         "aggregation": "masked", "dp.epsilon": dp_epsilon, "baselines": [],
+        "evaluation.metrics": metrics_of(metrics),
         **overrides(settings),
     }
     resolved = resolve(config, flags)
@@ -110,13 +113,15 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
+    metrics: MetricsOption = None,
 ) -> None:
     """Run every variant at every epsilon with every seed; what is finished is not run again."""
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
     try:
-        run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False), processes)
+        run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
+                  processes, metrics_of(metrics))
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on with the runs that are left",
                         INTERRUPTED) from None

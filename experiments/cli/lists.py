@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from privfedmm.config.explain import Setting
 
 KINDS = ("methods", "backbones", "groupings", "fusions", "baselines", "layouts", "datasets",
-         "aggregators", "noises")
+         "aggregators", "noises", "metrics")
 
 
 def registry_of(kind: str) -> Registry[Any]:
@@ -25,6 +25,7 @@ def registry_of(kind: str) -> Registry[Any]:
     from privfedmm.baselines import BASELINES
     from privfedmm.data.layouts import LAYOUTS
     from privfedmm.data.sources import SOURCES
+    from privfedmm.evaluation import METRICS
     from privfedmm.fusions import FUSIONS
     from privfedmm.groupings import GROUPINGS
     from privfedmm.mechanisms.aggregators import AGGREGATORS
@@ -34,7 +35,8 @@ def registry_of(kind: str) -> Registry[Any]:
     found: dict[str, Registry[Any]] = {
         "methods": METHODS, "baselines": BASELINES, "layouts": LAYOUTS, "datasets": SOURCES,
         "noises": NOISES, "backbones": BACKBONES,
-        "groupings": GROUPINGS, "fusions": FUSIONS, "aggregators": AGGREGATORS}
+        "groupings": GROUPINGS, "fusions": FUSIONS, "aggregators": AGGREGATORS,
+        "metrics": METRICS}
     return found[kind]
 
 

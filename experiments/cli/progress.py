@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
+from privfedmm.runs.record import shown
 
 
 class RunProgress:
@@ -59,6 +59,27 @@ class RunProgress:
             self._console.print(f"round {row['round']}: {note}", highlight=False, soft_wrap=True)
 
 
+def judged(protocol: dict[str, Any]) -> list[str]:
+    """Return what one must know to read the figures: several targets a user, fewer rivals than were
+    asked for, lists as long as the data."""
+    if "targets" not in protocol:  # a record of an earlier version
+        return []
+    lines, held, few = [], protocol["targets"]["test"], protocol.get("negatives")
+    if held["max"] > 1:
+        lines.append(f"held-out items of a user in the test: {held['min']} to {held['max']}, "
+                     f"{held['mean']:.1f} on average ({held['users']} users)")
+    if protocol["further_held_out"]:
+        lines.append(f"{protocol['further_held_out']} further held-out interactions are neither "
+                     "targets nor candidates; --split given ranks them all")
+    if few and few["users_with_fewer"]:
+        lines.append(f"{few['users_with_fewer']} users have fewer than {few['asked']} items left "
+                     f"to be ranked against: {few['smallest']} at least, {few['mean']:.1f} on "
+                     "average")
+    if protocol["metrics_note"]:
+        lines.append(protocol["metrics_note"])
+    return lines
+
+
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     """Print the result beside its baselines, what is claimed about privacy, and where it is
     kept."""
@@ -66,13 +87,16 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "
                         f"({data['users']} users, {data['items']} items)")
     table.add_column("model")
-    for key in KEYS:
-        table.add_column(key, justify="right")
+    keys = shown(record)
+    for key in keys:
+        table.add_column(key, justify="right", no_wrap=True)
     ours = f"{record['method']} ({record['backbone']}), round {record['best_round']}"
-    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}" for k in KEYS), style="bold")
+    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}" for k in keys), style="bold")
     for name, line in record["baselines"].items():
-        table.add_row(name, *(f"{line['test'][k]:.4f}" for k in KEYS))
+        table.add_row(name, *(f"{line['test'][k]:.4f}" for k in keys))
     console.print(table)
+    for line in judged(record["protocol"]):
+        console.print(line, highlight=False, soft_wrap=True)
     if record["cold_items"]:
         cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
         console.print(

@@ -9,11 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
     AllowMissingOption,
     ConfigOption,
     JsonOption,
+    MetricsOption,
     SetOption,
     errors,
     reporter,
@@ -23,7 +25,20 @@ from privfedmm.base.errors import UserError
 
 def run(
     config: ConfigOption = None,
-    dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Known name, folder or file; docs/data.md lists formats.")
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(help="What columns are called where that is not known: "
+                                 "user=uid,item=asin,rating=overall,time=unixReviewTime.")
+    ] = None,
+    min_rating: Annotated[
+        float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
+    ] = None,
+    duplicates: Annotated[
+        str | None, typer.Option(help="Which row of a pair that stands several times is kept: "
+                                 "last or first by time (default last), or error.")
+    ] = None,
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
@@ -37,6 +52,10 @@ def run(
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    split: Annotated[str | None, typer.Option(
+        help="What is held out: auto, leave-one-out, or given: every item that the data says.")
+    ] = None,
+    metrics: MetricsOption = None,
     aggregation: Annotated[str | None, typer.Option(
         help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.")
     ] = None,
@@ -88,7 +107,9 @@ def run(
     console = errors()
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
+        "columns": columns, "min_rating": min_rating, "duplicates": duplicates,
         "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "split": split, "evaluation.metrics": metrics_of(metrics),
         "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,

@@ -8,12 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.deployment.journal import FileJournal
 from experiments.deployment.parties import Party, kinds_of
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
+from privfedmm.evaluation import Ranks
 from privfedmm.federation.flower import Settings, client_app, server_app
 from privfedmm.federation.server import FederationServer
 from privfedmm.federation.transport import Transport
@@ -73,7 +72,7 @@ def play(
     return server
 
 
-def _ranks(server: FederationServer, session: Session) -> Mapping[str, np.ndarray]:
+def _ranks(server: FederationServer, session: Session) -> Mapping[str, Ranks]:
     """Ranks of the held-out items; none where no node is part of an experiment."""
     return server.ranks(session.algorithm, session.state, session.clients)
 

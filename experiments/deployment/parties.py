@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.base.files import flush_folder
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import Dataset
-from privfedmm.evaluation import evaluate
+from privfedmm.evaluation import evaluate_on, to_arrays
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.node import HolderNode, Node, Setup
 from privfedmm.federation.server import Greeting
@@ -75,7 +75,8 @@ class Party:
             config = resolve(folder / CONFIG, {})
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"run-dir: {folder} is no folder of a party ({error})") from error
-        return cls(folder, config, known, holding.data, holding.hosted, identities)
+        data = replace(holding.data, every_target=config.split == "given")
+        return cls(folder, config, known, data, holding.hosted, identities)
 
     @property
     def agreed(self) -> Agreed:
@@ -107,9 +108,9 @@ class Party:
                     out[own] = algorithm.scores(state, clients, users[own]).numpy()
                 return out
 
-            targets = {"validation": self.data.validation, "test": self.data.test}
-            found = evaluate(score, self.data.train, targets, protocol_of(self.config)).ranks
-            return {name: rank[self.hosted] for name, rank in found.items()}
+            found = evaluate_on(score, self.data, protocol_of(self.config)).ranks
+            hosted = np.isin(np.arange(self.data.num_users), self.hosted)
+            return to_arrays({name: ranks[hosted] for name, ranks in found.items()})
 
         return Node(setup, self.hosted, self.identities, algorithm,
                     Kept(self.folder / STATE, kinds_of(self.config)),

@@ -102,7 +102,8 @@ class Holding:
             "part": {
                 "user_ids": part.user_ids.tolist(), "indptr": part.train.indptr,
                 "indices": part.train.indices, "validation": part.validation,
-                "test": part.test, "train_age": age}}))
+                "test": part.test, "train_age": age,
+                "further": {n: [r.indptr, r.indices] for n, r in part.further.items()}}}))
 
     @classmethod
     def read(cls, folder: Path) -> Holding:
@@ -111,9 +112,11 @@ class Holding:
         values = decode((folder / DATA).read_bytes(), ())
         part = values.pop("part")
         rows = Rows(part.pop("indptr"), part.pop("indices"))
+        # Folders of earlier versions have none.
+        further = {n: Rows(*pair) for n, pair in part.pop("further", {}).items()}
         ids = np.array(part.pop("user_ids"), dtype=str)
         return cls(**{**values, "catalogue": catalogue_from(values["catalogue"]),
-                      "part": Shard(user_ids=ids, train=rows, **part)})
+                      "part": Shard(user_ids=ids, train=rows, further=further, **part)})
 
 
 def catalogue_fields(catalogue: Catalogue) -> dict[str, Any]:

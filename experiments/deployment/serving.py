@@ -100,7 +100,9 @@ def result(out: Path) -> dict[str, Any]:
         "rounds": session.state.round,
         "epsilon_spent": ledger.spent(budget.delta) if budget else None,
         "delta": budget.delta if budget else None,
-        "metrics": {name: metrics_from_ranks(r) for name, r in session.best_ranks.items()} or None,
+        "metrics": {
+            name: metrics_from_ranks(r, more=party.config.evaluation.metrics)
+            for name, r in session.best_ranks.items()} or None,
         "exchanges": sum(row["exchanges"] for row in log),
         "stayed_out": [reason for row in log for reason in row["stayed_out"]],
     }

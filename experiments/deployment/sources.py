@@ -99,7 +99,8 @@ def rows_for(invitation: Invitation, party: str, data: Path | None) -> Shard:
     # Under a budget a user with few rows takes part too: who is refused would tell of the rows.
     least = SHORTEST if invitation.config.dp is not None else None
     try:
-        return read_shard(data, invitation.catalogue.items, invitation.config.split_seed, least)
+        return read_shard(data, invitation.catalogue.items, invitation.config.split_seed, least,
+                          invitation.config.split, invitation.config.reading)
     except DataError as error:
         raise UserError(f"--data: {error}") from error
 

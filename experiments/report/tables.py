@@ -13,21 +13,32 @@ import numpy as np
 from experiments.report.sections import sections
 from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
+from privfedmm.runs.recommend import BUNDLE
 from privfedmm.runs.record import same_data
-from privfedmm.runs.run import RANKS, RECORD, ROUNDS
+from privfedmm.runs.run import RECORD, ROUNDS, ranks_of
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
 
 
 def find_runs(folders: Iterable[Path]) -> dict[str, dict[int, Path]]:
-    """Return the finished runs below the folders: label -> seed -> folder. Raises UserError where
-    there is none."""
+    """Return the finished runs below the folders: label -> seed -> folder.
+
+    A bundle beside them is no run: it has the record, and not the ranks of every user that the
+    tables are made from. Raises UserError where there is no run.
+    """
     found: dict[str, dict[int, Path]] = {}
+    bundle: Path | None = None
     for folder in folders:
         for file in sorted(folder.rglob(RECORD)):
+            if (file.parent / BUNDLE).exists():
+                bundle = file.parent
+                continue
             record = json.loads(file.read_text(encoding="utf-8"))
             label = record["label"] or f"{record['method']} ({record['backbone']})"
             found.setdefault(label, {})[record["seed"]] = file.parent
+    if not found and bundle:
+        raise UserError(f"report: {bundle} is a bundle, which holds no user's ranks; give the "
+                        "folder of the run that it was released from")
     if not found:
         raise UserError("report: there is no finished run below "
                         f"{', '.join(str(f) for f in folders)}")
@@ -97,7 +108,7 @@ class Runs:
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
         """Return NDCG@50 of each user in the test, [seeds, users]."""
         folders = self.folders[label]
-        return np.stack([gains(np.load(folders[s] / RANKS)["test"], 50)
+        return np.stack([gains(ranks_of(folders[s])["test"], 50)
                          for s in (sorted(folders) if seeds is None else seeds)])
 
 

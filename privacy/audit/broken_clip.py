@@ -11,7 +11,7 @@ import torch
 from privacy.quantise import Quantise
 from privacy.stack import PrivacyStack
 from privacy.transforms import Clipped, JointClip, Mechanism
-from privacy.uploads import Dense, Part, Touched, Uploads
+from privacy.uploads import Dense, Part, Touched, Uploads, flat
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class DoubleClip(JointClip):
 
 def _joint(uploads: Uploads, weights: Mapping[str, float]) -> torch.Tensor:
     """The joint vectors [clients, dims]."""
-    return torch.cat([p.dense().double().flatten(1) * weights[n] for n, p in uploads.items()],
+    return torch.cat([flat(p.dense().double()) * weights[n] for n, p in uploads.items()],
                      dim=1)
 
 

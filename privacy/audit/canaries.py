@@ -19,7 +19,7 @@ from torch import Tensor
 from privacy.audit.counts import AuditError
 from privacy.randomness import SimulationSource, Source
 from privacy.transforms import Mechanism
-from privacy.uploads import Dense, Release, Uploads
+from privacy.uploads import Dense, Release, Uploads, flat
 
 
 class AuditSource(SimulationSource):
@@ -69,7 +69,7 @@ class Layout:
 
         step: of the grid, whose integers are in the joint vector's scale already; 0 for none.
         """
-        return torch.cat([rows[name].double().flatten(1) * (step or self.weights[name])
+        return torch.cat([flat(rows[name].double()) * (step or self.weights[name])
                           for name in self.shapes], dim=1).numpy()
 
 

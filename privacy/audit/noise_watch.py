@@ -19,7 +19,7 @@ from privacy.randomness import Source
 from privacy.sampling import Cohort, Everyone
 from privacy.stack import PrivacyStack
 from privacy.transforms import Mechanism
-from privacy.uploads import Uploads
+from privacy.uploads import Uploads, flat
 
 # Clients whose own noise is kept whole: so many in every round, and so many others in each. Of
 # everybody else its width is looked at.
@@ -98,7 +98,7 @@ class RoundWatch:
     def _measure(self, parts: Uploads) -> None:
         """Look at what the clip lets pass, in the form in which it came."""
         weights = self.now.clip.weights
-        squared = [p.held().double().flatten(1).square().sum(1) * weights[n] ** 2
+        squared = [flat(p.held().double()).square().sum(1) * weights[n] ** 2
                    for n, p in parts.items()]
         norm = torch.stack(squared).sum(0).sqrt().amax() if len(squared[0]) else torch.zeros(())
         self.kept.longest = max(self.kept.longest, float(norm) / self.now.clip.clip_norm)

@@ -16,6 +16,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
+from privfedmm.evaluation import SHOWN
 from privfedmm.mechanisms.aggregators import AGGREGATORS, PLAIN
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import set_threads
@@ -66,6 +67,8 @@ def compare(
     result = {
         "dataset": data.name, "users": data.num_users, "seed": config.seed,
         "method": config.method, "rounds": config.rounds, "modes": found,
+        "shown": ["ndcg@50"] if config.evaluation.metrics == SHOWN else [
+            *config.evaluation.metrics],
     }
     write_json(out / RESULT, result)
     return result
@@ -131,21 +134,24 @@ def _dropout(config: RunConfig, mode: str, data: Dataset, rate: float) -> dict[s
 
 def markdown(result: dict[str, Any]) -> str:
     """Return the comparison as a section of a report."""
+    shown = result.get("shown", ["ndcg@50"])
     lines = [
         f"## Ways of summing: {result['dataset']}, {result['method']}, seed {result['seed']}, "
         f"{result['rounds']} rounds",
         "",
-        "| mode | test ndcg@50 | largest difference to plain (bound) | up, KiB | down, KiB "
+        f"| mode | {' | '.join(f'test {name}' for name in shown)} "
+        "| largest difference to plain (bound) | up, KiB | down, KiB "
         "| run, s | leak: precision | recall | F1 (chance) | AUC |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "|---" * (len(shown) + 9) + "|",
     ]
     for mode, row in result["modes"].items():
+        test = " | ".join(f"{row['metrics']['test'][name]:.4f}" for name in shown)
         leak, bound = row["leak"], row["quantisation_bound"]
         figures = (" | ".join(f"{leak[k]:.3f}" for k in ("precision", "recall"))
                    + f" | {leak['f1']:.3f} ({leak['chance_f1']:.3f}) | {leak['auc']:.3f}"
                    if "f1" in leak else "- | - | - | -")
         lines.append(
-            f"| {mode} | {row['metrics']['test']['ndcg@50']:.4f} "
+            f"| {mode} | {test} "
             f"| {row['max_update_difference']:.2e} ({'-' if bound is None else f'{bound:.2e}'}) "
             f"| {row['bytes_up_per_client_round'] / 1024:.0f} "
             f"| {row['bytes_down_per_client_round'] / 1024:.0f} "

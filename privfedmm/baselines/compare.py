@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from privfedmm.base.registry import UnknownName
 from privfedmm.baselines.baseline import BASELINES
 from privfedmm.data.types import Dataset
@@ -13,7 +11,7 @@ from privfedmm.evaluation import (
     EvalProtocol,
     Scorer,
     cold_ranks,
-    evaluate,
+    evaluate_on,
     metrics_from_ranks,
 )
 
@@ -28,7 +26,6 @@ def baseline_metrics(
     not known, and whatever a baseline's candidates raise.
     """
     out: dict[str, dict[str, object]] = {}
-    targets = {"validation": data.validation, "test": data.test}
     for name in names:
         if name not in BASELINES:
             raise UnknownName(
@@ -37,7 +34,7 @@ def baseline_metrics(
         if not baseline.fits(data):
             continue
         tried = [
-            (setting, _judged(score, data, targets, protocol))
+            (setting, _judged(score, data, protocol))
             for setting, score in baseline.candidates(data, seed)
         ]
         setting, metrics = max(tried, key=lambda pair: pair[1]["validation"]["ndcg@50"])
@@ -49,10 +46,10 @@ def baseline_metrics(
 
 
 def _judged(
-    score: Scorer, data: Dataset, targets: dict[str, np.ndarray], protocol: EvalProtocol
+    score: Scorer, data: Dataset, protocol: EvalProtocol
 ) -> dict[str, dict[str, float]]:
-    metrics = evaluate(
-        score, data.train, targets, protocol, candidates=data.candidates).metrics
+    metrics = evaluate_on(score, data, protocol).metrics
     if data.cold is not None and data.cold_target is not None:
-        metrics["test_cold"] = metrics_from_ranks(cold_ranks(score, data.cold, data.cold_target))
+        metrics["test_cold"] = metrics_from_ranks(
+            cold_ranks(score, data.cold, data.cold_target), more=protocol.metrics)
     return metrics

@@ -7,8 +7,8 @@ from privfedmm.config.sections import (
     EvaluationSettings,
     RunConfig,
     SecureSettings,
-    TunedSettings,
 )
+from privfedmm.config.tuned import TunedSettings
 
 __all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "TunedSettings",
            "explain", "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]

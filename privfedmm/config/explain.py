@@ -93,6 +93,8 @@ def _type(kind: Any) -> str:
         return " | ".join(str(k) for k in get_args(kind))
     if get_origin(kind) is tuple:
         return "list"
+    if get_origin(kind) is dict:
+        return "names with values"
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
         getattr(kind, "__name__", ""), getattr(kind, "__name__", str(kind)))
 
@@ -106,7 +108,7 @@ def _default(field: FieldInfo) -> str:
 
 def shown(value: object) -> str:
     """Return a value of a setting as tables show it."""
-    if value is None:
+    if value is None or value == {}:
         return "none"
     return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 

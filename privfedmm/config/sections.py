@@ -10,7 +10,12 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
+from privfedmm.config.tuned import TunedSettings
+from privfedmm.data.raw import NAMES, Reading
+from privfedmm.data.raw.reading import Duplicates
+from privfedmm.data.types import SplitBy
 from privfedmm.encoders import EncoderSettings
+from privfedmm.evaluation.metrics import SHOWN, names_of
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
@@ -25,8 +30,19 @@ class EvaluationSettings(Settings):
     every: Annotated[int, Field(ge=1, description="Rounds between two evaluations.")] = 1
     sampled_negatives: Annotated[int, Field(
         ge=0, description="Random items that a target is ranked against; 0: all items.")] = 0
+    metrics: Annotated[tuple[str, ...], Field(
+        description="Metrics in tables, as in ndcg@10 or recall@20, at any length; `privfedmm "
+        "metrics` lists the names. They are recorded beside hr, ndcg and recall at 10, 20 and "
+        "50.")] = SHOWN
     patience: Annotated[int, Field(
         ge=0, description="Evaluations without a better one before training stops; 0: never.")] = 0
+
+    @field_validator("metrics")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError("name at least one metric, as in ndcg@10")
+        return names_of(names)
 
 
 class DPSettings(Settings):
@@ -148,34 +164,27 @@ class SecureSettings(Settings):
         return self.mode == "ring"
 
 
-class TunedSettings(Settings):
-    """This section says how settings were chosen: by looks at validation metrics. `tune` writes it,
-    records and statements tell it, and nothing else follows from it."""
-
-    looks: Annotated[int, Field(
-        ge=1, description="Runs whose validation metrics were looked at.")]
-    metric: str = Field("", description="The validation metric that was best.")
-    settings: tuple[str, ...] = Field((), description="Paths of what was chosen.")
-    epsilon: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="What the looks and this run cost together, at the run's delta; absent: "
-        "the looks claim nothing.")
-
-    def told(self) -> str:
-        """Return the choice in words."""
-        price = "" if self.epsilon is None else (
-            f"; looks and run are private runs on the same users, of epsilon {self.epsilon:.4g} "
-            "together")
-        return (f"{', '.join(self.settings)} by {self.looks} looks at validation "
-                f"{self.metric}{price}")
-
-
 class RunConfig(Settings):
     """This is the config of one run, fully resolved."""
 
-    dataset: str = Field("planted", description="Known name or folder.")
+    dataset: str = Field("planted", description="Known name, folder or file.")
+    columns: dict[str, str] = Field(
+        {}, description="What the data calls user, item, rating, time and split, where their names "
+        "are not known: user=uid,item=asin.")
+    min_rating: float | None = Field(
+        None, description="Least rating of an interaction that counts as liked; others are "
+        "dropped. Default: every row counts.")
+    duplicates: Duplicates = Field(
+        "last", description="Which row of a pair of user and item that stands several times is "
+        "kept, by time, or by place in the file where there are no times; error: none may.")
     k_core: Annotated[int, Field(
         ge=0, description="Fewest interactions of a user and an item that is kept, under a budget "
         "in the evaluation alone; 0: all.")] = 5
+    split: SplitBy = Field(
+        "auto", description="What is held out. auto: what the data says, the last such item of "
+        "each user as the target, or else leave-one-out. given: what the data says, and every "
+        "held-out item is a target. leave-one-out: the last two of each user, whatever the data "
+        "says.")
     split_seed: int = Field(0, description="Seed of splits that the data leaves open.")
     label: str = Field("", description="Names the run in tables.")
     series: str = Field("", description="Names the curve over epsilon that the run is a point of.")
@@ -222,6 +231,26 @@ class RunConfig(Settings):
     def _known(cls, name: str) -> str:
         METHODS.get(name)
         return name
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _pairs(cls, given: object) -> object:
+        """Pairs as they are written on a command line, with commas between."""
+        if not isinstance(given, str):
+            return given
+        pairs = [part.partition("=") for part in given.split(",")]
+        if any(not (name.strip() and equals and theirs.strip()) for name, equals, theirs in pairs):
+            raise ValueError(f"write {given!r} as user=NAME,item=NAME; of rating, time and split "
+                             "likewise")
+        return {name.strip(): theirs.strip() for name, _, theirs in pairs}
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, given: dict[str, str]) -> dict[str, str]:
+        strange = [name for name in given if name not in NAMES]
+        if strange:
+            raise ValueError(f"{strange[0]!r} is none of {', '.join(NAMES)}; correct it")
+        return given
 
     @field_validator("aggregation")
     @classmethod
@@ -281,6 +310,11 @@ class RunConfig(Settings):
     def statistics_way(self) -> str:
         """Return the way in which group statistics are summed."""
         return self.group_statistics or self.aggregation
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the rows of the data are taken."""
+        return Reading(self.columns, self.min_rating, self.duplicates)
 
     @property
     def catalogue_unit(self) -> Literal["user", "interaction"] | None:

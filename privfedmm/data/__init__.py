@@ -13,6 +13,7 @@ from privfedmm.data.own_rows import read_own_rows
 from privfedmm.data.parts import Catalogue, Shard, read_catalogue, read_shard, shard_of
 from privfedmm.data.planted import DATA_SEED, PlantedShape, planted, planted_images
 from privfedmm.data.raw import Raw
+from privfedmm.data.resplit import split_by
 from privfedmm.data.sources import (
     SOURCES,
     Fetch,
@@ -22,7 +23,7 @@ from privfedmm.data.sources import (
     find_source,
     is_named,
 )
-from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth, Unit
+from privfedmm.data.types import DataError, Dataset, Held, Protocol, Rows, SplitBy, Truth, Unit
 
 __all__ = [
     "DATA_SEED",
@@ -35,6 +36,7 @@ __all__ = [
     "Dataset",
     "Encoding",
     "Fetch",
+    "Held",
     "Layout",
     "PlantedShape",
     "Protocol",
@@ -43,6 +45,7 @@ __all__ = [
     "Rows",
     "Shard",
     "Source",
+    "SplitBy",
     "Truth",
     "Unit",
     "available",
@@ -64,4 +67,5 @@ __all__ = [
     "read_shard",
     "shard_of",
     "silent",
+    "split_by",
 ]

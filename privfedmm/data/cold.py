@@ -19,7 +19,8 @@ def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
 
     A user's cold target is the test item where it is cold, else the validation item, else one of
     the user's cold training items at random (all seeded). Validation and test keep their warm
-    targets. Raises DataError where a user or a target would have nothing left.
+    targets, and what else is held out its warm items. Raises DataError where a user or a target
+    would have nothing left.
     """
     rng = np.random.default_rng([seed, 4])
     count = round(share * data.num_items)
@@ -48,16 +49,17 @@ def hold_out_items(data: Dataset, share: float, seed: int) -> Dataset:
         if not (held[name] >= 0).any():
             raise DataError(f"cold_items: no user has a warm {name} item left; lower the share")
     train = Rows.from_pairs(owner[kept], items[kept], data.num_users)
+    further = {name: rows.only(~cold[rows.indices]) for name, rows in data.further.items()}
     note = (f"{count} of {data.num_items} items are cold (seed {seed}): in no training, and "
             "validation or test items among them count as cold targets only.")
     protocol = replace(data.protocol, note=f"{data.protocol.note} {note}".strip())
     return replace(
         data, train=train, validation=held["validation"], test=held["test"], cold=cold,
         cold_target=target, protocol=protocol, train_age=_ages(data, owner, kept),
-        read_sha256="",
+        further=further, resplit=None, read_sha256="",
         over_catalogue=data.over_catalogue and partial(_over_catalogue, data, share, seed),
         sha256=content_hash(
-            data.user_ids, data.item_ids, train, held, data.features, data.present),
+            data.user_ids, data.item_ids, train, held, data.features, data.present, further),
     )
 
 

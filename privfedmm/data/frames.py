@@ -11,19 +11,22 @@ import pandas as pd
 
 from privfedmm.data.encoded import Encoding
 from privfedmm.data.loading import feature_cache, finish
-from privfedmm.data.raw import SPLITS, Origin, Raw, checked_matrix, interactions, items_by_id
+from privfedmm.data.raw import (
+    AS_IT_IS,
+    Origin,
+    Raw,
+    Reading,
+    Table,
+    as_text,
+    candidates,
+    checked_matrix,
+    find_columns,
+    ids_as_text,
+    items_by_id,
+)
 from privfedmm.data.types import DataError, Dataset
 from privfedmm.encoders import EncoderSettings
 
-# Our name -> what a column of it may be called. A rating is accepted and not read.
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "user": ("user", "user_id", "userId", "userID"),
-    "item": ("item", "item_id", "itemId", "itemID"),
-    "time": ("time", "timestamp", "date", "datetime"),
-    "rating": ("rating",),
-    "split": ("split", "x_label"),
-}
-_NEEDED = ("user", "item")
 _ROW = "{name} row {line} (counted from 0), column {column!r},"
 _INTERACTIONS = Origin("interactions", _ROW, "row", 0)
 _ITEMS = Origin("items", _ROW, "row", 0)
@@ -39,14 +42,15 @@ def from_pandas(
     name: str,
     k_core: int,
     split_seed: int,
-    columns: Mapping[str, str] | None,
+    reading: Reading = AS_IT_IS,
     encoding: Encoding | None = None,
 ) -> Dataset:
     """Make a data set from tables in memory, as `Dataset.from_pandas` documents.
 
-    encoding: how texts are encoded, as for `load`. Raises DataError.
+    reading: what columns are called and which rows count. encoding: how texts are encoded, as for
+    `load`. Raises DataError.
     """
-    raw = raw_of_frames(interactions, items, features, name, columns or {})
+    raw = raw_of_frames(interactions, items, features, name, reading)
     how = encoding or Encoding(EncoderSettings(), feature_cache())
     data = finish(raw, how, k_core, split_seed)
     if raw.catalogue is None:
@@ -56,72 +60,48 @@ def from_pandas(
 
 def raw_of_frames(
     rows: pd.DataFrame, items: pd.DataFrame | None, features: Features | None, name: str,
-    columns: Mapping[str, str],
+    reading: Reading,
 ) -> Raw:
     """Return what a loader would have read from these tables in a folder. Raises DataError.
 
     The arguments are those of `from_pandas`.
     """
-    found = _columns(rows, columns)
-    table = pd.DataFrame(index=pd.RangeIndex(len(rows)))
-    for ours, theirs in found.items():
-        column = rows[theirs].reset_index(drop=True)
-        table[theirs] = (
-            _ids(column, _INTERACTIONS, theirs) if ours in _NEEDED else _text(column))
-    frame = interactions(table, _INTERACTIONS, found, SPLITS)
+    _refuse_other("interactions", rows)
+    named = rows.reset_index(drop=True).rename(columns=str)
+    columns = find_columns(list(named.columns), reading.columns, _INTERACTIONS.name)
+    table = Table(as_text(named, columns, _INTERACTIONS), columns, _INTERACTIONS,
+                  "a table in memory")
+    checked = table.checked(reading)
+    frame, found = checked.frame, columns.found
     if items is None:
         described = pd.DataFrame(index=pd.Index(frame["item"].unique()))
     else:
-        described = _item_table(items, columns.get("item"))
+        described = _item_table(items, reading.columns.get("item"))
         unknown = ~frame["item"].isin(described.index)
         if unknown.any():
             row = frame[unknown].iloc[0]
             raise DataError(f"{_INTERACTIONS.at(row['line'], found['item'])} names item "
                             f"{row['item']}, which is not in items; add it there or drop the row")
     raw = Raw(name, "interactions", frame, described, item_source="items",
-              catalogue=None if items is None else described)
+              catalogue=None if items is None else described, lines=list(checked.lines))
     for modality, given in (features or {}).items():
         _add_features(raw, modality, given, listed=items is not None)
     return raw
 
 
-def _columns(rows: pd.DataFrame, given: Mapping[str, str]) -> dict[str, str]:
-    """Our name -> the table's, for the columns that are read."""
-    _refuse_other("interactions", rows)
-    strange = [name for name in given if name not in COLUMNS]
-    if strange:
-        raise DataError(f"columns names {strange[0]!r}, which is none of {', '.join(COLUMNS)}; "
-                        "take it out or correct it")
-    found = {}
-    for ours, names in COLUMNS.items():
-        if ours in given and given[ours] not in rows.columns:
-            raise DataError(f"interactions has no column {given[ours]!r}, which columns gives for "
-                            f"{ours}; its columns are {_listed(rows)}")
-        there = [given[ours]] if ours in given else [n for n in names if n in rows.columns]
-        if len(there) > 1:
-            raise DataError(f"interactions has the columns {' and '.join(there)}; say which is the "
-                            f"{ours} with columns={{{ours!r}: {there[0]!r}}}")
-        if not there and ours in _NEEDED:
-            raise DataError(f"interactions has no column {names[0]!r} (nor {', '.join(names[1:])}) "
-                            f"among {_listed(rows)}; rename one or give "
-                            f"columns={{{ours!r}: ...}}")
-        if there and ours != "rating":
-            found[ours] = there[0]
-    return found
-
-
 def _item_table(items: pd.DataFrame, given: str | None) -> pd.DataFrame:
     """Items indexed by id, every value text. given: what the column of ids is called, if told."""
     _refuse_other("items", items)
-    names = [given] if given and given in items.columns else list(COLUMNS["item"])
-    there = [name for name in names if name in items.columns]
+    there = [given] if given and given in items.columns else candidates(
+        [str(name) for name in items.columns], "item")
     if len(there) > 1:
         raise DataError(f"items has the columns {' and '.join(there)}; say which holds the ids "
                         f"with columns={{'item': {there[0]!r}}}")
     key = there[0] if there else None
     table = items
     if key is None:
-        counted = isinstance(items.index, pd.RangeIndex) and items.index.name not in names
+        counted = isinstance(items.index, pd.RangeIndex) and not candidates(
+            [str(items.index.name)], "item")
         # Numbers that pandas counted by itself are no ids that anybody gave.
         if counted or items.index.nlevels > 1:
             raise DataError("items has neither a column 'item_id' nor item ids as its index; "
@@ -130,24 +110,9 @@ def _item_table(items: pd.DataFrame, given: str | None) -> pd.DataFrame:
         table = items.assign(**{key: items.index})
     table = table.reset_index(drop=True)
     text = pd.DataFrame({
-        str(column): _ids(table[column], _ITEMS, key) if column == key else _text(table[column])
-        for column in table.columns})
+        str(column): ids_as_text(table[column], _ITEMS, key) if column == key
+        else _text(table[column]) for column in table.columns})
     return items_by_id(text, pd.Series(text.index, index=text.index), _ITEMS, key)
-
-
-def _ids(column: pd.Series, origin: Origin, name: str) -> pd.Series:
-    """Ids as text: text as it stands, whole numbers in digits. Raises DataError for others."""
-    missing = column.isna()
-    origin.refuse(missing, _numbers(column), name, "an empty id", "fill it in or drop the row")
-    # A whole column tells its kind; a mixed one is asked value by value.
-    if pd.api.types.is_integer_dtype(column.dtype):
-        return column.astype(str)
-    bad = pd.Series([not isinstance(value, str | int | np.integer) or isinstance(value, bool)
-                     for value in column], index=column.index, dtype=bool)
-    kind = str(column.dtype)
-    origin.refuse(bad, _numbers(column), name, f"an id that is neither text nor a whole number "
-                  f"(type {kind})", "make the column text or whole numbers with .astype")
-    return column.astype(object).astype(str)
 
 
 def _text(column: pd.Series) -> pd.Series:
@@ -186,7 +151,7 @@ def _add_features(
 def _by_id(given: pd.DataFrame, items: pd.Index, what: str) -> np.ndarray:
     """The rows of these items [items, F], NaN where there is none."""
     origin = Origin(what, _ROW, "row", 0)
-    ids = _ids(pd.Series(given.index), origin, "index").str.strip()
+    ids = ids_as_text(pd.Series(np.asarray(given.index)), origin, "index").str.strip()
     twice = ids.duplicated()
     if twice.any():
         raise DataError(f"{what} has two rows for item {ids[twice].iloc[0]}; keep one")
@@ -204,12 +169,3 @@ def _by_id(given: pd.DataFrame, items: pd.Index, what: str) -> np.ndarray:
 def _refuse_other(what: str, given: object) -> None:
     if not isinstance(given, pd.DataFrame):
         raise DataError(f"{what} is a {type(given).__name__}; give a pandas DataFrame")
-
-
-def _listed(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns)) or "none"
-
-
-def _numbers(column: pd.Series) -> pd.Series:
-    """The place of every row, counted from 0."""
-    return pd.Series(np.arange(len(column)), index=column.index)

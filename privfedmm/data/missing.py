@@ -33,11 +33,11 @@ def drop_features(data: Dataset, rate: float, seed: int) -> Dataset:
     return replace(
         data, features=features, present=present,
         protocol=replace(data.protocol, note=note.strip()),
-        read_sha256="",
+        resplit=None, read_sha256="",
         over_catalogue=data.over_catalogue and partial(_over_catalogue, data, rate, seed),
         sha256=content_hash(
             data.user_ids, data.item_ids, data.train,
-            {"validation": data.validation, "test": data.test}, features, present),
+            {"validation": data.validation, "test": data.test}, features, present, data.further),
     )
 
 

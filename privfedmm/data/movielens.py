@@ -100,7 +100,7 @@ def _load(request: Request) -> Dataset:
     folder = request.cache / _NAME
     if not is_cached(folder):
         raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
-    raw = read_folder(folder)
+    raw = read_folder(folder, request.reading)
     if request.unit is not None:  # ml-100k.item lists all films, rated or not
         data = prepare_over_catalogue(listed(raw), request.k_core, request.seed, request.unit)
     else:

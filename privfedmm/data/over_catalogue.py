@@ -9,21 +9,24 @@ user's rows are split by that user's rows alone, and only the evaluation knows o
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from privfedmm.data.prepare import (
+    asked_of,
     dataset_of,
     index_ids,
     k_core,
     read_hash,
     refuse_empty,
+    resplit_of,
     split_and_index,
 )
 from privfedmm.data.raw import DataError, Raw, item_table
-from privfedmm.data.types import Dataset, Unit
+from privfedmm.data.types import Dataset, SplitBy, Unit
 
 ITEMS, USERS = "items.csv", "users.csv"
 SHORTEST = 3  # rows of a user of whom one is held out for validation and one for test
@@ -39,9 +42,10 @@ def with_lists(raw: Raw, folder: Path) -> Raw:
     takes part with rows or without. Raises DataError for faults in either.
     """
     if raw.catalogue is None and (folder / ITEMS).is_file():
-        raw = replace(raw, catalogue=item_table(folder / ITEMS, ",", "item_id", lenient=True))
+        raw = replace(raw, catalogue=item_table(folder / ITEMS, None, lenient=True))
     if (folder / USERS).is_file():
-        users = item_table(folder / USERS, ",", "user_id").index.to_numpy().astype(str)
+        listed = item_table(folder / USERS, None, ours="user")
+        users = listed.index.to_numpy().astype(str)
         absent = ~raw.frame["user"].isin(users)
         if absent.any():
             row = raw.frame[absent].iloc[0]
@@ -67,7 +71,9 @@ def listed(raw: Raw) -> Raw:
     return replace(raw, items=raw.catalogue)
 
 
-def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> Dataset:
+def prepare_over_catalogue(
+    raw: Raw, k: int, seed: int, unit: Unit = "user", by: SplitBy = "auto"
+) -> Dataset:
     """Split and index what `listed` returned. Raises DataError for what cannot be evaluated.
 
     k: users and items are evaluated that are in the k-core of all rows, 0 for all; training is on
@@ -75,8 +81,9 @@ def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> 
 
     unit: of a whole user, whoever has fewer than k rows, or than 3, trains on all of them, and
     others hold out two. Of a single interaction everybody holds out two: at a threshold one
-    interaction more would take three out of training.
+    interaction more would take three out of training. by: as for `prepare`.
     """
+    whole, raw = raw, asked_of(raw, by)
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
@@ -84,7 +91,7 @@ def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> 
     frame = raw.frame.reset_index(drop=True)
     split = split_and_index(
         frame, raw, seed, items, least=max(k, SHORTEST) if unit == "user" else 0)
-    held, candidates, note = split.held, None, ""
+    held, further, candidates, note = split.held, split.further, None, ""
     if k:
         core = k_core(frame, k)
         if core.empty:
@@ -94,8 +101,14 @@ def prepare_over_catalogue(raw: Raw, k: int, seed: int, unit: Unit = "user") -> 
         who = np.isin(split.users, core["user"].unique())
         held = {name: np.where(who & (target >= 0) & among[target], target, -1)
                 for name, target in held.items()}
+        further = {name: rows.only(who[rows.owner] & among[rows.indices])
+                   for name, rows in further.items()}
         candidates = None if among.all() else among
         note = (f"Items are those of the catalogue and every user trains; the {k}-core "
                 f"({int(who.sum())} users, {int(among.sum())} items) is of the evaluation alone.")
-    return dataset_of(raw, split, held, k, [split.note, note], read_hash(raw, k, seed, apart=True),
-                      public_items=True, candidates=candidates)
+    every = by == "given"
+    again = partial(prepare_over_catalogue, whole, k, seed, unit)
+    return dataset_of(raw, split, held, k, [split.note, note],
+                      read_hash(raw, k, seed, apart=True, every=every), public_items=True,
+                      candidates=candidates, every_target=every, further=further,
+                      resplit=resplit_of(again, whole))

@@ -7,33 +7,31 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from privfedmm.data.frames import COLUMNS
 from privfedmm.data.parts import Shard
-from privfedmm.data.raw import SPLITS, Origin, interactions, read_table
+from privfedmm.data.raw import AS_IT_IS, SPLITS, Reading, interactions, read_rows
 from privfedmm.data.types import DataError, Rows
 
 ALONE = "you"  # who the rows are of, where the file does not say
+_NOBODY = "\0user"
 
 
-def read_own_rows(path: Path, items: np.ndarray, timed: bool) -> tuple[Shard, int]:
+def read_own_rows(
+    path: Path, items: np.ndarray, timed: bool, reading: Reading = AS_IT_IS
+) -> tuple[Shard, int]:
     """Return the rows of one user, and how many more name an item that the catalogue lacks.
 
-    path: a table with a column item_id, and maybe timestamp and user_id, separated by commas, or by
-    tabs where its name ends in tsv. items: the ids [items] by number. timed: whether it matters
-    which row came first; without a column of times the rows count as the oldest first. Raises
+    path: a table in any format that is read, with a column of items, and maybe times and users.
+    items: the ids [items] by number. timed: whether it matters which row came first; without a
+    column of times the rows count as the oldest first. reading: how rows are taken. Raises
     DataError for a file that is none, for two users in it, and where no row is of a known item.
     """
-    table = read_table(path, "\t" if path.suffix == ".tsv" else ",")
-    found = {ours: [n for n in names if n in table.columns] for ours, names in COLUMNS.items()}
-    if not found["item"]:
-        raise DataError(f"{path.name} has no column item_id; its columns are "
-                        f"{', '.join(table.columns)}")
-    columns = {ours: there[0] for ours, there in found.items() if there}
+    table = read_rows(path, reading, needed=("item",))
+    columns, rows = dict(table.columns.found), table.frame
     if "user" not in columns:
-        columns["user"] = COLUMNS["user"][0]
-        table[columns["user"]] = ALONE
-    frame = interactions(table, Origin(path.name), {
-        n: c for n, c in columns.items() if n in ("user", "item", "time")}, SPLITS)
+        columns["user"] = _NOBODY
+        rows = rows.assign(**{_NOBODY: ALONE})
+    frame = interactions(rows, table.origin, {
+        n: c for n, c in columns.items() if n != "split"}, SPLITS, reading).frame
     users = frame["user"].unique()
     if len(users) > 1:
         raise DataError(f"{path.name} has rows of {len(users)} users, {users[0]} and {users[1]} "

@@ -10,16 +10,18 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.encoded import Encoding, encode_raw
-from privfedmm.data.layouts import read_folder, read_items
+from privfedmm.data.layouts import read_data, read_items
 from privfedmm.data.prepare import (
     TIES,
+    asked_of,
     content_hash,
     features_of,
     index_ids,
     refuse_empty,
     split_and_index,
 )
-from privfedmm.data.types import DataError, Dataset, Protocol, Rows
+from privfedmm.data.raw import AS_IT_IS, Reading
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows, SplitBy
 
 
 @dataclass(frozen=True)
@@ -48,16 +50,14 @@ class Catalogue:
 
         first: the number of the first of them.
         """
-        before, m = np.zeros(first, dtype=np.int64), len(shard.user_ids)
-        after = np.full(users - first - m, len(shard.train.indices), dtype=np.int64)
         held = np.full((2, users), -1, dtype=np.int64)
-        held[:, first:first + m] = shard.validation, shard.test
+        held[:, first:first + len(shard.user_ids)] = shard.validation, shard.test
         return Dataset(
-            self.name, np.arange(users), self.items,
-            Rows(np.concatenate([before, shard.train.indptr, after]), shard.train.indices),
+            self.name, np.arange(users), self.items, shard.train.among(users, first),
             held[0], held[1], dict(self.features), pd.DataFrame(), None,
             Protocol(0, "made on each node", TIES, ""), self.sha256, dict(self.notes),
-            dict(self.present), train_age=shard.train_age, public_items=True)
+            dict(self.present), train_age=shard.train_age, public_items=True,
+            further={n: rows.among(users, first) for n, rows in shard.further.items()})
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Shard:
     """A shard holds the rows of m users, as one node has them.
 
     user_ids [m] str; train: Rows of m users; validation and test [m] int64 hold an item or -1;
-    train_age: as in `Dataset`.
+    train_age, further: as in `Dataset`.
     """
 
     user_ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=str))
@@ -74,6 +74,7 @@ class Shard:
     validation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     test: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     train_age: np.ndarray | None = None
+    further: Mapping[str, Rows] = field(default_factory=dict)
 
 
 def shard_of(data: Dataset, users: np.ndarray) -> Shard:
@@ -82,9 +83,9 @@ def shard_of(data: Dataset, users: np.ndarray) -> Shard:
     start, stop = data.train.indptr[first], data.train.indptr[last]
     return Shard(
         data.user_ids[first:last].astype(str),
-        Rows(data.train.indptr[first:last + 1] - start, data.train.indices[start:stop]),
-        data.validation[first:last], data.test[first:last],
-        None if data.train_age is None else data.train_age[start:stop])
+        data.train.of_users(first, last), data.validation[first:last], data.test[first:last],
+        None if data.train_age is None else data.train_age[start:stop],
+        {name: rows.of_users(first, last) for name, rows in data.further.items()})
 
 
 def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
@@ -100,14 +101,16 @@ def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
 
 
 def read_shard(
-    folder: Path, items: np.ndarray, seed: int, least: int | None = None
+    folder: Path, items: np.ndarray, seed: int, least: int | None = None,
+    by: SplitBy = "auto", reading: Reading = AS_IT_IS,
 ) -> Shard:
     """Read the rows in a folder of any layout, whose items are among `items` (ids, by number).
 
     seed: the seed of splits that the data leaves open. least: as for `split_and_index`; a run
-    under a budget gives `SHORTEST`. Nothing is filtered. Raises DataError.
+    under a budget gives `SHORTEST`. by: as for `prepare`. reading: how rows are taken. No k-core is
+    taken. Raises DataError.
     """
-    raw = read_folder(folder)
+    raw = asked_of(read_data(folder, reading), by)
     refuse_empty(raw)
     unknown = ~raw.frame["item"].isin(items)
     if unknown.any():
@@ -115,4 +118,5 @@ def read_shard(
         raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is none of the "
                         f"{len(items)} items of the run; delete the line")
     split = split_and_index(raw.frame.reset_index(drop=True), raw, seed, items, least)
-    return Shard(split.users, split.train, split.held["validation"], split.held["test"], split.age)
+    return Shard(split.users, split.train, split.held["validation"], split.held["test"], split.age,
+                 split.further)

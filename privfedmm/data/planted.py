@@ -17,6 +17,7 @@ from PIL import Image
 from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.planted_render import IMAGE_TOPICS, TEXT_TOPICS, draw_images, write_texts
 from privfedmm.data.prepare import TIES, content_hash
+from privfedmm.data.raw import AS_IT_IS
 from privfedmm.data.sources import Request, Source
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
 from privfedmm.encoders.plain import IMAGE_NOTE, image_features
@@ -160,6 +161,9 @@ def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
 def _load(request: Request) -> Dataset:
     if request.max_users:
         raise DataError("max_users: the planted set is drawn in any size; use planted:N")
+    if request.reading != AS_IT_IS:
+        raise DataError("columns, min_rating, duplicates: not for the planted set, whose rows are "
+                        "generated without ratings; leave them out")
     try:
         shape = PlantedShape(users=int(request.size)) if request.size else PlantedShape()
     except ValueError as error:

@@ -6,16 +6,17 @@ Here the rows say which items there are. What a budget asks for is in `over_cata
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from privfedmm.data.raw import Raw
-from privfedmm.data.split import split_of
-from privfedmm.data.types import DataError, Dataset, Protocol, Rows
+from privfedmm.data.split import FURTHER, names_held_out, split_of
+from privfedmm.data.types import DataError, Dataset, Protocol, Rows, SplitBy
 
 TIES = "interactions at the same time keep the order of the file"
 
@@ -54,7 +55,7 @@ class Split:
     """A split holds interactions with indices for ids.
 
     users [n], items [m]: the ids in the order of their indices. held: validation and test [n]
-    int64, each an item or -1. age: as in `Dataset.train_age`. name, note: the split in words.
+    int64, each an item or -1. age, further: as in `Dataset`. name, note: the split in words.
     """
 
     users: np.ndarray
@@ -64,10 +65,31 @@ class Split:
     age: np.ndarray | None
     name: str
     note: str
+    further: dict[str, Rows]
 
 
-def prepare(raw: Raw, k: int, seed: int) -> Dataset:
-    """Filter, split and index what a loader read. Raises DataError for what cannot be evaluated."""
+def asked_of(raw: Raw, by: SplitBy) -> Raw:
+    """Return what a loader read, without the data's own split where `by` is leave-one-out.
+
+    Raises DataError where `by` is given and the data has none.
+    """
+    if by == "given" and not names_held_out(raw):
+        raise DataError(f"split: {raw.source} names no held-out items; give it a column split "
+                        "(train, validation, test), or set split to leave-one-out")
+    if by != "leave-one-out" or not names_held_out(raw):
+        return raw
+    return replace(raw, frame=raw.frame.drop(columns="split", errors="ignore"), given_test=None,
+                   notes=[*raw.notes, "the data's own split is not used, as was asked for."])
+
+
+def prepare(raw: Raw, k: int, seed: int, by: SplitBy = "auto") -> Dataset:
+    """Filter, split and index what a loader read.
+
+    by: who says what is held out. "given": the data, and every held-out item is a target;
+    "leave-one-out": the times, whatever the data says; "auto": the data where it does, with one
+    target a user, else the times. Raises DataError for what cannot be evaluated.
+    """
+    whole, raw = raw, asked_of(raw, by)
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
@@ -75,8 +97,19 @@ def prepare(raw: Raw, k: int, seed: int) -> Dataset:
     if frame.empty:
         raise DataError(f"{raw.source} has no interactions left after the {k}-core filter; "
                         "lower --k-core")
-    split = split_and_index(frame, raw, seed)
-    return dataset_of(raw, split, split.held, k, [split.note], read_hash(raw, k, seed))
+    every = by == "given"
+    split = split_and_index(frame, raw, seed, every=every)
+    return dataset_of(raw, split, split.held, k, [split.note],
+                      read_hash(raw, k, seed, every=every), every_target=every,
+                      further=split.further, resplit=resplit_of(partial(prepare, whole, k, seed),
+                                                                whole))
+
+
+def resplit_of(
+    again: Callable[[SplitBy], Dataset], raw: Raw
+) -> Callable[[SplitBy], Dataset] | None:
+    """Return the way to another split of the same rows; None where there is but one."""
+    return again if names_held_out(raw) else None
 
 
 def dataset_of(
@@ -89,6 +122,7 @@ def dataset_of(
     read: the hash of what was read. more: further fields of the data set.
     """
     users, items = split.users, split.items
+    further = more.get("further", {})
     features, present = features_of(raw, items)
     return Dataset(
         name=raw.name,
@@ -100,8 +134,9 @@ def dataset_of(
         features=features,
         items=raw.items.loc[items].reset_index(names="item_id"),
         truth=None,
-        protocol=Protocol(k, split.name, TIES, " ".join(t for t in (*notes, *raw.notes) if t)),
-        sha256=content_hash(users, items, split.train, dict(held), features, present),
+        protocol=Protocol(k, split.name, TIES, " ".join(t for t in (*notes, *raw.notes) if t),
+                          names_held_out(raw)),
+        sha256=content_hash(users, items, split.train, dict(held), features, present, further),
         feature_notes=dict(raw.feature_notes),
         present=present,
         train_age=split.age,
@@ -112,14 +147,15 @@ def dataset_of(
 
 def split_and_index(
     frame: pd.DataFrame, raw: Raw, seed: int, items: np.ndarray | None = None,
-    least: int | None = None,
+    least: int | None = None, every: bool = False,
 ) -> Split:
     """Split a filtered frame and give its ids numbers.
 
-    items: the ids in the order of their numbers; None for those that occur. least: with it no
-    user's rows are split by what others have: who has fewer rows than that trains on all of them,
-    and users who are listed without rows are there; None refuses users who cannot be evaluated.
-    Raises DataError for what cannot be evaluated.
+    items: the ids in the order of their numbers; None for those that occur in training or as a
+    target. every: whether all held-out items are targets, not the last of a user alone. least: with
+    it no user's rows are split by what others have: who has fewer rows than that trains on all of
+    them, and users who are listed without rows are there; None refuses users who cannot be
+    evaluated. Raises DataError for what cannot be evaluated.
     """
     sizes = frame.groupby("user").size()
     if least is None and (sizes < 3).any():
@@ -135,12 +171,12 @@ def split_and_index(
     frame["held"], name, note = split_of(frame, raw, seed, apart=least is not None)
     if least is not None:
         frame.loc[frame["user"].map(sizes) < least, "held"] = "train"
-    kept = frame[frame["held"] != "dropped"].copy()
+    last = ~frame["held"].str.startswith(FURTHER)
     if items is None:
-        # After the split: an item whose every interaction was dropped is not in the data.
-        items, kept["i"] = index_ids(kept["item"])
-    else:
-        kept["i"] = pd.Series(np.arange(len(items)), index=items).loc[kept["item"]].to_numpy()
+        # After the split: an item that nobody trains on and nobody is judged by is not in the data.
+        items, _ = index_ids(frame.loc[last | every, "item"])
+    kept = frame[last | frame["item"].isin(items)].copy()
+    kept["i"] = pd.Series(np.arange(len(items)), index=items).loc[kept["item"]].to_numpy()
     train = kept[kept["held"] == "train"]
     if least is None and (np.bincount(train["u"], minlength=len(users)) == 0).any():
         empty = int(np.flatnonzero(np.bincount(train["u"], minlength=len(users)) == 0)[0])
@@ -154,13 +190,17 @@ def split_and_index(
         ages = timed.groupby("u").cumcount(ascending=False).sort_index()
         order = np.lexsort((train["i"], train["u"]))
         age = ages.loc[train.index].to_numpy()[order].astype(np.int32)
-    held = {}
+    held, further = {}, {}
     for part_name in ("validation", "test"):
         part = kept[kept["held"] == part_name]
         target = np.full(len(users), -1, dtype=np.int64)
         target[part["u"].to_numpy()] = part["i"].to_numpy()
         held[part_name] = target
-    return Split(users, items, rows, held, age, name, note)
+        part = kept[kept["held"] == FURTHER + part_name]
+        if len(part):
+            further[part_name] = Rows.from_pairs(
+                part["u"].to_numpy(), part["i"].to_numpy(), len(users))
+    return Split(users, items, rows, held, age, name, note, further)
 
 
 def features_of(
@@ -190,16 +230,19 @@ def refuse_empty(raw: Raw) -> None:
         raise DataError(f"{raw.source} holds no interactions; add some lines below the header")
 
 
-def read_hash(raw: Raw, k: int, seed: int, apart: bool = False) -> str:
+def read_hash(
+    raw: Raw, k: int, seed: int, apart: bool = False, every: bool = False
+) -> str:
     """Return the SHA-256 over rows and features as they were read, the k of the core and the seed.
 
     Two equal hashes are the same data before items and users were chosen from it, so that figures
-    over the same core compare. apart: as for `split_of`; where it decides the targets of tests, it
-    is another hash.
+    over the same core compare. apart: as for `split_of`; every: as for `split_and_index`; where
+    they decide the targets of tests, it is another hash.
     """
     columns = [c for c in ("user", "item", "time", "split") if c in raw.frame]
     drawn = len(columns) == 2 and raw.given_test is None
-    digest = hashlib.sha256(f"{k} {seed} {apart and drawn}".encode())
+    several = " every target" if every else ""
+    digest = hashlib.sha256(f"{k} {seed} {apart and drawn}{several}".encode())
     kept = raw.frame[columns]
     digest.update(pd.util.hash_pandas_object(kept, index=False).to_numpy().tobytes())
     if raw.given_test is not None:
@@ -218,6 +261,7 @@ def content_hash(
     held: dict[str, np.ndarray],
     features: dict[str, np.ndarray],
     present: dict[str, np.ndarray] | None = None,
+    further: Mapping[str, Rows] | None = None,
 ) -> str:
     """Return the SHA-256 over ids, split, features and what is missing.
 
@@ -231,6 +275,8 @@ def content_hash(
         digest.update(name.encode() + np.ascontiguousarray(features[name]).tobytes())
     for name, mask in sorted((present or {}).items()):
         digest.update(b"present " + name.encode() + np.ascontiguousarray(mask).tobytes())
+    for name, rows in sorted((further or {}).items()):
+        digest.update(b"further " + name.encode() + rows.indptr.tobytes() + rows.indices.tobytes())
     return digest.hexdigest()
 
 

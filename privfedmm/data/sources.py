@@ -8,6 +8,7 @@ from pathlib import Path
 
 from privfedmm.base.registry import Registry
 from privfedmm.data.encoded import Encoding
+from privfedmm.data.raw import AS_IT_IS, Reading
 from privfedmm.data.types import Dataset, Unit
 
 _SIZED = ":N"
@@ -21,7 +22,8 @@ class Request:
     max_users: as for `load`; a source that cannot follow one raises `DataError`. cache: the folder
     of everything fetched. encoding: how texts or pictures are encoded, for a source that brings
     them. unit: what a budget protects; items must then be those of a public catalogue, whoever
-    has them, which a source says in its data set. None without a budget.
+    has them, which a source says in its data set. None without a budget. reading: which rows
+    count, for a source with ratings or rows that stand twice.
     """
 
     size: str
@@ -31,6 +33,7 @@ class Request:
     cache: Path
     encoding: Encoding
     unit: Unit | None = None
+    reading: Reading = AS_IT_IS
 
 
 @dataclass(frozen=True)

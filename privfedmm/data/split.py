@@ -1,4 +1,4 @@
-"""Who is held out: leave-one-out by time, as the data says, or at random."""
+"""What is held out: as the data says, or leave-one-out by time or at random."""
 
 from __future__ import annotations
 
@@ -10,20 +10,29 @@ import pandas as pd
 from privfedmm.data.raw import Raw
 from privfedmm.data.types import DataError
 
+FURTHER = "further "  # before the name of a part: held out there, and not its user's last
+
+
+def names_held_out(raw: Raw) -> bool:
+    """Return whether the data itself says what is held out."""
+    return "split" in raw.frame or raw.given_test is not None
+
 
 def split_of(
     frame: pd.DataFrame, raw: Raw, seed: int, apart: bool = False
 ) -> tuple[np.ndarray, str, str]:
-    """Say where each row of the filtered frame goes: train, validation, test or dropped.
+    """Say where each row of the filtered frame goes: train, validation, test, or `FURTHER` and one
+    of the latter two.
 
     Return that [rows], the name of the split and a note in words. seed: the seed of splits that the
     data leaves open. apart: whether a random split draws each row by its own name, so that no other
     row moves it; else all are drawn in one go.
 
-    Raises DataError for a given split that names no test item or names two for a user.
+    Raises DataError for a given split that names no test item or, named in a list of its own, two
+    for a user.
     """
     if "split" in frame:
-        return _given_split(frame, raw)
+        return _given_split(frame, raw, seed, apart)
     if raw.given_test is not None:
         return _given_test(frame, raw.given_test, seed, apart)
     if "time" in frame:
@@ -57,25 +66,36 @@ def _from_last(frame: pd.DataFrame, key: np.ndarray) -> np.ndarray:
     return held
 
 
-def _given_split(frame: pd.DataFrame, raw: Raw) -> tuple[np.ndarray, str, str]:
-    """The file's own split; of several held-out items of a user the last one is the target."""
+def _given_split(
+    frame: pd.DataFrame, raw: Raw, seed: int, apart: bool
+) -> tuple[np.ndarray, str, str]:
+    """The file's own split; of several held-out items of a user the last one is told apart."""
     if not (frame["split"] == "test").any():
         raise DataError(f"{raw.source}: no interaction that is left is marked test in the given "
                         "split; mark each user's test item, or remove the column to have one made")
     held = frame["split"].to_numpy(dtype=object).copy()
     time = frame["time"].to_numpy() if "time" in frame else np.zeros(len(frame))
     order = np.lexsort((np.arange(len(frame)), time, frame["u"].to_numpy()))
-    dropped = 0
+    further = 0
     for name in ("validation", "test"):
         part = order[held[order] == name]
         later = frame.iloc[part].groupby("u").cumcount(ascending=False).to_numpy() > 0
-        held[part[later]] = "dropped"
-        dropped += int(later.sum())
+        held[part[later]] = FURTHER + name
+        further += int(later.sum())
     notes = []
-    if dropped:
-        notes.append(f"{dropped} further held-out interactions left out: one target a user.")
+    if further:
+        notes.append(f"{further} further held-out interactions, beside the last of each user.")
     if not (held == "validation").any():
-        notes.append("the given split has no validation items.")
+        if apart:  # whether anybody has one is decided by all rows, and would move everybody's
+            raise DataError(f"{raw.source}: no interaction is marked validation in the given "
+                            "split; mark each user's validation item, or set split to "
+                            "leave-one-out")
+        rest = held == "train"
+        spare = frame.assign(rest=rest).groupby("u")["rest"].transform("sum").to_numpy() > 1
+        chosen, how = _latest(frame, rest & spare, seed, apart)
+        held[chosen] = "validation"
+        notes.append(f"the given split has no validation items: validation = {how} training item "
+                     "of each user.")
     if raw.given_test is not None:
         notes.append("last_interaction.csv is not used: the split column comes first.")
     return held, "given split", " ".join(notes)
@@ -93,13 +113,8 @@ def _given_test(
     is_test = pairs.isin(pd.MultiIndex.from_frame(given[["user", "item"]]))
     held = np.full(len(frame), "train", dtype=object)
     held[is_test] = "test"
-    timed = "time" in frame
-    key = frame["time"].to_numpy() if timed else _drawn(frame, seed, 2, apart)
-    rest = np.flatnonzero(~is_test)
-    order = rest[np.lexsort((rest, key[rest], frame["u"].to_numpy()[rest]))]
-    last = frame.iloc[order].groupby("u").cumcount(ascending=False).to_numpy() == 0
-    held[order[last]] = "validation"
-    how = "latest" if timed else f"random (split seed {seed})"
+    chosen, how = _latest(frame, ~is_test, seed, apart)
+    held[chosen] = "validation"
     note = f"validation = {how} remaining item of each user."
     # A pair that was filtered away leaves its user without a test item, which the note says.
     without = frame.loc[~frame["user"].isin(frame.loc[is_test, "user"]), "user"].drop_duplicates()
@@ -110,3 +125,16 @@ def _given_test(
     if len(without) > named:
         note += f" {len(without) - named} users have no test item: none is named for them."
     return held, "leave-one-out, test item given by last_interaction.csv", note
+
+
+def _latest(
+    frame: pd.DataFrame, among: np.ndarray, seed: int, apart: bool
+) -> tuple[np.ndarray, str]:
+    """One row of each user, out of those `among` [rows] bool: the latest, or without times a random
+    one. Returns their places in the frame, and in a word which they are."""
+    timed = "time" in frame
+    key = frame["time"].to_numpy() if timed else _drawn(frame, seed, 2, apart)
+    rest = np.flatnonzero(among)
+    order = rest[np.lexsort((rest, key[rest], frame["u"].to_numpy()[rest]))]
+    last = frame.iloc[order].groupby("u").cumcount(ascending=False).to_numpy() == 0
+    return order[last], "latest" if timed else f"random (split seed {seed})"

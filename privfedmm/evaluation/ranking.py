@@ -1,8 +1,7 @@
 """Ranking every item for every user: ranks first, metrics from ranks.
 
-Protocol: candidates are all items outside the user's training set, without the other held-out
-item; ties count against the target; a NaN score is an error. One target a user, so Recall@k is
-the hit ratio, kept under both names.
+Candidates are all items outside the user's training set, without what else of the user's is held
+out; ties count against the target; a NaN score is an error.
 """
 
 from __future__ import annotations
@@ -13,84 +12,93 @@ from dataclasses import dataclass
 import numpy as np
 
 from privfedmm.base.streams import draw_below
-from privfedmm.data.types import Rows
+from privfedmm.data.types import Dataset, Held, Rows
+from privfedmm.evaluation.metrics import ScoreError, metrics_from_ranks
+from privfedmm.evaluation.places import Places, Ranks, as_rows
 
-CUTOFFS = (10, 20, 50)
 TARGETS = ("validation", "test")
+_CELLS = 2**22  # scores that are compared at a time, beside those of the block
 Scorer = Callable[[np.ndarray], np.ndarray]  # users [m] int64 -> scores [m, items] float32
-
-
-class ScoreError(ValueError):
-    """The scores cannot be ranked."""
 
 
 @dataclass(frozen=True)
 class EvalProtocol:
     """Targets are ranked against all items, or against `sampled_negatives` random ones a user.
 
-    The random items come from a named stream of the seed.
+    The random items come from a named stream of the seed. metrics: the names of what is computed
+    beside hr, ndcg and recall at the usual cutoffs.
     """
 
     sampled_negatives: int = 0
     seed: int = 0
+    metrics: tuple[str, ...] = ()
 
-    def describe(self) -> dict[str, object]:
-        """Return the words that go into a record."""
-        full = self.sampled_negatives == 0
-        return {
-            "ranking": "full" if full else "sampled",
-            "candidates": "all items outside the user's training set, without the other held-out "
-            "item" if full else f"the target and {self.sampled_negatives} random items the user "
-            f"has not interacted with (stream seed {self.seed})",
-            "ties": "against the target",
-            "targets_per_user": 1,
-        }
+    @property
+    def ranking(self) -> str:
+        """Return the name of the way of ranking: figures compare where it is the same."""
+        return f"sampled-{self.sampled_negatives}" if self.sampled_negatives else "full"
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """An evaluation holds the ranks of targets, and the metrics that follow from them.
 
-    ranks: target name -> [users] int32, 0 where a user has no target.
+    ranks: target name -> [users] int32, 0 where a user has no target; or `Places`, where a user has
+    several. more: names of metrics beside the usual ones.
     """
 
-    ranks: dict[str, np.ndarray]
+    ranks: dict[str, Ranks]
+    more: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
         """Return the metrics: target name -> metric name -> mean over users."""
-        return {name: metrics_from_ranks(ranks) for name, ranks in self.ranks.items()}
+        return {name: metrics_from_ranks(ranks, more=self.more)
+                for name, ranks in self.ranks.items()}
+
+
+def evaluate_on(
+    score: Scorer, data: Dataset, protocol: EvalProtocol, block: int = 512
+) -> Evaluation:
+    """Rank all that is held out of a data set, as `evaluate` does."""
+    return evaluate(score, data.train, data.targets, protocol, block, data.candidates, data.aside)
 
 
 def evaluate(
     score: Scorer,
     train: Rows,
-    targets: Mapping[str, np.ndarray],
+    targets: Mapping[str, Held],
     protocol: EvalProtocol,
     block: int = 512,
     candidates: np.ndarray | None = None,
+    aside: Rows | None = None,
 ) -> Evaluation:
     """Rank all targets in one pass over the users, `block` users at a time.
 
-    candidates [items] bool: the items that targets are ranked among, themselves included; None for
-    all. Raises ScoreError for NaN or infinite scores, naming the first user.
+    targets: target name -> one item a user or -1 [users], or rows of several. A user's targets of
+    one name are ranked in one list, without those of other names. candidates [items] bool: the
+    items that targets are ranked among, themselves included; None for all. aside: further items of
+    each user that are no candidates. Nothing of users times items is kept. Raises ScoreError for
+    NaN or infinite scores, naming the first user.
     """
-    ranks = {name: np.zeros(train.users, dtype=np.int32) for name in targets}
+    held = {name: as_rows(target) for name, target in targets.items()}
+    known = [train, *([] if aside is None else [aside]), *held.values()]
+    ranks = {name: np.zeros(len(rows.indices), dtype=np.int32) for name, rows in held.items()}
     for start in range(0, train.users, block):
-        users = np.arange(start, min(start + block, train.users))
+        stop = min(start + block, train.users)
+        users = np.arange(start, stop)
         scores = np.asarray(score(users), dtype=np.float32)
         if not np.isfinite(scores).all():
             bad = int(users[np.flatnonzero(~np.isfinite(scores).all(axis=1))[0]])
             raise ScoreError(f"the model gave user {bad} a score that is NaN or infinite; "
                              "training has diverged: lower the learning rates")
-        here = {name: target[users] for name, target in targets.items()}
-        if protocol.sampled_negatives:
-            found = _sampled_ranks(scores, users, train, here, protocol, candidates)
-        else:
-            found = _full_ranks(scores, users, train, here, candidates)
-        for name, rank in found.items():
-            ranks[name][users] = rank
-    return Evaluation(ranks)
+        rivals = _rivals(scores, users, [rows.of_users(start, stop) for rows in known], protocol,
+                         candidates)
+        for name, rows in held.items():
+            ranks[name][rows.indptr[start] : rows.indptr[stop]] = _places(
+                rivals, scores, rows.of_users(start, stop))
+    return Evaluation({name: Places(held[name].counts, found).simplest()
+                       for name, found in ranks.items()}, protocol.metrics)
 
 
 def cold_ranks(
@@ -116,133 +124,42 @@ def cold_ranks(
     return ranks
 
 
-def _full_ranks(
-    scores: np.ndarray, users: np.ndarray, train: Rows, targets: Mapping[str, np.ndarray],
+def _rivals(
+    scores: np.ndarray, users: np.ndarray, known: list[Rows], protocol: EvalProtocol,
     candidates: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    row = np.arange(len(users))
-    counts = train.counts[users]
-    owner = np.repeat(row, counts)
-    first, last = train.indptr[users[0]], train.indptr[users[-1] + 1]
-    masked = scores.copy()
-    masked[owner, train.indices[first:last]] = -np.inf
+) -> np.ndarray:
+    """The scores [m, items] of what targets are ranked against, -inf for everything else.
+
+    known: items that are no rivals of these users, their targets among them.
+    """
+    out = np.zeros(scores.shape, dtype=bool)
+    for rows in known:
+        out[rows.owner, rows.indices] = True
     if candidates is not None:
-        masked[:, ~candidates] = -np.inf
-    out = {}
-    for name, target in targets.items():
-        own = scores[row, np.maximum(target, 0)][:, None]
-        better = (masked >= own).sum(1)
-        for other_name, other in targets.items():
-            if other_name != name:
-                there = (other >= 0) & (other != target)
-                better -= there & (scores[row, np.maximum(other, 0)] >= own[:, 0])
-        # The target itself was counted, which makes the count the rank.
-        out[name] = np.where(target >= 0, better, 0)
-    return out
-
-
-def _sampled_ranks(
-    scores: np.ndarray,
-    users: np.ndarray,
-    train: Rows,
-    targets: Mapping[str, np.ndarray],
-    protocol: EvalProtocol,
-    candidates: np.ndarray | None,
-) -> dict[str, np.ndarray]:
+        out[:, ~candidates] = True
+    if not protocol.sampled_negatives:
+        return np.where(out, np.float32(-np.inf), scores)
+    # A permutation of all items a user; the first free ones are a sample without replacement.
     items = scores.shape[1]
-    seen = np.zeros(scores.shape, dtype=bool)
-    first, last = train.indptr[users[0]], train.indptr[users[-1] + 1]
-    seen[np.repeat(np.arange(len(users)), train.counts[users]), train.indices[first:last]] = True
-    if candidates is not None:
-        seen |= ~candidates
-    for target in targets.values():
-        has = target >= 0
-        seen[np.flatnonzero(has), target[has]] = True
-    # A permutation of all items a user; the first unseen ones are a sample without replacement.
     bound = np.full(len(users), items)
     order = draw_below(protocol.seed, "evaluation", 0, users, bound, items)
-    free = ~np.take_along_axis(seen, order, axis=1)
+    free = ~np.take_along_axis(out, order, axis=1)
     chosen = free & (np.cumsum(free, axis=1) <= protocol.sampled_negatives)
+    rivals = np.full(scores.shape, -np.inf, dtype=np.float32)
     shuffled = np.take_along_axis(scores, order, axis=1)
-    row = np.arange(len(users))
-    out = {}
-    for name, target in targets.items():
-        own = scores[row, np.maximum(target, 0)][:, None]
-        out[name] = np.where(target >= 0, 1 + ((shuffled >= own) & chosen).sum(1), 0)
-    return out
+    np.put_along_axis(rivals, order, np.where(chosen, shuffled, np.float32(-np.inf)), axis=1)
+    return rivals
 
 
-def hits(ranks: np.ndarray, cutoff: int) -> np.ndarray:
-    """Return 1 where the target is among the first `cutoff`, else 0: [users] float."""
-    return np.asarray((ranks >= 1) & (ranks <= cutoff), dtype=np.float64)
-
-
-def gains(ranks: np.ndarray, cutoff: int) -> np.ndarray:
-    """Return the NDCG of one target, 1 / log2(rank + 1) within the cutoff: [users] float."""
-    return hits(ranks, cutoff) / np.log2(np.maximum(ranks, 1) + 1.0)
-
-
-def metrics_from_ranks(
-    ranks: np.ndarray, cutoffs: tuple[int, ...] = CUTOFFS
-) -> dict[str, float]:
-    """Return hr@k, ndcg@k and recall@k over the users that have a target (rank >= 1).
-
-    Raises ScoreError where no user has one.
-    """
-    have = ranks[ranks >= 1]
-    if not len(have):
-        raise ScoreError("no user has a held-out item to rank")
-    out: dict[str, float] = {}
-    for cutoff in cutoffs:
-        out[f"hr@{cutoff}"] = float(hits(have, cutoff).mean())
-        out[f"ndcg@{cutoff}"] = float(gains(have, cutoff).mean())
-        out[f"recall@{cutoff}"] = out[f"hr@{cutoff}"]
-    return out
-
-
-def paired_interval(
-    ours: np.ndarray, theirs: np.ndarray, seed: int, draws: int = 10_000
-) -> tuple[float, float, float]:
-    """Return the mean difference of a per-user metric and its 95% interval; arrays [seeds, users].
-
-    Users and seeds are both resampled (percentile bootstrap): a gain must hold for other users and
-    for other seeds.
-    """
-    difference = ours - theirs
-    rng = np.random.default_rng(seed)
-    seeds, users = difference.shape
-    means = np.empty(draws)
-    for draw in range(draws):
-        rows = rng.integers(0, seeds, seeds)
-        weights = np.bincount(rng.integers(0, users, users), minlength=users)
-        means[draw] = difference[rows].mean(0) @ weights / users
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(difference.mean()), float(low), float(high)
-
-
-@dataclass
-class BestRound:
-    """This is the best validation value so far, and how many evaluations have passed since.
-
-    patience: the evaluations without a better value after which training stops, 0 for never. value:
-    the best value. round: the round that had it. waited: the evaluations since.
-    """
-
-    patience: int
-    value: float = -np.inf
-    round: int = -1
-    waited: int = 0
-
-    def better(self, value: float, round_: int) -> bool:
-        """Note the value of a round. Return whether it is the best yet (ties keep the earlier
-        round)."""
-        if value > self.value:
-            self.value, self.round, self.waited = value, round_, 0
-            return True
-        self.waited += 1
-        return False
-
-    @property
-    def stop(self) -> bool:
-        """Return whether patience has run out; patience 0 never stops."""
-        return 0 < self.patience <= self.waited
+def _places(rivals: np.ndarray, scores: np.ndarray, held: Rows) -> np.ndarray:
+    """The ranks [n] of the held-out items of a block of users, ascending for each user."""
+    owner = held.owner
+    own = scores[owner, held.indices][:, None]
+    better = np.empty(len(owner), dtype=np.int32)
+    step = max(1, _CELLS // scores.shape[1])
+    for start in range(0, len(owner), step):
+        here = slice(start, start + step)
+        better[here] = (rivals[owner[here]] >= own[here]).sum(1)
+    # Of one user's targets those come first that fewer rivals beat; of equal ones either may.
+    better = better[np.lexsort((better, owner))]
+    return better + Places(held.counts, better).nth

@@ -17,6 +17,7 @@ CLIENT = 2**11  # bytes a client: names, numbers, a proof, keys of the next roun
 CONTEXT = 4 * 2**20  # bytes of a key holder's public context
 VALUE = 24  # bytes of a plain value: float64 or int64, with the number and the mask of its row
 NEIGHBOUR = 192  # bytes of a sealed pair of shares with its hashes, or of a revealed one
+RANKED = 2**13  # bytes of a client's ranks: of 2,000 held-out items
 VALUES, EACH = 4096, 512  # values of an answer's lists and maps: of all, and a client
 
 
@@ -57,7 +58,7 @@ class Caps:
         one = {PREPARE: 0, SHARE: NEIGHBOUR * self.neighbours,
                UPLOAD: self.plain + self.masked + self.encrypted,
                SIGN: NEIGHBOUR * self.neighbours, UNMASK: NEIGHBOUR * self.neighbours,
-               RANKS: 0}[kind]
+               RANKS: RANKED}[kind]
         extra = CONTEXT if kind == PREPARE and self.holder else 0
         # The key holder answers with its total, and names who is in it.
         extra += 8 * self.totals if kind == SIGN else 0

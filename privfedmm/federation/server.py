@@ -24,16 +24,15 @@ from privacy.aggregation.encrypted.client import accept_context
 from privacy.aggregation.messages import KEY_HOLDER, Message
 from privacy.aggregator import Sums, Task
 from privacy.crypto.keys import Directory
+from privfedmm.evaluation import Ranks
 from privfedmm.federation.caps import Caps
 from privfedmm.federation.claims import challenge, check_claim
 from privfedmm.federation.drawing import Drawing
 from privfedmm.federation.mailbox import Answers, Mailbox, RoundLog, are_figures
 from privfedmm.federation.openings import Journal, Opener, Opening, Saved, Underway
+from privfedmm.federation.told_ranks import HIGHEST, put_together, told_ranks
 from privfedmm.federation.transport import PREPARE, RANKS, SHARE, UPLOAD, Transport
 from privfedmm.federation.types import Algorithm, Costs
-
-_TARGETS = ("validation", "test")
-_HIGHEST = 2**31 - 1  # rank or group
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,10 @@ class FederationServer:
             raise kind(f"{error}{self.log[-1].why()}") from error
         return sums, self._costs(sums, opening.figures, len(cohort.ids))
 
-    def ranks(self, algorithm: Algorithm, state: Any, clients: Any) -> dict[str, np.ndarray]:
+    def ranks(self, algorithm: Algorithm, state: Any, clients: Any) -> dict[str, Ranks]:
         """Return the ranks of all clients' held-out items, for an experiment.
 
-        A client of a node that is away has rank 0. The groups that clients picked are written into
+        A client of a node that is away has none. The groups that clients picked are written into
         `clients`. Raises RoundNotBegun.
         """
         self.log.append(RoundLog(state.round - 1))
@@ -116,20 +115,20 @@ class FederationServer:
             self._meet(None, False)
         bodies = {node: {"state": state} for node in self._mailbox.hosted}
         answers = self._mailbox.exchange(RANKS, bodies)
-        out: dict[str, np.ndarray] = {}
+        parts: dict[str, list[tuple[np.ndarray, Ranks]]] = {}
         for node, answer in answers.items():
-            ids, group, ranks = self._mailbox.hosted[node], answer["group"], answer["ranks"]
-            lists = [*ranks.values(), *([] if group is None else [group])]
-            if not ranks.keys() <= set(_TARGETS) or any(
-                    len(x) != len(ids) or x.min(initial=0) < 0 or x.max(initial=0) > _HIGHEST
-                    for x in lists):
+            ids, group = self._mailbox.hosted[node], answer["group"]
+            ranks = told_ranks(answer["ranks"], len(ids))
+            if ranks is None or (group is not None and (
+                    len(group) != len(ids) or group.min(initial=0) < 0
+                    or group.max(initial=0) > HIGHEST)):
                 self._mailbox.note(f"node {node} sent ranks or groups that cannot be its clients'")
                 continue
             if group is not None:
                 algorithm.take_groups(clients, ids, group)
             for name, found in ranks.items():
-                out.setdefault(name, np.zeros(self._agreed.clients, dtype=np.int32))[ids] = found
-        return out
+                parts.setdefault(name, []).append((ids, found))
+        return {name: put_together(part, self._agreed.clients) for name, part in parts.items()}
 
     def _begun(self, cohort: Cohort, stack: PrivacyStack) -> Underway | None:
         """The attempt at this round that was being opened when the server stopped."""

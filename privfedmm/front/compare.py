@@ -5,23 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from privfedmm.base.errors import UserError
-from privfedmm.evaluation import gains, paired_interval
-from privfedmm.front.results import HEAD
+from privfedmm.evaluation import SHOWN, Cut, cut_of, names_of, paired_interval
 from privfedmm.front.run import Run
 from privfedmm.front.training import open_run
 from privfedmm.runs.record import same_data
 
 
-def compare(runs: Iterable[Run | str | Path]) -> pd.DataFrame:
-    """Return one row a run: method, seed, claim, test metrics, bytes, and the difference in test
-    NDCG@50 to the first with its 95% interval (percentile bootstrap over users).
+def compare(
+    runs: Iterable[Run | str | Path], metrics: Iterable[str] = SHOWN, difference: str = "ndcg@50"
+) -> pd.DataFrame:
+    """Return one row a run: method, seed, claim, test metrics, bytes, and the difference to the
+    first in one metric with its 95% interval (percentile bootstrap over users).
 
-    runs: those that `train` returned, or their folders. Raises UserError for none, and for runs on
-    different data or under different protocols, whose figures do not compare.
+    runs: those that `train` returned, or their folders. metrics: names as in recall@20, of any
+    length: they are computed from the ranks, whatever the runs recorded. difference: the name of
+    the metric of the difference. Raises UserError for none, for a name that is not known, and for
+    runs on different data or under different protocols, whose figures do not compare.
     """
+    try:
+        cuts, against = [cut_of(name) for name in names_of(metrics)], cut_of(difference)
+    except ValueError as error:
+        raise UserError(f"compare: {error}") from error
     found = [run if isinstance(run, Run) else open_run(run) for run in runs]
     if not found:
         raise UserError("compare: give at least one run")
@@ -37,13 +45,17 @@ def compare(runs: Iterable[Run | str | Path]) -> pd.DataFrame:
             what = next(name for name, there in differs.items() if there)
             raise UserError(f"compare: the runs differ in {what}, so their figures do not "
                             "compare; compare runs on the same data and ranking")
-        mean, low, high = paired_interval(
-            gains(run.ranks["test"], 50)[None], gains(first.ranks["test"], 50)[None], 0)
+        mean, low, high = paired_interval(_values(run, against), _values(first, against), 0)
         rows.append({
             "label": record["label"] or record["method"], "method": record["method"],
             "seed": record["seed"], "epsilon": privacy["epsilon"], "trust": privacy["trust"],
             "aggregation": privacy["aggregation"],
-            **{key: record["metrics"]["test"][key] for key in HEAD},
+            **{cut.name: cut.mean(run.ranks["test"]) for cut in cuts},
             "bytes_up": record["costs"]["bytes_up_per_client_round"],
             "difference": mean, "difference_low": low, "difference_high": high})
     return pd.DataFrame(rows)
+
+
+def _values(run: Run, cut: Cut) -> np.ndarray:
+    """A metric of each user's test items [1, users]."""
+    return cut.per_user(run.ranks["test"])[None]

@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-HEAD = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
-
 
 def metrics_frame(record: Mapping[str, Any]) -> pd.DataFrame:
     """Return the metrics of a record and its baselines, one row a model and target (validation,

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.front.results import HEAD, Audit, curve_frame, metrics_frame
+from privfedmm.evaluation import Ranks
+from privfedmm.front.results import Audit, curve_frame, metrics_frame
+from privfedmm.runs.record import shown
 
 
 class Run:
@@ -27,12 +28,13 @@ class Run:
 
     def __init__(
         self, config: RunConfig, record: Mapping[str, Any], rows: list[dict[str, Any]],
-        ledger: list[dict[str, Any]], ranks: Mapping[str, np.ndarray],
+        ledger: list[dict[str, Any]], ranks: Mapping[str, Ranks],
         restore: Callable[[], tuple[Any, Any, Any]], data: Callable[[], Dataset],
         folder: Path | None = None,
     ) -> None:
         """rows: of rounds.jsonl. ledger: its entries. ranks: target -> rank of each user's held-out
-        item. restore: gives algorithm, state and clients of the reported model."""
+        item, or `privfedmm.evaluation.Places` where a user has several. restore: gives
+        algorithm, state and clients of the reported model."""
         self.config = config
         # The same values whether they come from memory or from a file.
         self.record: dict[str, Any] = json.loads(json.dumps(record))
@@ -135,15 +137,16 @@ class Run:
         return f"<privfedmm.Run {self._line()}>"
 
     def _repr_html_(self) -> str:
-        test = self.metrics.xs("test", level="target")[list(HEAD)]
+        test = self.metrics.xs("test", level="target")[list(shown(self.record))]
         return f"<p>{html.escape(self._line())}</p>{test.to_html(float_format='%.4f')}"
 
     def __rich__(self) -> Any:
         from rich.table import Table
 
         table = Table(title=self._line())
-        for name in ("model", *HEAD):
+        head = shown(self.record)
+        for name in ("model", *head):
             table.add_column(name)
         for model, row in self.metrics.xs("test", level="target").iterrows():
-            table.add_row(str(model), *(f"{row[k]:.4f}" for k in HEAD))
+            table.add_row(str(model), *(f"{row[k]:.4f}" for k in head))
         return table

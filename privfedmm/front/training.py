@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import DataError, Dataset
@@ -28,7 +26,7 @@ _FLAGS = {
 def load(source: str | Path | Dataset, **settings: Any) -> Dataset:
     """Load a data set by name (`planted`, `planted:N`, `ml-100k`) or folder, or take a Dataset.
 
-    settings: those of the data, as in a config: k_core, split_seed, max_users, cold_items,
+    settings: those of the data, as in a config: k_core, split, split_seed, max_users, cold_items,
     drop_features. Items and users are filtered as a run without a budget has them; `train` goes
     over to the public catalogue by itself where a budget asks for it. Raises UserError with what is
     wrong and what to do.
@@ -129,5 +127,4 @@ def open_run(folder: str | Path) -> Run:
         algorithm, state, clients, _ = restored(place, config, data())
         return algorithm, state, clients
 
-    with np.load(place / runs.RANKS) as ranks:
-        return Run(config, record, rows, list(ledger), dict(ranks), restore, data, place)
+    return Run(config, record, rows, list(ledger), runs.ranks_of(place), restore, data, place)

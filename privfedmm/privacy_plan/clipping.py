@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from privacy import ChainError, ClipRule, Entry
+from privacy import ChainError, ClipRule, Entry, Everyone
 from privacy.adaptive import QUANTILE
 from privfedmm.base.errors import UserError
 from privfedmm.config.sections import DPSettings, RunConfig
+from privfedmm.mechanisms.noises import NOISES
 
 
 def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> ClipRule | None:
@@ -27,6 +28,12 @@ def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> Clip
     if not config.entry.can.adaptive_clip:
         raise UserError(f"dp.clipping: the uploads of method {config.method} have length 1 by "
                         "construction, there is nothing to adapt to; set dp.clipping to fixed")
+    # The bits get their noise beside the sum's, and one price covers both where they combine.
+    if dp.place.on_sum and not NOISES.get(dp.mechanism).event(
+            dp.trust, Everyone(), None).combines:
+        raise UserError(f"dp.clipping: {dp.mechanism} noise does not combine with that on the "
+                        "clients' clip bits; set dp.clipping to fixed, or take another "
+                        "dp.mechanism")
     try:
         rule = _rule(dp, cohort, math.isfinite(dp.epsilon))
         rule.vector_multiplier(noise_multiplier)

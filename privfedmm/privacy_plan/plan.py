@@ -12,6 +12,7 @@ from privacy import (
     ClipRule,
     Everyone,
     FixedSize,
+    OnDevice,
     Poisson,
     PricingError,
     Sampling,
@@ -70,12 +71,30 @@ def plan(config: RunConfig, population: int, items: int, dims: int | None = None
 
 
 def needs_dims(config: RunConfig) -> bool:
-    """Return whether the price of the config's noise depends on how many values a client sends."""
+    """Return whether the price of the config's noise depends on how many values a client sends.
+
+    Raises UserError for a noise that is not known where the config asks for it.
+    """
     dp = config.dp
-    if dp is None or dp.per_interaction or dp.place.in_shares:
+    if dp is None:
+        return False
+    _check_noise(dp)
+    if dp.per_interaction or dp.place.in_shares:
         return False
     noise = NOISES.get(dp.mechanism).build(dp.place, 1.0, 1.0, None)
     return noise.terms(2, None) != noise.terms(3, None)
+
+
+def _check_noise(dp: DPSettings) -> None:
+    if dp.per_interaction:
+        if dp.mechanism != OnDevice.mechanism:
+            raise UserError(f"dp.mechanism: unit interaction adds {OnDevice.mechanism} noise in "
+                            f"each training step, no {dp.mechanism}; leave dp.mechanism out")
+        return
+    places = NOISES.get(dp.mechanism).places
+    if dp.trust not in places:
+        raise UserError(f"dp.trust: {dp.mechanism} noise is not known for trust {dp.trust}; give "
+                        f"trust {' or '.join(sorted(places))}, or another dp.mechanism")
 
 
 def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> PrivacyPlan:

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from privacy import Charged, Ledger
+from privacy import Charged, Ledger, PricingError
 from privacy.accounting import Spent
 from privacy.composition import composed
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 from privfedmm.base.files import finite, write_json
 from privfedmm.base.state_folder import locked, state_folder
-from privfedmm.data import Dataset
+from privfedmm.data import Dataset, Rows
 from privfedmm.privacy_plan.continuing import SIMULATED
 from privfedmm.privacy_plan.stack import charges_of
 from privfedmm.runs.session import Session
@@ -31,9 +31,9 @@ from privfedmm.runs.session import Session
 
 def users_digest(data: Dataset) -> str:
     """Return the SHA-256 over who has which items, whatever part of them is held out."""
-    held = [np.flatnonzero(part >= 0) for part in (data.validation, data.test)]
-    owner = np.concatenate([data.train.owner, *held])
-    item = np.concatenate([data.train.indices, data.validation[held[0]], data.test[held[1]]])
+    every = Rows.joined([data.train, Rows.of_one(data.validation), Rows.of_one(data.test),
+                         *data.further.values()])
+    owner, item = every.owner, every.indices
     users, items = data.user_ids.astype(str), data.item_ids.astype(str)
     # In the order of ids: numbers follow from what was filtered and how it was read.
     place = np.lexsort((items[item], users[owner]))
@@ -67,12 +67,20 @@ class Total:
 
 
 def totals(runs: Sequence[Mapping[str, Any]]) -> list[Total]:
-    """Return what runs cost together, one total a unit; runs that claim nothing are left out."""
+    """Return what runs cost together, one total a unit; runs that claim nothing are left out.
+
+    Raises UserError for a run whose noise is of a package that is not there.
+    """
     out = []
     for unit in sorted({run["unit"] for run in runs if run["claims"]}):
         counted = [run for run in runs if run["claims"] and run["unit"] == unit]
         delta = min(float(run["delta"]) for run in counted)
-        price = composed([[Spent(**entry) for entry in run["charges"]] for run in counted], delta)
+        try:
+            price = composed(
+                [[Spent(**entry) for entry in run["charges"]] for run in counted], delta)
+        except PricingError as error:
+            raise UserError(f"budget: {error}; a run on these users had a noise of a package that "
+                            "is not there: install it again") from error
         out.append(Total(unit, len(counted), price, delta,
                          max(float(run["epsilon"]) for run in counted)))
     return out

@@ -7,6 +7,7 @@ import platform
 import resource
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -19,8 +20,10 @@ from privfedmm.baselines import simple
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset, pinned
 from privfedmm.evaluation import (
+    SHOWN,
     EvalProtocol,
     cold_ranks,
+    describe,
     gains,
     metrics_from_ranks,
     paired_interval,
@@ -82,14 +85,13 @@ def same_data(record: dict[str, Any]) -> tuple[str, int]:
     return data.get("read_sha256", data["sha256"]), data["users"]
 
 
+def shown(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the metrics that the tables of a run show."""
+    return tuple(record["protocol"].get("metrics") or SHOWN)  # earlier versions had no choice
+
+
 def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> dict[str, Any]:
     """Return how the data was split and how models are ranked."""
-    described = protocol.describe()
-    if data.candidates is not None:
-        described["candidates"] = (
-            f"{described['candidates']}; of the {int(data.candidates.sum())} items of the "
-            f"{data.protocol.k_core}-core, which the experimenter takes from all rows and no claim "
-            "covers")
     return {
         "split": data.protocol.split,
         "split_ties": data.protocol.ties,
@@ -97,7 +99,7 @@ def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> di
         "selection": (
             "the last round, whatever its metrics: choosing one would be a release" if private
             else "the round with the best validation ndcg@50; its test metrics are reported"),
-        **described,
+        **describe(protocol, data),
     }
 
 
@@ -177,13 +179,13 @@ def cold_section(session: Session, data: Dataset) -> dict[str, Any] | None:
         return None
     ranks, seed = session.best_ranks["test_cold"], session.config.seed
     chance = cold_ranks(simple.random_scores(data.num_items, seed), data.cold, data.cold_target)
-    have = ranks > 0
+    have = data.cold_target >= 0
     mean, low, high = paired_interval(
         gains(ranks[have], 50)[None], gains(chance[have], 50)[None], seed)
     return {
         "items": int(data.cold.sum()),
         "users_with_target": int(have.sum()),
-        "candidates": "all cold items",
+        "candidates": "all cold items, the user's other cold ones among them",
         "target": "the user's cold test item, else validation, else a random cold training item",
         "ndcg@50_above_random": {"mean": mean, "low": low, "high": high,
                                  "interval": "95%, bootstrap over users"},
@@ -222,7 +224,8 @@ def build(
     if data.truth is not None:
         known = data.test >= 0
         new = known & data.truth.fresh_items[np.maximum(data.test, 0)]
-        fresh = {"test_on_fresh_items": metrics_from_ranks(session.best_ranks["test"][new])}
+        fresh = {"test_on_fresh_items": metrics_from_ranks(
+            session.best_ranks["test"][new], more=protocol.metrics)}
     return {
         "format": 1,
         "label": session.config.label,
@@ -243,7 +246,8 @@ def build(
         "rounds_run": session.state.round,
         "best_round": session.best.round + 1,
         "metrics": {
-            **{name: metrics_from_ranks(r) for name, r in session.best_ranks.items()}, **fresh,
+            **{name: metrics_from_ranks(r, more=protocol.metrics)
+               for name, r in session.best_ranks.items()}, **fresh,
         },
         "baselines": baselines,
         "cold_items": cold_section(session, data),

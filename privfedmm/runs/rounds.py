@@ -7,25 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from privfedmm.evaluation import metrics_from_ranks
+from privfedmm.evaluation import Ranks, metrics_from_ranks
 from privfedmm.federation import Backend, run_round
 from privfedmm.runs.session import Session
 
-Ranks = Callable[[Session], Mapping[str, np.ndarray]]
+Ranking = Callable[[Session], Mapping[str, Ranks]]
 
 
 @dataclass(frozen=True)
 class Means:
     """These are the means by which rounds are carried.
 
-    ranks: returns the ranks of the held-out items, target name -> ranks [users], or nothing where
-    nobody tells. command: the privfedmm command by which such a run is continued.
+    ranks: returns the ranks of the held-out items by target name, or nothing where nobody tells.
+    command: the privfedmm command by which such a run is continued.
     """
 
     backend: Backend
-    ranks: Ranks
+    ranks: Ranking
     command: str = "run"
 
 
@@ -69,11 +67,10 @@ def play_round(session: Session, means: Means) -> dict[str, Any]:
 
 
 def judge(
-    session: Session, ranks: Mapping[str, np.ndarray], number: int
+    session: Session, ranks: Mapping[str, Ranks], number: int
 ) -> dict[str, Any]:
-    """Keep the model where it is the best so far, by ranks [users] by target; return what the row
-    says."""
-    validation = metrics_from_ranks(ranks["validation"])
+    """Keep the model where it is the best so far, by ranks by target; return what the row says."""
+    validation = metrics_from_ranks(ranks["validation"], more=session.config.evaluation.metrics)
     if session.best.better(validation["ndcg@50"], number):
         session.best_ranks = dict(ranks)
         session.best_model = session.algorithm.to_saved(session.state, session.clients)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,17 @@ from privfedmm.data import (
     hold_out_items,
     load,
     silent,
+    split_by,
 )
 from privfedmm.encoders import Report
 from privfedmm.evaluation import (
     EvalProtocol,
+    Ranks,
     ScoreError,
     cold_ranks,
-    evaluate,
+    evaluate_on,
+    from_arrays,
+    to_arrays,
 )
 from privfedmm.federation import Simulator
 from privfedmm.privacy_plan.keeping import LEDGER, overspent
@@ -61,16 +66,18 @@ def load_data(config: RunConfig, report: Report = silent) -> Dataset:
         how = Encoding(config.encoders, feature_cache(), report)
         return changed(load(config.dataset, k_core=config.k_core, seed=config.split_seed,
                             max_users=config.max_users, encoding=how,
-                            unit=config.catalogue_unit), config)
+                            unit=config.catalogue_unit, reading=config.reading), config)
     except DataError as error:
         raise UserError(f"dataset: {error}") from error
 
 
 def changed(data: Dataset, config: RunConfig) -> Dataset:
-    """Return data as the config wants it changed: features dropped, items held out of training.
+    """Return data as the config wants it changed: split another way, features dropped, items held
+    out of training.
 
     Raises DataError where that cannot be done.
     """
+    data = split_by(data, config.split)
     if config.drop_features:
         data = drop_features(data, config.drop_features, config.split_seed)
     if config.cold_items:
@@ -90,7 +97,7 @@ def start(
     """
     refuse_full(out)
     records.set_threads(config.threads)
-    data = load_data(config, report)
+    data = replace(load_data(config, report), resplit=None)  # which keeps all that was read
     if dataset_budget is not None:
         Account(data).limit(dataset_budget)
     return in_folder(config, data, out, listen, announce)[1]
@@ -201,20 +208,19 @@ def begin(session: Session, data: Dataset, out: Path) -> None:
 
 def protocol_of(config: RunConfig) -> EvalProtocol:
     """Return the protocol by which models are ranked."""
-    return EvalProtocol(config.evaluation.sampled_negatives, config.seed)
+    judged = config.evaluation
+    return EvalProtocol(judged.sampled_negatives, config.seed, judged.metrics)
 
 
 def in_one_process(session: Session, data: Dataset) -> Means:
     """Return the means by which one process plays all clients."""
-    targets = {"validation": data.validation, "test": data.test}
     protocol = protocol_of(session.config)
 
-    def ranks(session: Session) -> Mapping[str, np.ndarray]:
+    def ranks(session: Session) -> Mapping[str, Ranks]:
         def score(users: np.ndarray) -> np.ndarray:
             return session.algorithm.scores(session.state, session.clients, users).numpy()
 
-        found = dict(evaluate(score, data.train, targets, protocol,
-                              candidates=data.candidates).ranks)
+        found = dict(evaluate_on(score, data, protocol).ranks)
         if data.cold is not None and data.cold_target is not None:
             found["test_cold"] = cold_ranks(score, data.cold, data.cold_target)
         return found
@@ -291,12 +297,19 @@ def conclude(
     session.totals["seconds_baselines"] = time.perf_counter() - started
     result = records.build(session, data, protocol, lines, carried)
     if out is not None:
-        np.savez_compressed(out / RANKS, **session.best_ranks)  # type: ignore[arg-type]
+        arrays = to_arrays(session.best_ranks)
+        np.savez_compressed(out / RANKS, **arrays)  # type: ignore[arg-type]
         write_json(out / RECORD, result)
         bound = session.stack.ledger.commitment
         if bound is not None:
             Account(data).close(str(bound["run"]), session.stack.ledger.entries)
     return result
+
+
+def ranks_of(out: Path) -> dict[str, Ranks]:
+    """Return the ranks of the held-out items of the finished run in a folder, by target."""
+    with np.load(out / RANKS) as arrays:
+        return from_arrays(dict(arrays))
 
 
 def deployed_by(out: Path) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from privacy import Ledger, LedgerError, PrivacyStack, Statement
@@ -17,7 +16,7 @@ from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
 from privfedmm.base.files import load_tensors, save_tensors
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.evaluation import BestRound
+from privfedmm.evaluation import BestRound, Ranks, from_arrays, to_arrays
 from privfedmm.federation import Algorithm, FeaturePin, Saved
 from privfedmm.privacy_plan.continuing import Continuation
 from privfedmm.privacy_plan.keeping import (
@@ -49,7 +48,7 @@ class Session:
     population: int
     best: BestRound
     pin: FeaturePin
-    best_ranks: dict[str, np.ndarray] = field(default_factory=dict)
+    best_ranks: dict[str, Ranks] = field(default_factory=dict)
     best_model: Saved | None = None
     totals: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -109,7 +108,8 @@ class Session:
                 "features": self.pin.digest.hex(),
                 "model": now.released,
                 "best": vars(self.best),
-                "best_ranks": {n: torch.from_numpy(r) for n, r in self.best_ranks.items()},
+                "best_ranks": {
+                    n: torch.from_numpy(r) for n, r in to_arrays(self.best_ranks).items()},
                 "best_model": None if best is None else best.released,
                 "best_groups": None if groups is None else torch.from_numpy(groups[1]),
                 "totals": self.totals,
@@ -197,7 +197,7 @@ class Session:
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
         self.best = BestRound(**saved["best"])
-        self.best_ranks = {name: r.numpy() for name, r in saved["best_ranks"].items()}
+        self.best_ranks = from_arrays({n: r.numpy() for n, r in saved["best_ranks"].items()})
         self.totals, self.rows = saved["totals"], saved["rows"]
         self.lost = list(saved.get("lost", []))
         self.planned = replace(self.planned, rounds=self.planned.rounds + len(self.lost))

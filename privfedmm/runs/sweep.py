@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +16,11 @@ from typing import Any
 from privfedmm.base.errors import UserError
 from privfedmm.base.interrupts import begun, ignored
 from privfedmm.config import RunConfig, read_toml, resolve
+from privfedmm.evaluation import SHOWN
 from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import curve_costs
+from privfedmm.runs.record import shown
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -41,8 +43,10 @@ class Job:
     folder: Path
 
 
-def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
-    """Yield all runs of a sweep file, on `dataset` where given.
+def jobs(
+    file: Path, out: Path, dataset: str | None, metrics: Sequence[str] | None = None
+) -> Iterator[Job]:
+    """Yield all runs of a sweep file, on `dataset` and with `metrics` where given.
 
     A variant may name its own seeds and epsilons; epsilons = [] is a variant without privacy.
     Raises UserError for a malformed file.
@@ -67,6 +71,8 @@ def jobs(file: Path, out: Path, dataset: str | None) -> Iterator[Job]:
             flags = {"series": variant["label"], **flags, "label": label}
             if dataset is not None:
                 flags["dataset"] = dataset
+            if metrics is not None:
+                flags["evaluation.metrics"] = list(metrics)
             if epsilon is None:
                 flags = {k: v for k, v in flags.items() if not k.startswith("dp.")}
             else:
@@ -82,9 +88,11 @@ def play(job: Job) -> str:
         record = runs.resume(job.folder, lambda row: None)
     else:
         record = runs.start(job.config, job.folder, lambda row: None)
-    metrics = record["metrics"]
-    return (f"{job.name}: validation {metrics['validation']['ndcg@50']:.4f}, "
-            f"test {metrics['test']['ndcg@50']:.4f}")
+    asked = shown(record)
+    names = ("ndcg@50",) if asked == SHOWN else asked
+    return f"{job.name}: " + "; ".join(
+        f"{part} " + ", ".join(f"{name} {record['metrics'][part][name]:.4f}" for name in names)
+        for part in ("validation", "test"))
 
 
 def costs(played: Iterable[Job]) -> list[str]:
@@ -109,7 +117,8 @@ def _end_with_parent() -> None:
 
 
 def run_sweep(
-    file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1
+    file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1,
+    metrics: Sequence[str] | None = None,
 ) -> None:
     """Play what is not finished, in `processes` processes; a failed run does not stop the others.
 
@@ -118,7 +127,7 @@ def run_sweep(
     Raises UserError for a malformed file, and at the end where runs failed.
     """
     begun()
-    every = list(jobs(file, out, dataset))
+    every = list(jobs(file, out, dataset, metrics))
     todo = [j for j in every if not (j.folder / runs.RECORD).exists()]
     failed: list[str] = []
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
 
 from privfedmm.data import LAYOUTS, DataError, Layout
 from privfedmm.data.prepare import prepare
+from privfedmm.data.raw import AS_IT_IS, Reading
 
 # A user, an item and a time: one interaction of a folder that the contract asks for.
 Interaction = tuple[str, str, int]
@@ -66,7 +67,6 @@ BAD_ROWS: dict[str, Sequence[Interaction]] = {
     "an empty user id": [("", "0", 900)],
     "an empty item id": [("ann", "", 900)],
     "a negative user id": [("-3", "0", 900)],
-    "a pair that is there already": [sample()[3]],
 }
 
 
@@ -138,7 +138,7 @@ class LayoutContract(ABC):
         for name, rows in (("all", sample()), ("few", sample()[:4])):
             (tmp_path / name).mkdir()
             self.write(tmp_path / name, rows)
-            raw = self.layout.read(tmp_path / name)
+            raw = self.layout.read(tmp_path / name, AS_IT_IS)
             assert raw.catalogue is None or raw.frame["item"].isin(raw.catalogue.index).all()
             found.append(None if raw.catalogue is None else raw.catalogue.index.tolist())
         assert found[0] == found[1]
@@ -148,7 +148,7 @@ class LayoutContract(ABC):
 
         Rows at equal times are split by their order.
         """
-        frame = self.layout.read(self._folder(tmp_path)).frame
+        frame = self.layout.read(self._folder(tmp_path), AS_IT_IS).frame
         pairs = list(zip(frame["user"], frame["item"], strict=True))
         assert pairs == [(user, item) for user, item, _ in sample()]
         assert all(isinstance(part, str) for pair in pairs for part in pair)
@@ -157,7 +157,7 @@ class LayoutContract(ABC):
     def test_items_and_features_belong_together(self, tmp_path: Path) -> None:
         """Check that every item is in the item table, and every feature row has the id of its item.
         """
-        raw = self.layout.read(self._folder(tmp_path))
+        raw = self.layout.read(self._folder(tmp_path), AS_IT_IS)
         assert raw.items.index.is_unique
         assert set(raw.frame["item"]) <= set(raw.items.index)
         for modality, (ids, matrix) in raw.features.items():
@@ -174,12 +174,12 @@ class LayoutContract(ABC):
         hashes = set()
         for place in ("one", "two"):
             folder = self._folder(tmp_path, place)
-            hashes |= {prepare(self.layout.read(folder), 0, 0).sha256 for _ in range(2)}
+            hashes |= {prepare(self.layout.read(folder, AS_IT_IS), 0, 0).sha256 for _ in range(2)}
         assert len(hashes) == 1
 
     def test_times_decide_who_is_held_out(self, tmp_path: Path) -> None:
         """Check that a user's latest interaction is the test item, where the layout reads times."""
-        raw = self.layout.read(self._folder(tmp_path))
+        raw = self.layout.read(self._folder(tmp_path), AS_IT_IS)
         if "time" not in raw.frame or "split" in raw.frame or raw.given_test is not None:
             return
         data = prepare(raw, 0, 0)
@@ -192,6 +192,21 @@ class LayoutContract(ABC):
     def test_faulty_rows_get_a_sentence(self, fault: str, tmp_path: Path) -> None:
         """Check that a fault in a row is refused, with a sentence that names the file."""
         self._refused(self._folder(tmp_path, rows=[*sample(), *BAD_ROWS[fault]]))
+
+    def test_pairs_that_stand_twice_are_taken_as_asked(self, tmp_path: Path) -> None:
+        """Check that the last row of a pair is kept, or the first, or that neither may be."""
+        user, item, _ = sample()[3]
+        folder = self._folder(tmp_path, rows=[*sample(), (user, item, 900)])
+        lines = {}
+        choices: tuple[Literal["first", "last"], ...] = ("first", "last")
+        for kept in choices:
+            frame = self.layout.read(folder, Reading(duplicates=kept)).frame
+            assert len(frame) == len(sample()), "one row of the pair is dropped"
+            same = (frame["user"] == user) & (frame["item"] == item)
+            lines[kept] = int(frame[same]["line"].iloc[0])
+        assert lines["last"] > lines["first"]
+        with pytest.raises(DataError, match="already"):
+            self.layout.read(folder, Reading(duplicates="error"))
 
     def test_a_folder_without_interactions_gets_a_sentence(self, tmp_path: Path) -> None:
         """Check that a folder without interactions is refused: it has nothing to learn from."""
@@ -218,7 +233,7 @@ class LayoutContract(ABC):
 
     def _refused(self, folder: Path) -> None:
         with pytest.raises(DataError) as caught:
-            prepare(self.layout.read(folder), 0, 0)
+            prepare(self.layout.read(folder, AS_IT_IS), 0, 0)
         sentence = str(caught.value)
         assert "\n" not in sentence
         assert any(p.name in sentence for p in folder.iterdir()), f"no file named in: {sentence}"

@@ -17,6 +17,7 @@ from privacy.aggregation.messages import Message
 from privfedmm.base.arrays import load_arrays, save_arrays
 from privfedmm.base.files import load_tensors, save_tensors
 from privfedmm.config import RunConfig, resolve
+from privfedmm.config.explain import settings_of
 from privfedmm.data import Dataset
 from privfedmm.federation import Saved, Simulator, run_round
 from privfedmm.federation.codec import decode, encode
@@ -68,6 +69,16 @@ class MethodContract:
         releases = self.session().algorithm.releases
         assert bool(releases) == entry.can.federated
         assert len({r.name for r in releases}) == len(releases)
+
+    def test_its_settings_say_what_they_mean(self) -> None:
+        """Check that each setting has a sentence, and each number a range, as lists show them.
+
+        What is beyond its range is then refused with its name, before anything is trained.
+        """
+        for setting in settings_of(METHODS.get(self.method).settings):
+            assert setting.meaning.strip(), f"{setting.path} has no description"
+            if setting.type.partition(" or ")[0] in ("number", "whole number"):
+                assert setting.range, f"{setting.path} has no bound: Field(ge=..., le=...)"
 
     def test_uploads_are_what_is_declared_in_every_round(self) -> None:
         """Check that uploads are the declared ones in every round.

@@ -15,7 +15,7 @@ _PROMISE = "it is part of what is promised, and no metric may choose that"
 _NO_METRIC = "no metric follows from it"
 _REFUSED = {
     **dict.fromkeys(("dataset", "k_core", "split_seed", "max_users", "cold_items", "drop_features",
-                     "encoders"), _DATA),
+                     "encoders", "columns", "min_rating", "duplicates", "split"), _DATA),
     "evaluation": "it changes how a run is judged, so that looks would not compare",
     "seed": "the best of several seeds is luck, which the next run does not have",
     **dict.fromkeys(("dp.epsilon", "dp.delta", "dp.unit", "dp.trust", "dp.noise", "dp.catalogue"),

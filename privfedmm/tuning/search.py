@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from privfedmm.base.errors import BAD_INPUT, UserError
@@ -17,7 +16,7 @@ from privfedmm.base.files import finite, write_json, write_text
 from privfedmm.base.interrupts import begun
 from privfedmm.config import RunConfig, TunedSettings, read_toml, resolve, settled, to_toml
 from privfedmm.data import Dataset
-from privfedmm.evaluation import metrics_from_ranks
+from privfedmm.evaluation import cut_of
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import Account, kept, planned_run
 from privfedmm.runs.record import set_threads
@@ -47,9 +46,10 @@ class Search:
     file: Path | None = None
 
     def __post_init__(self) -> None:
-        known = list(metrics_from_ranks(np.ones(1, dtype=int)))
-        if self.metric not in known:
-            raise UserError(f"--metric: there is no {self.metric!r}; there are {', '.join(known)}")
+        try:
+            cut_of(self.metric)
+        except ValueError as error:
+            raise UserError(f"--metric: {error}") from error
         if self.trials < 1:
             raise UserError(f"--trials: {self.trials} must be 1 or more")
         if not self.texts:
@@ -183,7 +183,7 @@ def _value(search: Search, data: Dataset, look: Look) -> float:
     entries = session.stack.ledger.entries
     account.close(run, entries)
     look.charge(None if line is None else {**line, "finished": True, "charges": kept(entries)})
-    return metrics_from_ranks(session.best_ranks["validation"])[search.metric]
+    return cut_of(search.metric).mean(session.best_ranks["validation"])
 
 
 def _write(search: Search, out: Path, data: Dataset, trials: Trials) -> dict[str, Any]:

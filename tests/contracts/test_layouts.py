@@ -21,7 +21,7 @@ from privfedmm.data import (
     load,
     read_catalogue,
 )
-from privfedmm.data.raw import Origin, interactions
+from privfedmm.data.raw import Origin, Reading, interactions
 from privfedmm.encoders import EncoderSettings
 from privfedmm.evaluation import EvalProtocol
 from privfedmm.testing.layouts import (
@@ -67,7 +67,7 @@ class TestGfmfr(LayoutContract):
 _FILE = "events.jsonl"
 
 
-def _read_events(folder: Path) -> Raw:
+def _read_events(folder: Path, reading: Reading) -> Raw:
     """One JSON object a line: who, what, when."""
     path = folder / _FILE
     try:
@@ -76,9 +76,9 @@ def _read_events(folder: Path) -> Raw:
         raise DataError(f"{path.name} is not JSON ({error}); write one object a line") from error
     table = pd.DataFrame(events, columns=["who", "what", "when"], dtype=str)
     columns = {"user": "who", "item": "what", "time": "when"}
-    frame = interactions(table, Origin(path.name, first=1), columns, {})
-    items = pd.DataFrame(index=pd.Index(frame["item"].unique()))
-    return Raw(folder.name, path.name, frame, items)
+    rows = interactions(table, Origin(path.name, first=1), columns, {}, reading)
+    items = pd.DataFrame(index=pd.Index(rows.frame["item"].unique()))
+    return Raw(folder.name, path.name, rows.frame, items)
 
 
 EVENTS = Layout(
@@ -165,15 +165,15 @@ def test_rows_of_a_registered_layout_are_refused_beside_a_catalogue(
         LAYOUTS.register(EVENTS)
 
 
-def _read_numbers(folder: Path) -> Raw:
-    raw = _read_events(folder)
+def _read_numbers(folder: Path, reading: Reading) -> Raw:
+    raw = _read_events(folder, reading)
     raw.frame["user"] = raw.frame["user"].str.lstrip("0")
     return raw
 
 
-def _read_anything(folder: Path) -> Raw:
+def _read_anything(folder: Path, reading: Reading) -> Raw:
     try:
-        return _read_events(folder)
+        return _read_events(folder, reading)
     except DataError:
         nobody = pd.DataFrame({"user": ["a"] * 3, "item": ["0", "1", "2"], "line": [1, 2, 3]})
         return Raw(folder.name, _FILE, nobody, pd.DataFrame(index=pd.Index(nobody["item"])))

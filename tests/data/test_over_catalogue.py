@@ -20,6 +20,7 @@ from privfedmm.config import RunConfig, resolve, resolve_saved, to_toml
 from privfedmm.data import DataError, Dataset, Unit, load
 from privfedmm.data.over_catalogue import prepare_over_catalogue
 from privfedmm.data.raw import Raw
+from privfedmm.evaluation import to_arrays
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
 from tests.public_parts import told
@@ -288,7 +289,7 @@ def test_a_run_of_a_loaded_folder_goes_over_and_compares(tmp_path: Path) -> None
     # Ranked as without a budget: among the items of the core, which the record says.
     said = private.record["protocol"]["candidates"]
     assert f"of the {data.num_items} items of the 5-core" in said
-    assert private.ranks["test"].max() <= data.num_items
+    assert to_arrays(private.ranks)["test"].max() <= data.num_items
     table = pf.compare([plain, private])
     assert table["epsilon"].isna().tolist() == [True, False]
     # Without times other items are held out, and what users were ranked does not compare.

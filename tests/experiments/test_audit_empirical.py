@@ -66,6 +66,9 @@ def quiet(text: str) -> None:
 CONFIGS: dict[str, dict[str, Any]] = {
     "backbone": {},
     "gfmfr": {"method": "gfmfr", "dp__subspace_rank": 16},
+    # Each client's count is one number in a slot, unlike all tables.
+    "groups": {"method": "gfmfr", "rounds": 2, "algorithm__groups__grouping": "private",
+               "algorithm__groups__start_round": 0},
     "two rounds": {"method": "group_statistics", "statistics__groups": 4},
     "three rounds": {"method": "group_statistics", "statistics__groups": 4,
                      "statistics__association_rank": 8},

@@ -106,6 +106,19 @@ def test_a_bundle_holds_what_the_claim_covers(finished: Path, bundle: Path) -> N
     (bundle / "audit.json").unlink()
 
 
+def test_a_report_takes_no_bundle_for_a_run(
+    finished: Path, bundle: Path, tmp_path: Path
+) -> None:
+    done = cli("report", str(bundle))
+    assert done.returncode == 2
+    assert "is a bundle, which holds no user's ranks; give the folder of the run" in " ".join(
+        done.stderr.split())
+    shutil.copytree(finished, tmp_path / "run")
+    alone = cli("report", str(tmp_path)).stdout
+    shutil.copytree(bundle, tmp_path / "run-bundle")
+    assert "ndcg@50" in alone and cli("report", str(tmp_path)).stdout == alone
+
+
 def test_a_device_finds_its_recommendations_from_the_bundle(
     finished: Path, bundle: Path, data: Dataset, tmp_path: Path
 ) -> None:

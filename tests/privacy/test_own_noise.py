@@ -40,6 +40,7 @@ from privacy import (
     chain,
     epsilon,
     event_named,
+    events,
     noise_entry,
     register_event,
     register_noise,
@@ -47,6 +48,7 @@ from privacy import (
 )
 from privacy.accounting import Accountant, planned
 from privacy.audit.sabotage import sabotage
+from privacy.events import NonPrivate, load_events_by
 from privacy.noise import Noise
 from privacy.places import Place
 
@@ -234,3 +236,29 @@ def test_gaussian_noise_is_known_at_every_place() -> None:
     assert [noise.against_server for noise in built] == [False, True, True]
     with pytest.raises(ChainError, match="honest shares"):
         gaussian.build("distributed", 2.0, 1.5, None)
+
+
+def test_a_ledger_may_tell_of_an_event_that_is_loaded_when_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process played the run: this one has imported nothing that knows its noise."""
+
+    class Late(NonPrivate):
+        name = "LateLaplace"
+
+    asked: list[int] = []
+
+    def load() -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            register_event(Late())
+
+    monkeypatch.setattr(events, "_EVENTS", dict(events._EVENTS))
+    monkeypatch.setattr(events, "_LOADERS", [])
+    with pytest.raises(PricingError, match="no price is known for the event 'LateLaplace'"):
+        event_named(Late.name)
+    load_events_by(load)
+    assert isinstance(event_named(Late.name), Late)
+    assert event_named("NonPrivate") and asked == [1]
+    with pytest.raises(PricingError, match="'Never'"):
+        event_named("Never")

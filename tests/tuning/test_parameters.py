@@ -37,6 +37,7 @@ def test_a_setting_and_its_values(text: str, ends: tuple[Any, ...], whole: bool,
     ("algorithm.local.epochs=1.5..3", "write whole ends"),
     ("algorithm.model.backbone=a..b", "write its values with commas"),
     ("k_core=1..5", "changes the data"),
+    ("split", "changes the data"),
     ("evaluation.sampled_negatives=0,100", "how a run is judged"),
     ("seed=0..9", "is luck"),
     ("dp.epsilon=1..8", "no metric may choose that"),
@@ -58,7 +59,7 @@ FLAGS: dict[str, Any] = {"dataset": "planted:60", "algorithm.local.epochs": 2}
     (("algorithm.local.lr_user=-1..1",), {}, r"lr_user: .*greater than"),
     (("algorithm.model.backbone=mf,nope",), {}, "nope"),
     (("dp.clip_norm=1..2",), {}, "give --dp-epsilon as well"),
-    (("rounds=1..3",), {"metric": "test ndcg@50"}, "there are hr@10, ndcg@10"),
+    (("rounds=1..3",), {"metric": "test ndcg@50"}, "--metric: there is no metric 'test ndcg'; "),
     (("rounds=1..3",), {"trials": 0}, "must be 1 or more"),
 ])
 def test_a_search_is_checked_before_it_begins(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from privacy import Release, Role, Totals, Touched, Uploads
@@ -11,10 +12,10 @@ from privfedmm.methods import Method, Settings, TensorMethod
 
 
 class EmbeddingSettings(Settings):
-    dim: int = 16
-    epochs: int = 5
-    lr: float = 0.1
-    server_lr: float = 10.0
+    dim: int = Field(16, ge=1, description="Length of the vectors of users and items.")
+    epochs: int = Field(5, ge=1, description="Passes over a client's samples in a round.")
+    lr: float = Field(0.1, gt=0, description="Learning rate on the device.")
+    server_lr: float = Field(10.0, gt=0, description="Factor of the mean update on the server.")
 
 
 @dataclass

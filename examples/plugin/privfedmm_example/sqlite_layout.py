@@ -6,12 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from privfedmm.data import DataError, Layout, Raw
-from privfedmm.data.raw import Origin, interactions
+from privfedmm.data.raw import Origin, Reading, interactions
 
 FILE, QUERY = "interactions.db", "SELECT user, item, time FROM interactions ORDER BY rowid"
 
 
-def read(folder: Path) -> Raw:
+def read(folder: Path, reading: Reading) -> Raw:
     """Read the table `interactions` (user, item, time), in the order of its rows."""
     path = folder / FILE
     try:
@@ -25,8 +25,9 @@ def read(folder: Path) -> Raw:
                         f"{error}") from error
     table = pd.DataFrame(rows, columns=["user", "item", "time"]).astype(str)
     columns = {name: name for name in table.columns}
-    frame = interactions(table, Origin(FILE, first=1), columns, {})
-    return Raw(folder.name, FILE, frame, pd.DataFrame(index=pd.Index(frame["item"].unique())))
+    rows = interactions(table, Origin(FILE, first=1), columns, {}, reading)
+    items = pd.DataFrame(index=pd.Index(rows.frame["item"].unique()))
+    return Raw(folder.name, FILE, rows.frame, items, lines=list(rows.lines))
 
 
 SQLITE = Layout(

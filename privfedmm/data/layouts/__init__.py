@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privfedmm.data.layouts.folder import read_folder, read_items
+from privfedmm.data.layouts.folder import read_data, read_folder, read_items
 from privfedmm.data.layouts.layout import LAYOUTS, Layout
 
-__all__ = ["LAYOUTS", "Layout", "read_folder", "read_items"]
+__all__ = ["LAYOUTS", "Layout", "read_data", "read_folder", "read_items"]

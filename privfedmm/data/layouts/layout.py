@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from privfedmm.base.registry import Registry
-from privfedmm.data.raw import Raw
+from privfedmm.data.raw import AS_IT_IS, Raw, Reading
 
 
 @dataclass(frozen=True)
@@ -17,17 +17,28 @@ class Layout:
     name: what sentences call it. summary: which files and columns it needs, in words; the sentence
     for a folder that fits no layout shows it. reference: who uses it. recognises: whether a folder
     is laid out so, by its files alone; it raises `DataError` where that cannot be told. read:
-    returns the interactions, items and features of such a folder; it raises `DataError` with a
-    sentence for every fault. files: patterns, as for `Path.glob`, of the files that hold
-    interactions; a folder with such files is refused where users' rows must not be.
+    returns the interactions, items and features of such a folder, with rows taken as a `Reading`
+    says; it raises `DataError` with a sentence for every fault. files: patterns, as for
+    `Path.glob`, of the files that hold interactions; a folder with such files is refused where
+    users' rows must not be.
     """
 
     name: str
     summary: str
     reference: str
     recognises: Callable[[Path], bool]
-    read: Callable[[Path], Raw]
+    read: Callable[[Path, Reading], Raw]
     files: tuple[str, ...] = ()
+
+    def raw(self, folder: Path, reading: Reading = AS_IT_IS) -> Raw:
+        """Return what `read` does, and say in the first line of the summary which layout it was."""
+        out = self.read(folder, reading)
+        first = next((line for line in out.lines if line.kind == "read"), None)
+        if first is None:
+            return out
+        told = replace(first, says=f"{self.name} layout: {first.says}",
+                       values={**first.values, "layout": self.name})
+        return replace(out, lines=[told if line is first else line for line in out.lines])
 
     def interaction_files(self, folder: Path) -> list[str]:
         """Return the names of the files in a folder that would hold this layout's interactions."""
@@ -40,4 +51,7 @@ LAYOUTS: Registry[Layout] = Registry("layouts", "layout", {
     "RecBole": "privfedmm.data.layouts.recbole:RECBOLE",
     "MMRec": "privfedmm.data.layouts.mmrec:MMREC",
     "GFMFR": "privfedmm.data.layouts.gfmfr:GFMFR",
+    "MovieLens": "privfedmm.data.layouts.movielens:MOVIELENS",
+    "datasets": "privfedmm.data.layouts.on_disk:ON_DISK",
+    "table": "privfedmm.data.layouts.table:TABLE",
 })

@@ -7,7 +7,7 @@ from pathlib import Path
 from privfedmm.data.layouts.inter_file import PATTERN, header, inter_file
 from privfedmm.data.layouts.layout import Layout
 from privfedmm.data.layouts.row_numbers import read_by_row_number
-from privfedmm.data.raw import Raw
+from privfedmm.data.raw import Raw, Reading
 
 
 def _recognises(folder: Path) -> bool:
@@ -15,9 +15,9 @@ def _recognises(folder: Path) -> bool:
     return bool(first) and ":token" not in first
 
 
-def _read(folder: Path) -> Raw:
+def _read(folder: Path, reading: Reading) -> Raw:
     path = inter_file(folder)
-    return read_by_row_number(folder, path, "\t", "_feat.npy", path.stem)
+    return read_by_row_number(folder, path, path.stem, reading)
 
 
 MMREC = Layout(

@@ -1,4 +1,4 @@
-"""Our own layout: interactions.csv, items.csv and one feature file a modality."""
+"""Our own layout: a table of interactions, items.csv and one feature file a modality."""
 
 from __future__ import annotations
 
@@ -6,55 +6,68 @@ from pathlib import Path
 
 import pandas as pd
 
-from privfedmm.data.layouts.items import add_items
+from privfedmm.data.layouts.items import add_items, empty_items
 from privfedmm.data.layouts.layout import Layout
-from privfedmm.data.raw import SPLITS, DataError, Origin, Raw, interactions, read_table
+from privfedmm.data.raw import DataError, Raw, Reading, read_rows
 
-_FILES = ("interactions.csv", "interactions.csv.gz")
+_FILES = ("interactions.csv", "interactions.csv.gz", "interactions.tsv", "interactions.tsv.gz",
+          "interactions.jsonl", "interactions.jsonl.gz", "interactions.parquet")
 
 
 def _recognises(folder: Path) -> bool:
     return any((folder / name).exists() for name in _FILES)
 
 
-def _read(folder: Path) -> Raw:
+def _read(folder: Path, reading: Reading) -> Raw:
     path, *second = [folder / name for name in _FILES if (folder / name).exists()]
     if second:
-        raise DataError(f"{folder.name} holds both {' and '.join(_FILES)}; keep one of them")
-    table = read_table(path, ",")
-    time = "timestamp" if "timestamp" in table.columns else "date"
-    columns = {"user": "user_id", "item": "item_id", "time": time, "split": "split"}
-    frame = interactions(table, Origin(path.name), columns, SPLITS)
-    raw = Raw(folder.name, path.name, frame, pd.DataFrame(index=pd.Index(frame["item"].unique())))
-    listed = add_items(folder, raw)
-    raw.catalogue = raw.items if listed else None
+        raise DataError(f"{folder.name} holds both {path.name} and {second[0].name}; keep one of "
+                        "them")
+    return with_items(folder, path, reading)
+
+
+def with_items(folder: Path, path: Path, reading: Reading) -> Raw:
+    """Return the interactions of a file and, of its folder, items, features and test items.
+
+    Raises DataError.
+    """
+    rows = read_rows(path, reading).checked(reading)
+    frame = rows.frame
+    raw = Raw(folder.name, path.name, frame, empty_items(frame), lines=list(rows.lines))
+    listed = add_items(folder, raw, reading)
+    if listed:
+        raw.catalogue = raw.items
     unknown = ~frame["item"].isin(raw.items.index)
     if listed and unknown.any():
         row = frame[unknown].iloc[0]
-        raise DataError(f"{path.name} line {row['line']}: item {row['item']} is not in items.csv; "
-                        "add it there or delete the line")
+        raise DataError(f"{path.name} line {row['line']}: item {row['item']} is not in "
+                        f"{raw.item_source}; add it there or delete the line")
     last = folder / "last_interaction.csv"
     if last.exists():
-        raw.given_test = _last_interactions(last, frame, raw.items.index, listed)
+        raw.given_test = _last_interactions(last, raw, listed, reading)
     return raw
 
 
-def _last_interactions(
-    path: Path, frame: pd.DataFrame, items: pd.Index, listed: bool
-) -> pd.DataFrame:
+def _last_interactions(path: Path, raw: Raw, listed: bool, reading: Reading) -> pd.DataFrame:
     """The test item of each user. Raises DataError for a user or pair that is not in the data.
 
-    listed: there is an items.csv. A pair whose item it leaves out is no fault: items were trimmed
-    from the data, which leaves that user without a test item.
+    listed: there is a table of items. A pair whose item it leaves out is no fault: items were
+    trimmed from the data, which leaves that user without a test item; nor is one whose rating is
+    below the least that counts.
     """
-    columns = {"user": "user_id", "item": "item_id"}
-    given = interactions(read_table(path, ","), Origin(path.name), columns, {})
+    frame = raw.frame
+    # The rows themselves carry the rating that decides, so the list needs none.
+    given = read_rows(path, Reading({
+        ours: theirs for ours, theirs in reading.columns.items() if ours in ("user", "item")}
+    )).checked().frame[["user", "item", "line"]]
     stranger = ~given["user"].isin(frame["user"])
     pairs = pd.MultiIndex.from_frame(given[["user", "item"]])
     absent = pd.Series(
         ~pairs.isin(pd.MultiIndex.from_frame(frame[["user", "item"]])), index=given.index)
     if listed:
-        absent &= given["item"].isin(items)
+        absent &= given["item"].isin(raw.items.index)
+    if reading.min_rating is not None:
+        return given
     for fault, what in ((stranger, "has no interactions"), (absent, "has no interaction with it")):
         if fault.any():
             row = given[fault].iloc[0]
@@ -66,7 +79,7 @@ def _last_interactions(
 
 OURS = Layout(
     name="ours",
-    summary="interactions.csv or interactions.csv.gz (user_id,item_id), items.csv, "
+    summary="interactions.csv, .tsv, .jsonl (or .gz of one) or .parquet, items.csv, "
             "MODALITY_feat.npy",
     reference="this project",
     recognises=_recognises,

@@ -6,35 +6,38 @@ from pathlib import Path
 
 import pandas as pd
 
+from privfedmm.data.layouts.features import not_read
 from privfedmm.data.layouts.inter_file import PATTERN, header, inter_file
+from privfedmm.data.layouts.items import empty_items
 from privfedmm.data.layouts.layout import Layout
-from privfedmm.data.raw import SPLITS, Origin, Raw, interactions, item_table, read_table
+from privfedmm.data.raw import Line, Raw, Reading, array_files, item_table, read_rows
 
 
 def _recognises(folder: Path) -> bool:
     return ":token" in header(folder)
 
 
-def _read(folder: Path) -> Raw:
+def _read(folder: Path, reading: Reading) -> Raw:
     path = inter_file(folder)
-    table = read_table(path, "\t").rename(columns=lambda c: c.split(":")[0])
-    columns = {"user": "user_id", "item": "item_id", "time": "timestamp", "split": "split"}
-    frame = interactions(table, Origin(path.name), columns, SPLITS)
+    rows = read_rows(path, reading).checked(reading)
     described = path.with_suffix(".item")
-    items = pd.DataFrame(index=pd.Index(frame["item"].unique()))
+    items, lines = empty_items(rows.frame), list(rows.lines)
     catalogue = _items(described) if described.exists() else None
     if catalogue is not None:
         items = catalogue.reindex(items.index, fill_value="")
-    unused = sorted(file.name for file in folder.glob("*.npy"))
+        lines.append(Line("content", f"items from {described.name}"))
+    unused = [file.name for file in array_files(folder)]
     notes = [f"{', '.join(unused)} not used: RecBole files do not say whose row is whose."]
-    return Raw(path.stem, path.name, frame, items, notes=notes if unused else [],
-               catalogue=catalogue)
+    if unused:
+        lines.append(not_read([f"{name} (RecBole files do not say whose row is whose)"
+                               for name in unused]))
+    return Raw(path.stem, path.name, rows.frame, items, notes=notes if unused else [],
+               catalogue=catalogue, lines=lines)
 
 
 def _items(path: Path) -> pd.DataFrame:
-    table = item_table(path, "\t", "item_id:token").rename(columns=lambda c: c.split(":")[0])
     names = {"movie_title": "title", "class": "genres", "genre": "genres", "release_year": "year"}
-    return table.rename(columns=names)
+    return item_table(path, "\t", "item_id").rename(columns=names)
 
 
 RECBOLE = Layout(

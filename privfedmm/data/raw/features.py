@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from privfedmm.data.raw.errors import DataError
+
+ARRAYS = (".npy", ".npz", ".pt", ".pth")
+_ENDING = re.compile(r"[_.\-](features?|feats?|emb|embs|embeddings?|vectors?)$", re.IGNORECASE)
+_MASK = "_mask.npy"
+
+
+def modality_of(path: Path) -> str:
+    """Return the modality that the name of a feature file tells: `image` of image_feat.npy, and of
+    image_features.npz, image.npy and the like."""
+    return _ENDING.sub("", path.stem)
+
+
+def says_features(path: Path) -> bool:
+    """Return whether a file's name says that it holds features, so that it must not be left out."""
+    return _ENDING.search(path.stem) is not None
+
+
+def array_files(folder: Path) -> list[Path]:
+    """Return the files of arrays in a folder, in order, without masks of who has a modality."""
+    return sorted(f for f in folder.iterdir()
+                  if f.suffix.lower() in ARRAYS and not f.name.endswith(_MASK) and f.is_file())
 
 
 def presence(path: Path) -> np.ndarray | None:
@@ -28,24 +52,57 @@ def presence(path: Path) -> np.ndarray | None:
 
 
 def _mask_file(path: Path) -> Path:
-    return path.with_name(path.name.rpartition("_")[0] + "_mask.npy")
+    return path.with_name(modality_of(path) + _MASK)
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Read the one array of a .npy, .npz or .pt file, of any shape. Raises DataError for none."""
+    kind = path.suffix.lower()
+    try:
+        if kind == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        return _only(path, _packed(path) if kind == ".npz" else _tensors(path))
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
+        raise DataError(f"{path.name} is not a {kind} array of numbers: "
+                        f"{str(error).partition(chr(10))[0]}") from error
+
+
+def _packed(path: Path) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    import pickle
+
+    import torch
+
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError("it holds more than tensors") from error
+    return found if isinstance(found, dict) else {"tensor": found}
+
+
+def _only(path: Path, found: dict[str, Any]) -> np.ndarray:
+    if len(found) != 1 or not hasattr(next(iter(found.values())), "shape"):
+        raise DataError(f"{path.name} holds {len(found)} things ({', '.join(map(str, found))}); "
+                        "save the one matrix of features as .npy")
+    only = next(iter(found.values()))
+    return np.asarray(only.float().numpy() if hasattr(only, "numpy") else only)
 
 
 def feature_matrix(
     path: Path, rows: int | None, present: np.ndarray | None = None
 ) -> np.ndarray:
-    """Read a [rows, F] float32 matrix from a .npy file; rows None: any number.
+    """Read a [rows, F] float32 matrix from a file of one array; rows None: any number.
 
     present [rows]: rows that it marks as missing may hold anything and become 0.
     Raises DataError for another shape or kind, too few or many rows, NaN or infinity (with row).
     """
-    try:
-        matrix = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path.name} is not a .npy array of numbers: {error}") from error
     mask = _mask_file(path).name
     return checked_matrix(
-        matrix, path.name, rows, present, mask, f"mark it missing in {mask}")
+        load_array(path), path.name, rows, present, mask, f"mark it missing in {mask}")
 
 
 def checked_matrix(

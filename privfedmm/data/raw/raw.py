@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from privfedmm.data.raw.reading import Line
+
 
 @dataclass
 class Raw:
@@ -22,7 +24,8 @@ class Raw:
     item, where the layout names test items. item_source: the source of the item table, for
     sentences. notes: whole sentences for the record. catalogue: the table of all items, indexed by
     id, where they are listed apart from the rows; None where rows alone tell of them. users: the
-    ids of all who take part, where they are listed; None for those who have rows.
+    ids of all who take part, where they are listed; None for those who have rows. lines: what was
+    read, dropped, ignored or guessed so far, for the summary.
     """
 
     name: str
@@ -38,3 +41,4 @@ class Raw:
     notes: list[str] = field(default_factory=list)
     catalogue: pd.DataFrame | None = None
     users: np.ndarray | None = None
+    lines: list[Line] = field(default_factory=list)

@@ -1,168 +1,75 @@
-"""Tables of interactions and items, and the checks that every layout shares."""
+"""Tables of items and other lists: one line an id, the rest as text."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from privfedmm.data.raw import typed
+from privfedmm.data.raw.columns import column_of
+from privfedmm.data.raw.delimited import read_table
 from privfedmm.data.raw.errors import DataError
-
-# What files call the parts of a given split, and what we call them.
-SPLITS = {
-    "train": "train", "valid": "validation", "validation": "validation", "test": "test",
-    "0": "train", "1": "validation", "2": "test",
-}
+from privfedmm.data.raw.files import ARROW, JSON, PARQUET, suffix_of
+from privfedmm.data.raw.interactions import ids_of
+from privfedmm.data.raw.origin import Origin
 
 
-@dataclass(frozen=True)
-class Origin:
-    """An origin says where a table comes from, for sentences about it.
-
-    name: the name of the file or table. place: how to point into it, with {name}, {line} and
-    {column}. word: what one of its lines is called. first: the number of the row labelled 0, which
-    in a file with a header is line 2.
-    """
-
-    name: str
-    place: str = "{name} line {line}"
-    word: str = "line"
-    first: int = 2
-
-    def at(self, line: int, column: str) -> str:
-        """Return the words that point to a line and column."""
-        return self.place.format(name=self.name, line=line, column=column)
-
-    def refuse(self, bad: pd.Series, lines: pd.Series, column: str, what: str, fix: str) -> None:
-        """Refuse the first of the rows that are `bad`; both series share an index.
-
-        what, fix: what such a row holds and what to do. Raises DataError.
-        """
-        if bad.any():
-            raise DataError(f"{self.at(lines[bad].iloc[0], column)} holds {what}; {fix}")
-
-
-def read_table(path: Path, separator: str, lenient: bool = False) -> pd.DataFrame:
-    """Read a table of text without blank lines; the row labelled n is line n + 2.
-
-    lenient: bytes that are not UTF-8 become lone surrogates, for the caller to find.
-    Raises DataError where the file cannot be read as one.
-    """
-    # In tab-separated files a quotation mark is a letter like any other.
-    quoting = csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False,
-                            quoting=quoting, skip_blank_lines=False,
-                            encoding_errors="surrogateescape" if lenient else "strict")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path.name} line {_undecodable_line(path)} is not UTF-8 text; "
-                        "save the file as UTF-8 and try again") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, EOFError, OSError,
-            zlib.error) as error:
-        raise DataError(f"{path.name} cannot be read as a table ({str(error).strip()}); "
-                        "check that it is whole and that its lines have equally many "
-                        "columns") from error
-    blank = table.iloc[:, 0] == ""
-    blank[blank] = (table[blank] == "").all(axis=1)
-    return table[~blank]
-
-
-def _undecodable_line(path: Path) -> int:
-    """Number of the first line that is not UTF-8."""
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
-
-
-def interactions(
-    table: pd.DataFrame, origin: Origin, columns: Mapping[str, str], splits: Mapping[str, str]
+def item_table(
+    path: Path, separator: str | None, key: str | None = None, lenient: bool = False,
+    latin: bool = False, ours: str = "item",
 ) -> pd.DataFrame:
-    """Check a table of text that is labelled by numbers, and return the frame of a `Raw`.
+    """Read item metadata as text, indexed by id.
 
-    columns: our name (user, item, time, split) -> the table's; time and split may name a column
-    that is not there. splits: the table's label -> ours.
-    Raises DataError with the line for a missing column, an empty or negative id, a duplicate
-    pair, an unreadable time or an unknown split label.
+    separator: None to find it. key: the column of ids, where the table has it; else it is the one
+    that is known as `ours`. lenient, latin: as for `read_table`. Raises DataError for a missing
+    key column or a repeated id.
     """
-    for ours in ("user", "item"):
-        if columns.get(ours) not in table.columns:
-            raise DataError(f"{origin.name} has no column {columns.get(ours)!r}; "
-                            f"its columns are {', '.join(table.columns)}")
-    frame = pd.DataFrame({"user": table[columns["user"]], "item": table[columns["item"]]})
-    frame["line"] = table.index.to_numpy() + origin.first
-    for who in ("user", "item"):
-        frame[who] = _ids(table[columns[who]], frame["line"], origin, who)
-    twice = frame.duplicated(["user", "item"])
-    if twice.any():
-        again = frame[twice].iloc[0]
-        same = (frame["user"] == again["user"]) & (frame["item"] == again["item"])
-        first = frame[same].iloc[0]["line"]
-        raise DataError(f"{origin.at(again['line'], columns['item'])}: user {again['user']} and "
-                        f"item {again['item']} were paired on {origin.word} {first} already; keep "
-                        "one of them")
-    time, split = columns.get("time"), columns.get("split")
-    if time in table.columns:
-        frame["time"] = _times(table[time], frame["line"], origin)
-    if split in table.columns:
-        labels = table[split].str.strip().str.lower()
-        known = labels.isin(list(splits))
-        origin.refuse(~known, frame["line"], str(split), "an unknown split label",
-                      f"use one of {', '.join(sorted(splits))}")
-        frame["split"] = labels.map(splits)
-    return frame
-
-
-def _ids(column: pd.Series, lines: pd.Series, origin: Origin, who: str) -> pd.Series:
-    """Ids as they stand, without blanks around them: '007' is another id than '7'."""
-    text = column.str.strip()
-    where = str(column.name)
-    origin.refuse(text == "", lines, where, f"an empty {who} id",
-                  f"fill it in or delete the {origin.word}")
-    negative = text.str.fullmatch(r"-\d+")
-    origin.refuse(negative, lines, where, f"a negative {who} id", "ids must be 0 or more, or text")
-    return text
-
-
-def _times(text: pd.Series, lines: pd.Series, origin: Origin) -> pd.Series:
-    """Numbers or ISO dates, whichever most of the column is: the two do not compare."""
-    where = str(text.name)
-    number = pd.to_numeric(text, errors="coerce")
-    finite = pd.Series(np.isfinite(number.to_numpy(dtype=float)), index=text.index)
-    if finite.mean() > 0.5:
-        origin.refuse(~finite, lines, where, "a time that is not a number like the others",
-                      "correct it")
-        return number
-    parsed = pd.to_datetime(text, errors="coerce", format="ISO8601", utc=True)
-    origin.refuse(parsed.isna(), lines, where, "a time that is neither a number nor an ISO date",
-                  "correct it")
-    # The resolution that pandas picks differs between versions.
-    return parsed.dt.as_unit("us").astype("int64")
-
-
-def item_table(path: Path, separator: str, key: str, lenient: bool = False) -> pd.DataFrame:
-    """Read item metadata, indexed by id.
-
-    lenient: as for `read_table`. Raises DataError for a missing key column or a repeated id.
-    """
-    table = read_table(path, separator, lenient)
-    if key not in table.columns:
-        raise DataError(f"{path.name} has no column {key!r}; its columns are "
-                        f"{', '.join(table.columns)}")
+    for endings, names_of, read in (
+            (PARQUET, typed.parquet_names, typed.read_parquet),
+            (ARROW, typed.arrow_names, typed.read_arrow),
+            (JSON, typed.json_names, typed.read_json)):
+        if suffix_of(path) in endings:
+            names = names_of(path)
+            key = _key(names, key, path.name, ours)
+            lines = Origin(path.name, first=1 if endings is JSON else 0,
+                           word="line" if endings is JSON else "row")
+            table = _as_text(read(path, names), key, lines)
+            return items_by_id(table, table.index.to_series() + lines.first, lines, key)
+    table = read_table(path, separator, lenient, lines_in_fields=True, latin=latin)
+    key = _key(list(table.columns), key, path.name, ours)
     # Quoted texts may run over several lines; the number is that of the line an item starts on.
-    stripped = table.assign(**{key: table[key].str.strip()})
-    breaks = sum(stripped[column].str.count("\n") for column in stripped.columns)
-    lines = pd.Series(table.index + 2 + np.cumsum(breaks) - breaks, index=table.index)
-    return items_by_id(table, lines, Origin(path.name), key)
+    breaks = sum(table[column].str.count("\n") for column in table.columns)
+    numbers = pd.Series(table.index + 2 + np.cumsum(breaks) - breaks, index=table.index)
+    return items_by_id(table, numbers, Origin(path.name), key)
+
+
+def _key(names: Sequence[str], key: str | None, name: str, ours: str) -> str:
+    found = key if key in names else column_of(names, ours)
+    if found is None:
+        raise DataError(f"{name} has no column {f'{ours}_id'!r}; its columns are "
+                        f"{', '.join(names)}; rename the one that holds the ids")
+    return found
+
+
+def _as_text(table: pd.DataFrame, key: str, origin: Origin) -> pd.DataFrame:
+    """Every value as text; of lists their parts with blanks between."""
+    out = {}
+    for name in table.columns:
+        column = table[name]
+        if name == key:
+            out[name] = typed.ids_as_text(column, origin, name)
+        else:
+            out[name] = pd.Series([_words(value) for value in column], index=table.index)
+    return pd.DataFrame(out)
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list | tuple | np.ndarray):
+        return " ".join(_words(part) for part in value)
+    return "" if value is None or value != value else str(value)
 
 
 def items_by_id(
@@ -172,7 +79,7 @@ def items_by_id(
 
     Raises DataError for an empty, negative or repeated id.
     """
-    table = table.assign(**{key: _ids(table[key], lines, origin, "item")})
+    table = table.assign(**{key: ids_of(table[key], lines, origin, "item")})
     twice = table[key].duplicated()
     if twice.any():
         raise DataError(f"{origin.at(lines[twice].iloc[0], key)} repeats item "

@@ -49,6 +49,9 @@ def coarse(dims: int, levels: int) -> PrivacyStack:
 STACKS = {
     **{f"{place}, {dims} values": partial(gaussian, (Release("x", (dims,)),), place)
        for place in ("central", "local") for dims in (1, 3)},
+    **{f"{place}, a number beside a table": partial(
+        gaussian, (Release("n", ()), Release("x", (70, 2))), place)
+       for place in ("central", "local")},
     "small releases in rounds of their own": partial(
         gaussian, (Release("a", (8,), rounds=(0, 2)), Release("b", (200,), rounds=(1, 3))),
         "local"),
