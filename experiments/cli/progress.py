@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from privfedmm.runs.record import shown
-
 
 class RunProgress:
     """This context manager shows a bar with round, loss, validation metric, seconds and bytes."""
@@ -83,6 +81,8 @@ def judged(protocol: dict[str, Any]) -> list[str]:
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     """Print the result beside its baselines, what is claimed about privacy, and where it is
     kept."""
+    from privfedmm.runs.record import shown
+
     data = record["dataset"]
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "
                         f"({data['users']} users, {data['items']} items)")
