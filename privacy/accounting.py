@@ -16,17 +16,15 @@ from typing import Literal
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
+from privacy.charged import Charged, Joint, Terms
 from privacy.events import (
     DISTRIBUTED,
     INTERACTION,
     Accountant,
-    Charged,
     DistributedDiscreteGaussian,
     Event,
-    Joint,
     LocalGaussian,
     PricingError,
-    Terms,
     event_named,
     events_of,
     is_known,

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from privacy.events import Joint, PricingError, event_named, events_of
+from privacy.charged import Joint
+from privacy.events import PricingError, event_named, events_of
 from privacy.extras import MissingExtra, need
 
 _ORDERS = np.concatenate([np.linspace(1.02, 12, 110), np.arange(12.5, 65, 0.5), 2.0 ** np.arange(

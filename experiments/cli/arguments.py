@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privfedmm.base.errors import UserError
+from privfedmm.base.values import value_of
 
 if TYPE_CHECKING:
     from privfedmm.config import RunConfig
@@ -26,10 +26,7 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
         path, equals, text = pair.partition("=")
         if not equals:
             raise UserError(f"--set {pair}: write it as path=value")
-        try:
-            out[path] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            out[path] = text
+        out[path] = value_of(text)
     return out
 
 

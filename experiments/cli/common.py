@@ -11,6 +11,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from privfedmm.encoders import Report
 
+# What privfedmm.loggers has; it is loaded when a command runs, and --help does not wait for that.
+LOGGERS = ("tensorboard", "mlflow", "wandb")
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")

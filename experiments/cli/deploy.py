@@ -164,7 +164,7 @@ def serve(
     """Operator, 6: SuperLink, registration of the nodes, and the rounds of the run."""
     from experiments.deployment.serving import COMMAND, serve
     from privfedmm.base.interrupts import resumable
-    from privfedmm.runs.run import rounds_of
+    from privfedmm.runs.shape import rounds_of
 
     with RunProgress(errors(), rounds_of(folder)) as progress:
         found = resumable(lambda: serve(folder, wait, resume, progress), folder, COMMAND)

@@ -19,7 +19,7 @@ from experiments.deployment.simulated import SIMULATED
 from privfedmm.base.errors import UserError
 from privfedmm.base.interrupts import resumable
 from privfedmm.config import resolve
-from privfedmm.runs import run as runs
+from privfedmm.runs.shape import rounds_of
 
 NODES, WAIT = 3, 120.0
 CARRIERS: dict[str, Carrier] = {"local": LOCAL, "simulated": SIMULATED}
@@ -39,7 +39,7 @@ def play(
         if given or file or out or nodes is not None or wait is not None:
             raise UserError("--resume takes the settings of the deployment it continues; give no "
                             "other option with it")
-        folder, rounds = resume, runs.rounds_of(resume)
+        folder, rounds = resume, rounds_of(resume)
         with RunProgress(console, rounds) as progress:
             record = resumable(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)

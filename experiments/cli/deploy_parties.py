@@ -21,8 +21,8 @@ from privfedmm.data import Catalogue, Dataset, Shard
 from privfedmm.encoders import Report
 from privfedmm.runs import run as runs
 from privfedmm.runs.folder import new_folder
-from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
+from privfedmm.runs.shape import DEPLOY, SHAPE
 
 Tell = Callable[[str], None]
 PORT = 8443

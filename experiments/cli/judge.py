@@ -11,7 +11,7 @@ import typer
 from experiments.cli.arguments import folder_of, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors
-from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
 def compare(
@@ -132,8 +132,12 @@ def sweep(
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
-    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-              processes, metrics_of(metrics), beside)
+    try:
+        run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
+                  processes, metrics_of(metrics), beside)
+    except KeyboardInterrupt:
+        raise UserError("stopped; the same command goes on with the runs that are left",
+                        INTERRUPTED) from None
 
 
 def report(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from click import Choice
 
 from experiments.cli.arguments import folder_of, overrides, sampled
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
+    LOGGERS,
     AllowMissingOption,
     ColumnsOption,
     ConfigOption,
@@ -26,6 +28,9 @@ from experiments.cli.common import (
     tell_picked,
 )
 from privfedmm.base.errors import UserError
+
+if TYPE_CHECKING:
+    from privfedmm.runs.run import Listener
 
 
 def run(
@@ -94,16 +99,26 @@ def run(
         bool, typer.Option("--accept-changed-code", help="With --resume: go on though the code of "
                            "a private run has changed; its ledger says so.")
     ] = False,
+    log: Annotated[list[str] | None, typer.Option(
+        help="Tell rounds to a logger too, in the run folder; may be given again. Under a budget "
+        "one that may leave this machine is told what the claim covers alone.",
+        click_type=Choice(LOGGERS))] = None,
     json_: JsonOption = False,
 ) -> None:
     """Train, evaluate and leave a record."""
     # Imported when the command runs: --help must not wait for them.
     from experiments.cli.progress import RunProgress, summary
     from privfedmm.base.interrupts import resumable
-    from privfedmm.config import resolve
+    from privfedmm.config import resolve, resolve_saved
+    from privfedmm.loggers import logging
     from privfedmm.runs import run as runs
+    from privfedmm.runs.shape import rounds_of
 
     console = errors()
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "columns": columns, "min_rating": min_rating, "duplicates": duplicates,
@@ -125,21 +140,36 @@ def run(
         if given or config or out:
             raise UserError("--resume takes the settings of the run it continues; "
                             "give no other option with it")
-        folder, rounds_ = resume, runs.rounds_of(resume)
-        with RunProgress(console, rounds_) as progress:
+        folder, rounds_ = resume, rounds_of(resume)
+        with (RunProgress(console, rounds_) as progress,
+              logging(log or (), resolve_saved(folder / runs.CONFIG), folder, tell) as loggers):
+            listen = both(progress, loggers)
             record = resumable(
-                lambda: runs.resume(folder, progress, accept_changed_code), folder)
+                lambda: runs.resume(folder, listen, accept_changed_code), folder)
+            loggers.finish(record)
     else:
         flags = sampled(config, flags)
         resolved = resolve(config, flags)
         tell_picked(console, config, flags)
         with (folder_of(out, resolved) as folder,
-              RunProgress(console, resolved.rounds) as progress):
+              RunProgress(console, resolved.rounds) as progress,
+              logging(log or (), resolved, folder, tell) as loggers):
+            listen = both(progress, loggers)
             record = resumable(
                 lambda: runs.start(
-                    resolved, folder, progress, progress.announce, reporter(console),
+                    resolved, folder, listen, progress.announce, reporter(console),
                     dataset_budget, progress.describe), folder)
+            loggers.finish(record)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:
         summary(console, record, str(folder))
+
+
+def both(*listeners: Listener) -> Listener:
+    """Return what tells every one of several listeners of a round."""
+    def listen(row: dict[str, Any]) -> None:
+        for one in listeners:
+            one(row)
+
+    return listen

@@ -20,8 +20,8 @@ from privfedmm.data import Dataset
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
 from privfedmm.runs.folder import held_folder, new_folder
-from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
+from privfedmm.runs.shape import DEPLOY, SHAPE, deployed_by
 
 MARK = "PRIVFEDMM_DEPLOYMENT"
 START, SUBMIT = 120.0, 180.0  # seconds
@@ -110,7 +110,7 @@ def resume(
     if not (out / DEPLOY / SHAPE).exists():
         raise UserError(f"--resume: {out} holds no deployment; start one with: privfedmm "
                         f"{carrier.command}")
-    command = runs.deployed_by(out)
+    command = deployed_by(out)
     if command != carrier.command:
         raise UserError(f"--resume: {out} was begun by another command; continue with: privfedmm "
                         f"{command} --resume {out}")

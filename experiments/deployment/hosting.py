@@ -16,6 +16,7 @@ from experiments.deployment.parties import Party
 from experiments.deployment.processes import Processes, free_ports
 from experiments.deployment.superlink import environment, proxy_note
 from privfedmm.base.errors import UserError
+from privfedmm.base.interrupts import begun
 
 _PAUSE, _LOOK = 5.0, 0.5  # seconds
 
@@ -50,6 +51,7 @@ def host(folder: Path, experiment: bool, tell: Callable[[str], None]) -> None:
     A SuperNode ends where the SuperLink does not know it yet, or was started anew; it is then
     started again. Raises UserError.
     """
+    begun()
     line = command(folder, experiment)
     root = folder.absolute()
     logs = root / "logs"

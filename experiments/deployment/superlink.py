@@ -12,7 +12,7 @@ from experiments.deployment.processes import Processes
 from privfedmm.base.files import write_text
 from privfedmm.config import RunConfig
 from privfedmm.federation.flower import write_app
-from privfedmm.runs.run import DEPLOY
+from privfedmm.runs.shape import DEPLOY
 
 LINK = "deployment"  # the name of the connection in Flower's configuration
 _NO_PROXY, _LOOPBACK = ("no_proxy", "NO_PROXY", "no_grpc_proxy"), ("localhost", "127.0.0.1", "::1")

@@ -2,7 +2,13 @@
 
 from privfedmm.config.explain import explain
 from privfedmm.config.resolve import picked, read_toml, resolve, resolve_saved, settled, to_toml
-from privfedmm.config.sections import DPSettings, EvaluationSettings, RunConfig, SecureSettings
+from privfedmm.config.sections import (
+    DPSettings,
+    EvaluationSettings,
+    RunConfig,
+    SecureSettings,
+)
+from privfedmm.config.tuned import TunedSettings
 
-__all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "explain", "picked",
-           "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]
+__all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "TunedSettings",
+           "explain", "picked", "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]

@@ -10,6 +10,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
+from privfedmm.config.tuned import TunedSettings
 from privfedmm.data.raw import NAMES, Reading
 from privfedmm.data.raw.reading import Duplicates
 from privfedmm.data.types import SplitBy
@@ -225,6 +226,8 @@ class RunConfig(Settings):
     settings: SerializeAsAny[Settings] | None = Field(
         None, description="Settings of a method from another package.")
     dp: DPSettings | None = Field(None, description="Differential privacy; absent: none claimed.")
+    tuned: TunedSettings | None = Field(
+        None, description="How settings were chosen by metrics; absent: it is not said.")
 
     @field_validator("method")
     @classmethod

@@ -14,6 +14,7 @@ import numpy as np
 from privacy import LedgerError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import append_text, write_json, write_text
+from privfedmm.base.interrupts import begun
 from privfedmm.baselines import baseline_metrics
 from privfedmm.config import RunConfig, resolve_saved, settled, to_toml
 from privfedmm.data import (
@@ -49,10 +50,9 @@ from privfedmm.runs.folder import held_folder, new_folder
 from privfedmm.runs.rounds import Means as Means
 from privfedmm.runs.rounds import judge, play_round
 from privfedmm.runs.session import MODEL, Session
+from privfedmm.runs.shape import DEPLOY, deployed_by
 
 CONFIG, STATEMENT = binding.CONFIG, binding.STATEMENT
-DEPLOY = "deploy"  # in the folder of a deployment: its parties
-SHAPE = "shape.json"  # and how many they are, and the command that goes on with them
 Listener = Callable[[dict[str, Any]], None]
 Announce = Callable[[list[str]], None]
 
@@ -169,6 +169,7 @@ def resume(
         config = resolve_saved(out / CONFIG)
         records.set_threads(config.threads)
         data = load_data(config)
+        begun()
         session = Session.start(config, data, out)
         session.restore(out, data.sha256, accept_changed_code)
         play(session, data.sha256, out, listen, in_one_process(session, data))
@@ -221,6 +222,7 @@ def begin(session: Session, data: Dataset, out: Path) -> None:
     """
     account = Account(data)
     account.check(session)
+    begun()
     out.mkdir(parents=True, exist_ok=True)
     folder.refuse_small(out, session.checkpoint_bytes())
     write_text(out / CONFIG, to_toml(session.config))
@@ -331,19 +333,3 @@ def conclude(
         if bound is not None:
             Account(data).close(str(bound["run"]), session.stack.ledger.entries)
     return result
-
-
-def deployed_by(out: Path) -> str:
-    """Return the privfedmm command that continues the deployment in a folder."""
-    found = out / DEPLOY / SHAPE
-    if not found.exists():  # it ended before it began; either command says so
-        return "deploy local"
-    return str(json.loads(found.read_text(encoding="utf-8")).get("command", "deploy local"))
-
-
-def rounds_of(out: Path) -> int:
-    """Return the rounds that the run in a folder is set to. Raises UserError where it is no run
-    folder."""
-    if not (out / CONFIG).exists():
-        raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
-    return resolve_saved(out / CONFIG).rounds

@@ -48,10 +48,21 @@ def test_a_file_written_during_an_interrupt_is_whole(tmp_path: Path) -> None:
             return (OrderedDict, ())
 
     path = tmp_path / "checkpoint.pt"
+    (tmp_path / "config.toml").touch()
     with pytest.raises(UserError, match=f"--resume {tmp_path}") as stopped:
         resumable(lambda: {"": save_tensors(path, [torch.ones(3), Interrupting()])}, tmp_path)
     assert stopped.value.code == INTERRUPTED
     assert torch.equal(torch.load(path, weights_only=True)[0], torch.ones(3))
+
+
+def test_before_the_run_began_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    def load() -> dict[str, Any]:
+        interrupt()
+        return {}
+
+    with pytest.raises(UserError, match=r"^stopped before it began$") as stopped:
+        resumable(load, tmp_path / "run")
+    assert stopped.value.code == INTERRUPTED
 
 
 @pytest.mark.slow
