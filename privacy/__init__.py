@@ -28,6 +28,7 @@ from privacy.events import (
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
 from privacy.noise import Noise, Scale
 from privacy.noises import NoiseEntry, noise_entry, register_noise
+from privacy.places import Place
 from privacy.plain import PlainAggregator, RingAggregator
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
@@ -86,6 +87,7 @@ __all__ = [
     "OnDevice",
     "OpeningFailed",
     "Part",
+    "Place",
     "PlainAggregator",
     "Poisson",
     "PricingError",

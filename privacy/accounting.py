@@ -250,7 +250,7 @@ class Shares:
 
     @property
     def terms(self) -> Terms:
-        """The shares as the terms that a price asks for."""
+        """Return the shares as the terms that a price asks for."""
         return Terms(self.count, self.dims, self.limit)
 
 

@@ -141,7 +141,7 @@ class AdaptiveClip:
 
         Raises ChainError for chains that clip or add noise elsewhere than the rule assumes.
         """
-        if base.noise.place != "central":
+        if not base.noise.place.on_sum:
             raise ChainError("adaptive clipping needs noise on the sum (trust central): the bits "
                              "are summed before they get theirs")
         if not base.noise.event(Everyone()).combines:

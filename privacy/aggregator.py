@@ -22,7 +22,7 @@ Clip = Callable[[Uploads], Uploads]
 
 @dataclass(frozen=True)
 class Task:
-    """What a round is about, known to every party before it begins.
+    """Hold what a round is about, known to every party before it begins.
 
     cohort: the clients that take part. releases: what each of them uploads. min_survivors: fewest
     clients whose sum may be released. attempt: how often the round was aborted before. plan_hash:
@@ -46,13 +46,13 @@ class Task:
     dropouts: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def vanished(self, stages: Sequence[str] = BEFORE_UPLOAD) -> frozenset[int]:
-        """Clients that vanish at one of the stages."""
+        """Return the clients that vanish at one of the stages."""
         return frozenset().union(*(self.dropouts.get(stage, frozenset()) for stage in stages))
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What the server holds after a round.
+    """Hold what the server has after a round.
 
     sums: release name -> sum over the survivors, [*shape], int64 on a grid, float64
     where a server clip bounds them, and float32 otherwise.
@@ -73,7 +73,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Coalition:
-    """Who conspires, and what of one client they read by it.
+    """Say who conspires, and what of one client they read by it.
 
     who: the parties that put together what they have. reads: what they learn of a chosen other
     client beyond the released sums.
@@ -84,38 +84,38 @@ class Coalition:
 
 
 class Session(Protocol):
-    """One round of an aggregator."""
+    """Carry one round of an aggregator."""
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
         """Take the uploads of a block of clients, ids [block]."""
         ...
 
     def close(self) -> Sums:
-        """The sums. Raises RoundAborted, with nothing released, below `min_survivors`."""
+        """Return the sums. Raises RoundAborted, with nothing released, below `min_survivors`."""
         ...
 
 
 class Aggregator(Protocol):
-    """Opens a session a round, and says what the server sees of a client."""
+    """Open a session a round, and say what the server sees of a client."""
 
     @property
     def name(self) -> str:
-        """Name in configs and records."""
+        """Return the name in configs and records."""
         ...
 
     @property
     def server_sees(self) -> str:
-        """One sentence: what the server learns of a single client."""
+        """Say in one sentence what the server learns of a single client."""
         ...
 
     @property
     def hides_clients(self) -> bool:
-        """Whether no single party sees a client's own upload."""
+        """Tell whether no single party sees a client's own upload."""
         ...
 
     def coalitions(self, clients: int) -> Sequence[Coalition]:
-        """Who must conspire to read one client, in a cohort of so many: from the server alone on.
-        """
+        """Return who must conspire to read one client, in a cohort of so many: from the server
+        alone on."""
         ...
 
     def open(self, task: Task) -> Session:
@@ -124,13 +124,13 @@ class Aggregator(Protocol):
 
 
 def flattened(uploads: Uploads, releases: Sequence[Release]) -> np.ndarray:
-    """Integer uploads as rows [clients, dims] int64, releases in their order."""
+    """Return integer uploads as rows [clients, dims] int64, releases in their order."""
     parts = [uploads[r.name].dense() for r in releases]
     return torch.cat([x.reshape(len(x), -1) for x in parts], dim=1).to(torch.int64).numpy()
 
 
 def split(total: np.ndarray, releases: Sequence[Release]) -> dict[str, Tensor]:
-    """A total [dims] back into releases of their shapes, int64."""
+    """Cut a total [dims] back into releases of their shapes, int64."""
     out, start = {}, 0
     for release in releases:
         size = int(np.prod(release.shape))
@@ -141,5 +141,5 @@ def split(total: np.ndarray, releases: Sequence[Release]) -> dict[str, Tensor]:
 
 
 def dims(releases: Sequence[Release]) -> int:
-    """Values of one client's vector."""
+    """Return how many values one client's vector has."""
     return sum(int(np.prod(r.shape)) for r in releases)

@@ -18,7 +18,7 @@ _MARGIN = 1 + 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Attended(Charge):
-    """One attempt at a round as a device charges itself for it.
+    """Hold one attempt at a round as a device charges itself for it.
 
     attempt: its number. users: numbers of the users whose uploads left, ascending.
     """
@@ -40,7 +40,7 @@ class DeviceLedger:
     attended: list[Attended] = field(default_factory=list)
 
     def admitted(self, charge: Charge, attempt: int, users: np.ndarray) -> np.ndarray:
-        """Return those of some users, int64 ascending, that may upload in one more attempt.
+        """Return those of some users [n], int64 ascending, that may upload in one more attempt.
 
         charge: what one attempt at this round costs. Users whose budget would be overspent stay
         out. Raises ProtocolError where that are all of them, with what they have spent.

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
 from privacy.events import DISTRIBUTED, Event, Terms, event_named
-from privacy.noise import Scale, Stream, Where
+from privacy.noise import Scale, Stream
+from privacy.places import Place
 from privacy.randomness import Source
 from privacy.sampling import Sampling
 from privacy.uploads import Dense, Uploads
@@ -53,7 +54,10 @@ def thresholds(stddev: float) -> np.ndarray:
 
 
 def sample(stddev: float, raw: bytes) -> np.ndarray:
-    """Draw discrete Gaussian integers, int32, one from every 8 of the uniform bytes."""
+    """Draw discrete Gaussian integers, int32 [n], one from every 8 of 8 n uniform bytes.
+
+    Raises ValueError for a standard deviation, in steps, for which no table is made.
+    """
     table = thresholds(stddev)
     words = np.frombuffer(raw, dtype=np.uint64)
     # Count of thresholds <= word: the inverse of the distribution function.
@@ -66,13 +70,14 @@ class DistributedNoise:
 
     Any `shares` of the shares together have standard deviation noise_multiplier x sensitivity:
     provisioned for the fewest honest clients whose uploads may be in a sum. More of them mean more
-    noise, never less.
+    noise, never less. Raises ChainError for a multiplier outside [0, inf) and for fewer shares than
+    1.
     """
 
     noise_multiplier: float
     sensitivity: float
     shares: int
-    place: Where = "distributed"
+    place: Place = Place.DISTRIBUTED
     kind = "discrete Gaussian"
     reason = "Gaussian noise calibrated before training"
     numbers = "integer"
@@ -122,7 +127,8 @@ class DistributedNoise:
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
     def as_normal(self, draws: np.ndarray) -> np.ndarray:
-        """Return the draws: of a standard deviation of a step or more they are normal on a grid."""
+        """Return the draws [n]: of a standard deviation of a step or more they are normal on a
+        grid."""
         return draws
 
     def event(self, sampling: Sampling) -> Event:

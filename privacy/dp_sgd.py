@@ -19,7 +19,7 @@ from privacy.bounds import ChainError
 from privacy.events import INTERACTION, NON_PRIVATE
 from privacy.ledger import Charge
 from privacy.randomness import Source
-from privacy.sampling import Everyone, Sampling
+from privacy.sampling import Sampling
 from privacy.uploads import Release, UploadError
 
 LOCAL_TRAINING = "local_training"
@@ -57,8 +57,8 @@ class OnDevice:
         return self.noise_multiplier * self.clip_norm
 
     def factors(self, squared_norms: Tensor) -> Tensor:
-        """Return min(1, clip_norm / norm) of each example, float32; 0 where its gradient is not
-        finite.
+        """Return min(1, clip_norm / norm) of each example, float32 of the shape of `squared_norms`;
+        0 where its gradient is not finite.
 
         squared_norms: of each example's whole gradient, all parameters together, float64.
         """
@@ -83,7 +83,7 @@ class OnDevice:
         if mechanism:
             raise ChainError("devices that train with noise need no clip and no noise on their "
                              "uploads: the mechanism must be None")
-        if not isinstance(sampling, Everyone):
+        if not sampling.full:
             raise ChainError("training with noise is priced at full participation only: the server "
                              "sees who takes part; set dp.sampling to everyone")
         alone = [r.name for r in releases if r.rounds is not None]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 
 class ProtocolError(ValueError):
-    """A message that its receiver refuses; nothing of it was used."""
+    """Report a message that its receiver refuses; nothing of it was used."""
 
 
 class RoundAborted(RuntimeError):
-    """A round that cannot be finished; nothing of its sum was released."""
+    """Report a round that cannot be finished; nothing of its sum was released."""
 
 
 class CheatFound(RoundAborted):
-    """A round in which clients dealt shares that do not give the secret they are bound to.
+    """Report a round in which clients dealt shares that do not give the secret they are bound to.
 
     clients: their numbers. Nothing was released, and the next attempt does without them.
     """
@@ -23,23 +23,30 @@ class CheatFound(RoundAborted):
 
 
 class RoundLost(RoundAborted):
-    """A round that clients will not open again, and that can never be released: they have signed
-    its survivors. What follows it may still be played."""
+    """Report a round that clients will not open again, and that can never be released: they have
+    signed its survivors.
+
+    What follows it may still be played.
+    """
 
 
 class OpeningFailed(RoundAborted):
-    """An opening that failed and that may be asked for once more, in the same words."""
+    """Report an opening that failed and that may be asked for once more, in the same words."""
 
 
 class RoundNotBegun(RoundAborted):
-    """An attempt that ended before any client was asked for an upload: there is nothing to charge,
-    and what an earlier attempt left open stays as it is."""
+    """Report an attempt that ended before any client was asked for an upload.
+
+    There is nothing to charge, and what an earlier attempt left open stays as it is.
+    """
 
 
 class NotPrepared(RoundNotBegun):
-    """An attempt whose keys or shares did not come together. It told nothing, and may be tried
-    again at once."""
+    """Report an attempt whose keys or shares did not come together.
+
+    It told nothing, and may be tried again at once.
+    """
 
 
 class CapacityError(ValueError):
-    """A sum that could leave its range: refused at set-up, never wrapped."""
+    """Report a sum that could leave its range: it is refused at set-up, never wrapped."""

@@ -28,25 +28,47 @@ class Charged(Protocol):
     """Name what pricing reads of a ledger entry; the fields are those of `Charge` and `Entry`."""
 
     @property
-    def round(self) -> int: ...
+    def round(self) -> int:
+        """Return the number of the round."""
+
     @property
-    def event(self) -> str: ...
+    def event(self) -> str:
+        """Return the name of the event that the release is charged as."""
+
     @property
-    def noise_multiplier(self) -> float | None: ...
+    def noise_multiplier(self) -> float | None:
+        """Return standard deviation / bound of the noise; None for a release without noise."""
+
     @property
-    def sampling_rate(self) -> float: ...
+    def sampling_rate(self) -> float:
+        """Return the probability, in (0, 1], that a given client takes part."""
+
     @property
-    def population(self) -> int: ...
+    def population(self) -> int:
+        """Return how many clients the cohort was drawn from."""
+
     @property
-    def attempt(self) -> int: ...
+    def attempt(self) -> int:
+        """Return how many attempts at the round came before."""
+
     @property
-    def shares(self) -> int | None: ...
+    def shares(self) -> int | None:
+        """Return the honest shares that distributed noise is provisioned for; None for other noise.
+        """
+
     @property
-    def dims(self) -> int | None: ...
+    def dims(self) -> int | None:
+        """Return the values of a client's vector where the price needs them, else None."""
+
     @property
-    def limit(self) -> float | None: ...
+    def limit(self) -> float | None:
+        """Return the bound of a client's vector in steps of the grid where the price needs it, else
+        None."""
+
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Return how many noisy training steps the release stands for."""
+
 
 
 @dataclass(frozen=True)
@@ -196,6 +218,7 @@ class PoissonSampledGaussian(_GaussianEvent):
     accountants = ("pld", "rdp", "prv")
 
     def library_event(self, step: Joint) -> Any:
+        """Return the Gaussian event under Poisson sampling at the step's rate."""
         from dp_accounting import PoissonSampledDpEvent
 
         return PoissonSampledDpEvent(
@@ -214,6 +237,7 @@ class FixedSizeSampledGaussian(Event):
     apart = "cohorts of fixed size cannot be priced with others: adjacencies differ"
 
     def refusal(self, accountant: Accountant) -> str:
+        """Say why an accountant other than `rdp` does not apply to a cohort of fixed size."""
         if accountant == "pld":
             return ("a cohort of fixed size is not Poisson sampling; PLD would under-charge it; "
                     "use rdp")
@@ -222,6 +246,7 @@ class FixedSizeSampledGaussian(Event):
         return super().refusal(accountant)
 
     def library_event(self, step: Joint) -> Any:
+        """Return the Gaussian event sampled without replacement, for a member that is replaced."""
         from dp_accounting import GaussianDpEvent, SampledWithoutReplacementDpEvent
 
         # Replacing a member moves the sum by up to two clip norms, which the library leaves to
@@ -245,12 +270,18 @@ class DistributedDiscreteGaussian(Event):
     apart = "releases with distributed noise cannot be priced with others"
 
     def check(self, number: int, group: Sequence[Charged]) -> None:
+        """Check that the round is one release with its shares, dims and limit.
+
+        Raises PricingError where it is not.
+        """
         first = group[0]
         if len(group) > 1 or not (first.shares and first.dims and first.limit):
             raise PricingError(f"round {number}: distributed noise is priced as one release, with "
                                "its shares, dims and limit")
 
     def curve(self, step: Joint, orders: np.ndarray) -> np.ndarray | None:
+        """Return the Renyi divergence of a sum of discrete Gaussian shares at each order [orders].
+        """
         assert step.shares and step.dims and step.limit
         return np.array([renyi(a, step.noise_multiplier, step.shares, step.dims, step.limit)
                          for a in orders])

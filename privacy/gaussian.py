@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from privacy.noise import (
     Scale,
     Stream,
 )
+from privacy.places import Place
 from privacy.randomness import Source
 from privacy.sampling import Sampling
 from privacy.uploads import Dense, Uploads
 
-Place = Literal["central", "local"]
 # What the grid may add to the bound, as a part of it; the noise is wider by twice as much, which
 # also covers the floating-point errors with which a vector is brought to the grid.
 _FINE = 2.0**-13
@@ -51,16 +51,18 @@ class GaussianNoise:
     floating-point number tells what it was added to (Mironov, CCS 2012).
 
     place: `central` on the sum, `local` on each client's own vector; in shares inside a secure sum
-    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows.
+    it is `DistributedNoise`. noise_multiplier 0 adds nothing, and no guarantee follows. Raises
+    ChainError for a multiplier outside [0, inf).
     """
 
     noise_multiplier: float
     sensitivity: float
-    place: Place = "central"
+    place: Place = Place.CENTRAL
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_multiplier < math.inf:
             raise ChainError(f"noise_multiplier must be 0 or more, got {self.noise_multiplier}")
+        object.__setattr__(self, "place", Place(self.place))  # a word from settings will do
 
     @property
     def stddev(self) -> float:
@@ -78,11 +80,11 @@ class GaussianNoise:
     def against_server(self) -> bool:
         """Tell whether the guarantee holds against the server: only where it never sees a bare
         sum."""
-        return self.place == "local"
+        return self.place.alone
 
     def trust(self, hidden: bool) -> str:
         """Say who is trusted with what; hidden: whether the server learns sums only."""
-        if self.place == "local":
+        if self.place.alone:
             return NOBODY_TRUSTED
         return SERVER_ADDS_NOISE if hidden else SERVER_READS_ALL
 
@@ -91,7 +93,7 @@ class GaussianNoise:
         or a second time."""
         if not math.isfinite(before.l2):
             raise ChainError("clip before noise: nothing bounds what the noise should hide")
-        if self.place == "local" and before.grid:
+        if self.place.alone and before.grid:
             raise ChainError("local noise leaves no grid: drop the quantise step, a client that "
                              "trusts nobody needs no secure sum")
         if self.sensitivity < before.l2 * (1 - 1e-12):
@@ -108,19 +110,19 @@ class GaussianNoise:
     def variances_on_sum(self, clients: float) -> float:
         """Return 1 for the one draw on a central sum, `clients` for one draw on each local
         vector."""
-        return clients if self.place == "local" else 1.0
+        return clients if self.place.alone else 1.0
 
     def stddev_on_sum(self, clients: float) -> float:
         """Return the absolute standard deviation of the noise on a sum over that many clients."""
         return self.stddev * math.sqrt(self.variances_on_sum(clients))
 
     def as_normal(self, draws: np.ndarray) -> np.ndarray:
-        """Return the draws: they are normal, but for the grid, which only adds to them."""
+        """Return the draws [n]: they are normal, but for the grid, which only adds to them."""
         return draws
 
     def event(self, sampling: Sampling) -> Event:
         """Return LocalGaussian, or the Gaussian release that the sampling makes of it."""
-        return event_named(LocalGaussian.name if self.place == "local" else sampling.event)
+        return event_named(LocalGaussian.name if self.place.alone else sampling.event)
 
     def terms(self, dims: int, limit: float | None) -> Terms:
         """Return no terms: a Gaussian's price is in its multiplier."""
@@ -135,7 +137,7 @@ class GaussianNoise:
     ) -> Uploads:
         """Add local noise to every client's vector; for central noise the uploads stay as they
         are."""
-        if self.place != "local" or not self.stddev:
+        if not self.place.alone or not self.stddev:
             return uploads
         return self.on_rows(uploads, scale.weights, ids, source, round_)
 
@@ -143,7 +145,7 @@ class GaussianNoise:
         self, sums: Mapping[str, Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, Tensor]:
         """Add central noise to every sum, on the grid where the sums lie on one."""
-        if self.place != "central":
+        if not self.place.on_sum:
             return dict(sums)
         if not scale.step:
             return self.on_sums(sums, scale.weights, source, round_)

@@ -194,7 +194,8 @@ class Ledger:
         """Append one release, as the entry that `check` gives.
 
         Raises what `check` raises; nothing is appended then. An aborted round has happened: it is
-        appended whatever it costs.
+        appended whatever it costs. Raises LedgerError where the key of a bound ledger is not here
+        to sign.
         """
         entry = self.check(charge)
         if self.commitment is not None:

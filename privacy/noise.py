@@ -14,11 +14,11 @@ from torch import Tensor
 
 from privacy.bounds import Bound
 from privacy.events import Event, Terms
+from privacy.places import Place
 from privacy.randomness import Source
 from privacy.sampling import Sampling
 from privacy.uploads import Uploads
 
-Where = Literal["central", "local", "distributed"]
 Stream = Literal["normal", "uniform", "raw"]
 
 SERVER_READS_ALL = (
@@ -66,7 +66,7 @@ class Noise(Protocol):
         ...
 
     @property
-    def place(self) -> Where:
+    def place(self) -> Place:
         """Return `central` on the sum, `local` on each vector, `distributed` in shares of a sum."""
         ...
 

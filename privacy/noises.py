@@ -10,7 +10,8 @@ from privacy.bounds import ChainError
 from privacy.discrete import DistributedNoise
 from privacy.events import Event
 from privacy.gaussian import GaussianNoise
-from privacy.noise import Noise, Where
+from privacy.noise import Noise
+from privacy.places import Place
 from privacy.sampling import Sampling
 
 
@@ -32,15 +33,20 @@ class NoiseEntry:
     """Describe a noise that can be asked for by name.
 
     places: place -> how it is built there; what it costs, it says itself. reference: where its
-    guarantee is proved, with the theorem.
+    guarantee is proved, with the theorem. summary: what it is, in a few words.
     """
 
     name: str
-    places: Mapping[Where, Build]
+    places: Mapping[str, Build]
     reference: str
+    summary: str = ""
+
+    def words(self) -> list[str]:
+        """Return what it can, in words for a table: the places it is known at."""
+        return [str(place) for place in self.places]
 
     def build(
-        self, place: Where, noise_multiplier: float, sensitivity: float, shares: int | None
+        self, place: str, noise_multiplier: float, sensitivity: float, shares: int | None
     ) -> Noise:
         """Make the noise at a place. Raises ChainError for a place where this noise is not
         known."""
@@ -49,7 +55,7 @@ class NoiseEntry:
                              f"{', '.join(sorted(self.places))}")
         return self.places[place](noise_multiplier, sensitivity, shares)
 
-    def event(self, place: Where, sampling: Sampling, shares: int | None) -> Event:
+    def event(self, place: str, sampling: Sampling, shares: int | None) -> Event:
         """Return what a release with it is charged as, for a calibration that comes before the
         noise.
 
@@ -81,11 +87,11 @@ def noise_entry(name: str) -> NoiseEntry:
 
 
 def _central(noise_multiplier: float, sensitivity: float, shares: int | None) -> Noise:
-    return GaussianNoise(noise_multiplier, sensitivity, "central")
+    return GaussianNoise(noise_multiplier, sensitivity, Place.CENTRAL)
 
 
 def _local(noise_multiplier: float, sensitivity: float, shares: int | None) -> Noise:
-    return GaussianNoise(noise_multiplier, sensitivity, "local")
+    return GaussianNoise(noise_multiplier, sensitivity, Place.LOCAL)
 
 
 def _distributed(noise_multiplier: float, sensitivity: float, shares: int | None) -> Noise:
@@ -95,5 +101,7 @@ def _distributed(noise_multiplier: float, sensitivity: float, shares: int | None
 
 
 register_noise(NoiseEntry(
-    "gaussian", {"central": _central, "local": _local, "distributed": _distributed},
-    "Balle and Wang, ICML 2018, theorem 8; in shares: Kairouz, Liu and Steinke, ICML 2021"))
+    "gaussian", {Place.CENTRAL: _central, Place.LOCAL: _local, Place.DISTRIBUTED: _distributed},
+    "Balle and Wang, ICML 2018, theorem 8; in shares: Kairouz, Liu and Steinke, ICML 2021",
+    "normal noise of a standard deviation of multiplier times clip norm; in shares the discrete "
+    "Gaussian"))

@@ -14,24 +14,24 @@ from privacy.uploads import Collected, UploadError, Uploads
 
 @dataclass(frozen=True)
 class PlainAggregator:
-    """Sums uploads in the clear, floats or integers on a grid."""
+    """Sum uploads in the clear, floats or integers on a grid."""
 
     name: str = "plain"
     server_sees: str = "every client's upload in the clear, changed rows and group included"
     hides_clients: bool = False
 
     def coalitions(self, clients: int) -> tuple[Coalition, ...]:
-        """Nobody has to conspire."""
+        """Return the server alone: nobody else has to conspire."""
         return (Coalition("the server alone", "every client's upload"),)
 
     def open(self, task: Task) -> Session:
-        """A session that keeps running sums only, whatever the size of the cohort."""
+        """Open a session that keeps running sums only, whatever the size of the cohort."""
         return RunningSums(task)
 
 
 @dataclass(frozen=True)
 class RingAggregator:
-    """The sum that masked aggregation gives, without its masks: for sweeps, no protection."""
+    """Give the sum of masked aggregation without its masks: for sweeps, no protection."""
 
     name: str = "ring"
     server_sees: str = (
@@ -40,18 +40,20 @@ class RingAggregator:
     hides_clients: bool = True
 
     def coalitions(self, clients: int) -> tuple[Coalition, ...]:
-        """Nobody has to conspire: a simulation of sums hides nothing from whoever runs it."""
+        """Return whoever runs it: a simulation of sums hides nothing, and nobody has to conspire.
+        """
         return (Coalition("whoever runs this simulation", "every client's upload: masks, keys and "
                           "owners are left out, secure.mode full has the table of the protocol"),)
 
     def open(self, task: Task) -> Session:
-        """A session that keeps running sums only; an upload is 4 bytes a value, all of them."""
+        """Open a session that keeps running sums only; an upload is 4 bytes a value, all of them.
+        """
         # What this stands for is a server that cannot read, and so cannot clip.
         return RunningSums(replace(task, server_clip=None), 4 * dims(task.releases))
 
 
 class RunningSums:
-    """Adds blocks as they come; the upload of a vanished client never arrives.
+    """Add blocks as they come; the upload of a vanished client never arrives.
 
     Where the task has a server clip, float uploads are clipped again and added in float64, so that
     one client moves the sum by no more than the clip norm C. The clip leaves a norm of at most
@@ -77,6 +79,10 @@ class RunningSums:
         self._bytes = 0
 
     def submit(self, ids: np.ndarray, uploads: Uploads) -> None:
+        """Add the uploads of a block of clients, ids [block].
+
+        Raises UploadError for a client outside the cohort, and for one that uploaded before.
+        """
         places = np.searchsorted(self._ids, ids)
         if (places >= len(self._ids)).any() or (self._ids[places] != ids).any():
             raise UploadError("an upload came from a client outside the cohort")
@@ -96,6 +102,7 @@ class RunningSums:
         self._bytes += len(ids) * (self._upload_bytes or 0)
 
     def close(self) -> Sums:
+        """Return the sums. Raises RoundAborted, with nothing released, below `min_survivors`."""
         survivors, fewest = int(self._seen.sum()), self._task.min_survivors
         if survivors < fewest:
             raise RoundAborted(

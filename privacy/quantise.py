@@ -33,7 +33,10 @@ TAIL = 12.0  # standard deviations of a sum's noise that must still fit
 
 @dataclass(frozen=True)
 class Quantise:
-    """Round the joint vector, of `dims` values, to integer multiples of `step`; zero stays zero."""
+    """Round the joint vector, of `dims` values, to integer multiples of `step`; zero stays zero.
+
+    Raises ChainError for a step that is not positive and finite, and for dims below 1.
+    """
 
     step: float
     dims: int

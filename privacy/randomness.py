@@ -64,12 +64,15 @@ class SystemSource:
     name: str = "csprng"
 
     def raw(self, label: str, round_: int, size: int) -> bytes:
+        """Return uniform bytes [size] under a fresh key; label and round do not repeat them."""
         return _bytes(os.urandom(_KEY_BYTES), label, size)
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
+        """Return uniform numbers in (0, 1], float64 [size], under a fresh key."""
         return _uniform(os.urandom(_KEY_BYTES), label, size)
 
     def normal(self, label: str, round_: int, size: int) -> np.ndarray:
+        """Return standard normal numbers, float64 [size], under a fresh key."""
         return _normal(os.urandom(_KEY_BYTES), label, size)
 
 
@@ -82,10 +85,13 @@ class SimulationSource:
         self._key = hashlib.sha256(f"simulation {seed}".encode()).digest()
 
     def raw(self, label: str, round_: int, size: int) -> bytes:
+        """Return the bytes [size] that seed, label and round fix."""
         return _bytes(self._key, f"{label}|{round_}", size)
 
     def uniform(self, label: str, round_: int, size: int) -> np.ndarray:
+        """Return the numbers in (0, 1], float64 [size], that seed, label and round fix."""
         return _uniform(self._key, f"{label}|{round_}", size)
 
     def normal(self, label: str, round_: int, size: int) -> np.ndarray:
+        """Return the standard normal numbers, float64 [size], that seed, label and round fix."""
         return _normal(self._key, f"{label}|{round_}", size)

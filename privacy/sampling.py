@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -39,6 +39,12 @@ class Sampling(Protocol):
         ...
 
     @property
+    def full(self) -> bool:
+        """Tell whether every client takes part in every round, so that seeing who does tells
+        nothing."""
+        ...
+
+    @property
     def event(self) -> str:
         """Return the name under which the ledger charges a Gaussian release under this sampling."""
         ...
@@ -56,6 +62,7 @@ class Everyone:
     adjacency: str = ZERO_OUT
     rate: float = 1.0
     event: str = "Gaussian"
+    full: ClassVar[bool] = True
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:
         """Return all clients 0..population-1. Raises ValueError for an empty population."""
@@ -67,11 +74,15 @@ class Everyone:
 @dataclass(frozen=True)
 class Poisson:
     """Draw each client by its own coin of probability `rate`: the only sampling that PLD can
-    amplify."""
+    amplify.
+
+    Raises ValueError for a rate outside (0, 1).
+    """
 
     rate: float
     adjacency: str = ZERO_OUT
     event: str = "PoissonSampledGaussian"
+    full: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -87,13 +98,15 @@ class Poisson:
 class FixedSize:
     """Draw `size` clients without replacement out of `population`.
 
-    Replace-one adjacency: the realised size is public, so a user cannot just be left out.
+    Replace-one adjacency: the realised size is public, so a user cannot just be left out. Raises
+    ValueError for a size outside [1, population - 1].
     """
 
     size: int
     population: int
     adjacency: str = REPLACE_ONE
     event: str = "FixedSizeSampledGaussian"
+    full: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.size < self.population:
@@ -102,6 +115,7 @@ class FixedSize:
 
     @property
     def rate(self) -> float:
+        """Return size / population, the probability that a given client takes part."""
         return self.size / self.population
 
     def draw(self, population: int, round_: int, source: Source) -> Cohort:

@@ -98,7 +98,7 @@ class PrivacyStack:
             odd = sorted(weighted ^ set(names))
             raise ChainError(f"weights and declared releases differ in {', '.join(odd)}")
         alone = [r.name for r in self.releases if r.kind == "individual"]
-        if alone and noise.place != "local":
+        if alone and not noise.place.alone:
             raise ChainError(f"release {alone[0]!r} hands the server every client's own vector; "
                              "noise on a sum cannot protect it")
 
@@ -153,7 +153,7 @@ class PrivacyStack:
 
     def _key_holder_noise(self, label: int) -> GridNoise | None:
         mechanism = self.mechanism
-        if mechanism is None or mechanism.quantise is None or mechanism.noise.place != "central":
+        if mechanism is None or mechanism.quantise is None or not mechanism.noise.place.on_sum:
             return None
         return lambda total, name: mechanism.grid_noise(total, self.source, name, label)
 

@@ -16,8 +16,8 @@ from privacy.aggregator import Aggregator
 from privacy.bounds import ChainError
 from privacy.errors import ProtocolError, RoundAborted, RoundNotBegun
 from privacy.ledger import Ledger
-from privacy.noise import Where
 from privacy.noises import noise_entry
+from privacy.places import Place
 from privacy.quantise import Quantise
 from privacy.randomness import Source
 from privacy.sampling import Sampling
@@ -76,7 +76,7 @@ def private_sums(
     clip_norm: float,
     levels: int | None,
     noise: str,
-    place: Where,
+    place: str,
     shares: int | None,
     ledger: Ledger,
     rounds: int,
@@ -101,7 +101,7 @@ def private_sums(
     """
     if ledger.budget is None:
         raise ValueError("private sums need a budget: give the ledger one")
-    if (shares is not None) != (place == "distributed"):
+    if (shares is not None) != Place(place).in_shares:
         raise ChainError("shares are those of distributed noise: state them there, and only there")
     if (levels is not None) != aggregator.hides_clients:
         raise ChainError("levels are those of an aggregator that sums integers: state them there, "

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
 from privacy.events import Terms
-from privacy.gaussian import GaussianNoise, Place
+from privacy.gaussian import GaussianNoise
 from privacy.noise import Noise, Scale
+from privacy.places import Place
 from privacy.quantise import TAIL, Quantise, check_capacity
 from privacy.randomness import Source
 from privacy.uploads import Dense, Part, Release, Touched, Uploads
@@ -36,7 +37,8 @@ class Project:
     """Project table releases onto public orthonormal columns: name -> basis [rows, r].
 
     A client's [rows, width] becomes B'x [r, width]; the total is expanded with B after the sum.
-    Done before the clip, so that the clip is spent on what remains.
+    Done before the clip, so that the clip is spent on what remains. Raises ChainError for a basis
+    that is not orthonormal.
     """
 
     bases: Mapping[str, Tensor]
@@ -92,7 +94,10 @@ class Clipped:
 
 @dataclass(frozen=True)
 class JointClip:
-    """Clip the whole upload once in L2: part b enters the joint vector multiplied by weights[b]."""
+    """Clip the whole upload once in L2: part b enters the joint vector multiplied by weights[b].
+
+    Raises ChainError for a clip norm or a weight that is not positive and finite.
+    """
 
     clip_norm: float
     weights: Mapping[str, float]
@@ -209,7 +214,7 @@ class Mechanism:
     @property
     def server_adds_noise(self) -> bool:
         """Tell whether noise on the sum is all that hides a client, and a client's norm matters."""
-        return self.noise.place == "central" and self.noise.stddev > 0
+        return self.noise.place.on_sum and self.noise.stddev > 0
 
     @property
     def scale(self) -> Scale:
@@ -223,7 +228,7 @@ class Mechanism:
         step = self.scale.step
         if step:
             return self.noise.share(step) * step
-        return self.noise.stddev if self.noise.place == "local" else 0.0
+        return self.noise.stddev if self.noise.place.alone else 0.0
 
     @property
     def limit(self) -> float:

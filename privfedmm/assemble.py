@@ -85,7 +85,7 @@ def algorithm_of(
     if config.rounds < planned.rounds:
         raise UserError(f"rounds: method {config.method} makes its releases in {planned.rounds} "
                         f"rounds, got {config.rounds}; leave --rounds out")
-    if config.mode == "reference" and not entry.can.reference:
+    if config.is_reference and not entry.can.reference:
         raise UserError(f"mode: method {config.method} has no reference implementation that is "
                         "followed; use mode default")
     try:

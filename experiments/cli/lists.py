@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from experiments.cli.common import JsonOption
 
 if TYPE_CHECKING:
     from privfedmm.base.registry import Registry
+    from privfedmm.config.explain import Setting
 
 KINDS = ("methods", "backbones", "groupings", "fusions", "baselines", "layouts", "datasets",
          "aggregators", "noises")
@@ -44,7 +45,7 @@ def described(kind: str) -> list[dict[str, Any]]:
         "name": entry.name, "from": registry.source(entry.name),
         "what": getattr(entry, "summary", ""),
         "can": _can(entry), "reference": getattr(entry, "reference", ""),
-        "settings": _settings(entry)} for entry in registry] + [
+        "settings": _settings(entry, registry)} for entry in registry] + [
         {"name": name, "from": "", "what": why, "can": [], "reference": "", "settings": []}
         for name, why in registry.broken().items()]
 
@@ -60,16 +61,51 @@ def _can(entry: Any) -> list[str]:
     return [f.name for f in fields(entry) if getattr(entry, f.name) is True]
 
 
-def _settings(entry: Any) -> list[dict[str, str]]:
-    from privfedmm.config.explain import settings_of
+def _settings(entry: Any, registry: Registry[Any]) -> list[dict[str, str]]:
+    """The settings that an entry looks at: of its own model, or of the section of its kind."""
+    from privfedmm.config.explain import explain, settings_of
 
-    # A kind whose entries have settings of their own says in which section of a config they are.
-    if not hasattr(entry, "section"):
+    section = getattr(entry, "section", registry.section)
+    if not section:
         return []
-    model = entry.settings
-    return [{"path": f"{entry.section}.{s.path}", "type": s.type, "default": s.default,
-             "range": s.range, "meaning": s.meaning}
-            for s in settings_of(model) if not s.section]
+    own = getattr(entry, "settings", None)
+    found = ([replace(s, path=f"{section}.{s.path}") for s in settings_of(own)]
+             if isinstance(own, type) else explain(section))
+    reads = tuple(f"{section}.{path}" for path in getattr(entry, "reads", ()))
+    defaults = _defaults(entry)
+    return [{"path": s.path, "type": s.type, "default": _default(s, defaults), "range": s.range,
+             "meaning": s.meaning} for s in found
+            if not s.section and (not reads or any(
+                s.path == path or s.path.startswith(f"{path}.") for path in reads))]
+
+
+def _defaults(entry: Any) -> dict[str, dict[str, str]]:
+    """What a method sets by itself: plain, with --dp-epsilon, under secure sums; path -> value."""
+    from privfedmm.methods.entry import Asked
+
+    if not hasattr(entry, "defaults"):
+        return {}
+    asked = {"": Asked({}, False, False, False), "with --dp-epsilon": Asked({}, True, False, False),
+             "under secure sums": Asked({}, False, True, False)}
+    return {when: dict(_flat(entry.defaults(one))) for when, one in asked.items()}
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    from privfedmm.config.explain import shown
+
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", shown(value)
+
+
+def _default(setting: Setting, defaults: Mapping[str, Mapping[str, str]]) -> str:
+    """The default of a setting, and where it is another under a budget or secure sums, that too."""
+    usual = defaults.get("", {}).get(setting.path, setting.default)
+    others = [f"{when} {found[setting.path]}" for when, found in defaults.items()
+              if when and found.get(setting.path, usual) != usual]
+    return "; ".join([usual, *others])
 
 
 def lister(kind: str) -> Callable[..., None]:
@@ -101,11 +137,12 @@ def lister(kind: str) -> Callable[..., None]:
             table.add_row(row["name"], row["from"], row["what"], ", ".join(row["can"]),
                           row["reference"])
         console.print(table, highlight=False)
-        if name is None:
-            if any(row["settings"] for row in rows):
-                console.print(f"settings of one: privfedmm {kind} NAME", highlight=False)
-            return
-        _print_settings(rows[0]["settings"])
+        if name is not None:
+            _print_settings(rows[0]["settings"])
+        elif registry_of(kind).section:
+            _print_settings(max((row["settings"] for row in rows), key=len, default=[]))
+        elif any(row["settings"] for row in rows):
+            console.print(f"settings of one: privfedmm {kind} NAME", highlight=False)
 
     show.__doc__ = f"The {kind} there are, with the package each comes from."
     return show

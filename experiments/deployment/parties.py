@@ -197,18 +197,18 @@ def check_carried(config: RunConfig, users: int, nodes: int) -> None:
         _unspoken("group_statistics", config.statistics_way,
                   [s.name for s in spoken if s.statistics]): config.statistics_way not in WAYS,
         "mode: the reference hands the server every client's own parameters; deployments carry "
-        "mode default": config.mode == "reference",
+        "mode default": config.is_reference,
         "secure.mode: ring is a simulation of masks; deployments need full":
-            config.is_secure and config.secure.mode == "ring",
+            config.is_secure and config.secure.without_messages,
         "cold_items: nodes do not rank cold items; set 0": config.cold_items > 0,
         "secure.simulated_dropout: in a deployment nodes vanish by themselves; set 0":
             config.secure.simulated_dropout > 0,
         "dp.sampling: nodes take part in every round; a cohort that the server draws would have "
-        "to be believed; set everyone": dp is not None and dp.sampling != "everyone",
+        "to be believed; set everyone": dp is not None and not dp.everyone,
         "dp.clipping: nodes do not follow a moving clip norm yet; set fixed":
-            dp is not None and dp.clipping == "adaptive",
+            dp is not None and dp.moving_clip,
         "dp.unit: noise that is trained into device state is carried by the simulator alone; "
-        "set user": dp is not None and dp.unit != "user",
+        "set user": dp is not None and dp.per_interaction,
     }
     for sentence, found in wrong.items():
         if found:

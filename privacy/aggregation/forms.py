@@ -76,22 +76,22 @@ def scan(body: bytes, elements: int = ELEMENTS, depth: int = DEPTH) -> None:
 
 
 class Form(Protocol):
-    """Says of a value whether a message may hold it."""
+    """Say of a value whether a message may hold it."""
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError, naming the field, for a value that does not fit."""
+        """Check a value. Raises ProtocolError, naming the field, for one that does not fit."""
         ...
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from `low` to `high`; a truth value is none."""
+    """Accept a whole number from `low` to `high`; a truth value is none."""
 
     low: int = 0
     high: int = WIDEST
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check that the value is such a number. Raises ProtocolError where it is not."""
         if type(value) is not int or not self.low <= value <= self.high:
             raise ProtocolError(
                 f"{name} of a message must be a whole number from {self.low} to {self.high}")
@@ -99,25 +99,25 @@ class Whole:
 
 @dataclass(frozen=True)
 class Text:
-    """Text of at most `most` characters."""
+    """Accept text of at most `most` characters."""
 
     most: int = WIDEST
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check that the value is such text. Raises ProtocolError where it is not."""
         if type(value) is not str or len(value) > self.most:
             raise ProtocolError(f"{name} of a message must be text of at most {self.most} letters")
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes, `least` to `most` of them."""
+    """Accept bytes, `least` to `most` of them."""
 
     least: int = 0
     most: int = WIDEST
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check type and length. Raises ProtocolError where they do not fit."""
         if type(value) is not bytes or not self.least <= len(value) <= self.most:
             raise ProtocolError(
                 f"{name} of a message must be {self.least} to {self.most} bytes")
@@ -125,13 +125,13 @@ class Raw:
 
 @dataclass(frozen=True)
 class Items:
-    """A list of at most `most` values of one form."""
+    """Accept a list of at most `most` values of one form."""
 
     of: Form
     most: int = ELEMENTS
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the list, then each of its values. Raises ProtocolError where one does not fit."""
         if type(value) is not list or len(value) > self.most:
             raise ProtocolError(f"{name} of a message must be a list of at most {self.most}")
         for item in value:
@@ -140,12 +140,12 @@ class Items:
 
 @dataclass(frozen=True)
 class Row:
-    """A tuple of values, each of its own form."""
+    """Accept a tuple of values, each of its own form."""
 
     of: tuple[Form, ...]
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the tuple, then each of its values. Raises ProtocolError where one does not fit."""
         if type(value) is not tuple or len(value) != len(self.of):
             raise ProtocolError(f"{name} of a message must be {len(self.of)} values")
         for form, item in zip(self.of, value, strict=True):
@@ -154,14 +154,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Map:
-    """A map of at most `most` keys of one form to values of another."""
+    """Accept a map of at most `most` keys of one form to values of another."""
 
     key: Form
     of: Form
     most: int = ELEMENTS
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the map, then its keys and values. Raises ProtocolError where one does not fit."""
         if type(value) is not dict or len(value) > self.most:
             raise ProtocolError(f"{name} of a message must be a map of at most {self.most}")
         for key, item in value.items():
@@ -171,12 +171,15 @@ class Map:
 
 @dataclass(frozen=True)
 class Record:
-    """A map that has exactly these fields, each of its form."""
+    """Accept a map that has exactly these fields, each of its form."""
 
     fields: Mapping[str, Form]
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the names of the fields, then their values.
+
+        Raises ProtocolError where one does not fit.
+        """
         if type(value) is not dict or value.keys() != self.fields.keys():
             raise ProtocolError(
                 f"{name} must hold {', '.join(sorted(self.fields))} and nothing else")
@@ -186,23 +189,23 @@ class Record:
 
 @dataclass(frozen=True)
 class Maybe:
-    """None, or a value of a form."""
+    """Accept None, or a value of a form."""
 
     of: Form
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the value, unless it is None. Raises ProtocolError where it does not fit."""
         if value is not None:
             self.of.check(value, name)
 
 
 @dataclass(frozen=True)
 class Of:
-    """A value of exactly one type, whatever is in it: for what somebody else looks into."""
+    """Accept a value of exactly one type, whatever is in it: for what somebody else looks into."""
 
     kind: type
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the type alone. Raises ProtocolError where it is another."""
         if type(value) is not self.kind:
             raise ProtocolError(f"{name} of a message must be {self.kind.__name__}")

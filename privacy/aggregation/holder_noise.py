@@ -9,7 +9,7 @@ from privacy.aggregator import Task
 
 
 def holder_noise(task: Task | None, dims: int) -> np.ndarray:
-    """What the key holder adds to a total of `dims` integers: int64 [dims], on the grid.
+    """Return what the key holder adds to a total of `dims` integers: int64 [dims], on the grid.
 
     task: of the encrypted releases alone, in whose order the noise lies. Zeros where the task asks
     for none, and where there is no such task.
@@ -22,5 +22,5 @@ def holder_noise(task: Task | None, dims: int) -> np.ndarray:
 
 
 def noised(task: Task) -> frozenset[str]:
-    """The names of the releases whose totals carry the key holder's noise."""
+    """Return the names of the releases whose totals carry the key holder's noise."""
     return frozenset(r.name for r in task.releases if task.key_holder_noise is not None)

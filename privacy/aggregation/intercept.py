@@ -15,29 +15,32 @@ Tap = Callable[[np.ndarray, Uploads], Uploads]
 
 @dataclass(frozen=True)
 class TappedAggregator:
-    """Passes every block through the tap that `attach` gives for the round, then to `inner`."""
+    """Pass every block through the tap that `attach` gives for the round, then to `inner`."""
 
     inner: Aggregator
     attach: Callable[[Task], Tap]
 
     @property
     def name(self) -> str:
+        """Return the name of `inner`."""
         return self.inner.name
 
     @property
     def server_sees(self) -> str:
+        """Return what the server sees under `inner`; the tap is no party of the protocol."""
         return self.inner.server_sees
 
     @property
     def hides_clients(self) -> bool:
+        """Tell whether `inner` hides clients."""
         return self.inner.hides_clients
 
     def coalitions(self, clients: int) -> Sequence[Coalition]:
-        """The table of `inner`."""
+        """Return the table of `inner`."""
         return self.inner.coalitions(clients)
 
     def open(self, task: Task) -> Session:
-        """A session of `inner` behind the tap."""
+        """Return a session of `inner` behind the tap."""
         return _TappedSession(self.inner.open(task), self.attach(task))
 
 

@@ -37,7 +37,7 @@ _HEADER: dict[str, Form] = {
 
 @dataclass(frozen=True)
 class Message:
-    """One message.
+    """Hold one message of a protocol, header and body.
 
     kind: what it is, which fixes what its body holds. sender, receiver: a client's number, SERVER
     or KEY_HOLDER. round: the number of the round and of the attempt at it, so that no earlier
@@ -56,17 +56,18 @@ class Message:
             form.check(getattr(self, name), name)
 
     def nbytes(self) -> int:
-        """Bytes on the wire: body and header."""
+        """Return the bytes on the wire: body and header."""
         return len(self.body) + HEADER_BYTES
 
     def digest(self) -> bytes:
-        """SHA-256 [32] of all of it: by that the very same message is known again."""
+        """Return the SHA-256 [32] of all of it: by that the very same message is known again."""
         head = f"{self.kind} {self.sender} {self.receiver} {self.round}".encode()
         return hashlib.sha256(hashlib.sha256(head).digest() + self.body).digest()
 
 
 def pack(body: Body) -> bytes:
-    """Named values as bytes: integers, strings, bytes, lists and maps of them (MessagePack)."""
+    """Write named values as bytes: integers, strings, bytes, lists and maps of them (MessagePack).
+    """
     packed: bytes = msgpack.packb(dict(body), use_bin_type=True)
     return packed
 
@@ -74,7 +75,7 @@ def pack(body: Body) -> bytes:
 def unpack(
     body: bytes, fields: Mapping[str, Form | type], elements: int = ELEMENTS
 ) -> dict[str, Any]:
-    """The values of `pack`: exactly `fields`, each of its form.
+    """Read the values of `pack`: exactly `fields`, each of its form.
 
     A type in the place of a form is any number, text, bytes, list or map; a list or map is then
     looked into by whoever asks. elements: most values that the body may hold. Raises ProtocolError,
@@ -95,7 +96,7 @@ def unpack(
 
 @dataclass
 class Transcript:
-    """Every message in order, for tests and audits. keep_bodies: False keeps sizes alone."""
+    """Record every message in order, for tests and audits. keep_bodies: False keeps sizes alone."""
 
     keep_bodies: bool = True
     messages: list[Message] = field(default_factory=list)
@@ -109,13 +110,13 @@ class Transcript:
             self.messages.append(message)
 
     def seen_by(self, party: int) -> Iterator[Message]:
-        """What a party received."""
+        """Yield what a party received, in order; nothing where bodies are not kept."""
         return (m for m in self.messages if m.receiver == party)
 
     def bytes_from(self, party: int) -> int:
-        """Bytes that a party sent."""
+        """Return the bytes that a party sent."""
         return sum(size for (_, sender, _), size in self.sizes.items() if sender == party)
 
     def bytes_to(self, party: int) -> int:
-        """Bytes that a party received."""
+        """Return the bytes that a party received."""
         return sum(size for (_, _, receiver), size in self.sizes.items() if receiver == party)

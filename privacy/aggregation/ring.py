@@ -10,10 +10,12 @@ import numpy as np
 
 
 def to_ring(vectors: np.ndarray) -> np.ndarray:
-    """Integers int64 of any shape within [-2**31, 2**31) as elements of the ring, uint32."""
+    """Return integers, int64 of any shape within [-2**31, 2**31), as elements of the ring, uint32.
+    """
     return vectors.astype(np.int32).view(np.uint32)
 
 
 def from_ring(total: np.ndarray) -> np.ndarray:
-    """Elements of the ring, uint32 of any shape, as the integers int64 that they stand for."""
+    """Return elements of the ring, uint32 of any shape, as the integers int64 that they stand for.
+    """
     return total.view(np.int32).astype(np.int64)

@@ -10,7 +10,8 @@ from privacy.aggregator import Sums, Task
 
 
 def by_route(task: Task) -> list[tuple[bool, Task]]:
-    """Whether releases are group statistics, and the task of these alone; updates come first.
+    """Return whether releases are group statistics, and the task of these alone; updates come
+    first.
 
     A route that has no release in this round is left out.
     """
@@ -23,7 +24,7 @@ def by_route(task: Task) -> list[tuple[bool, Task]]:
 
 
 def merged(parts: Sequence[Sums]) -> Sums:
-    """The sums of protocols that carried different releases of one round.
+    """Return the sums of protocols that carried different releases of one round, as one.
 
     A round has as many survivors as the protocol with fewest. Bytes and seconds are added up.
     """

@@ -16,7 +16,7 @@ from privacy.uploads import Dense, Part, Touched, Uploads
 
 @dataclass(frozen=True)
 class AnyNorm(Quantise):
-    """Rounds vectors of any norm, as a quantiser does that nobody bounded."""
+    """Round vectors of any norm, as a quantiser does that nobody bounded."""
 
     def limit(self, l2: float) -> float:
         return math.inf
@@ -27,7 +27,7 @@ class AnyNorm(Quantise):
 
 @dataclass(frozen=True)
 class NoClip(JointClip):
-    """Passes every upload as it is."""
+    """Pass every upload as it is."""
 
     def apply(self, uploads: Uploads) -> Clipped:
         clients = next(iter(uploads.values())).clients()
@@ -40,7 +40,7 @@ class NoClip(JointClip):
 
 @dataclass(frozen=True)
 class ClipOnce(JointClip):
-    """Clips on the devices alone: what happens on the way is added as it comes."""
+    """Clip on the devices alone: what happens on the way is added as it comes."""
 
     def again(self, uploads: Uploads) -> Uploads:
         return uploads
@@ -48,7 +48,7 @@ class ClipOnce(JointClip):
 
 @dataclass(frozen=True)
 class DoubleClip(JointClip):
-    """Clips to twice the norm that the noise is made for."""
+    """Clip to twice the norm that the noise is made for."""
 
     def apply(self, uploads: Uploads) -> Clipped:
         return JointClip(2 * self.clip_norm, self.weights).apply(uploads)
@@ -65,7 +65,7 @@ def _joint(uploads: Uploads, weights: Mapping[str, float]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class SomeClip(JointClip):
-    """Leaves alone what is shorter than eight clip norms, as after a slip in a comparison."""
+    """Leave alone what is shorter than eight clip norms, as after a slip in a comparison."""
 
     def apply(self, uploads: Uploads) -> Clipped:
         honest = super().apply(uploads)
@@ -78,7 +78,7 @@ class SomeClip(JointClip):
 
 @dataclass(frozen=True)
 class MaxClip(JointClip):
-    """Clips the largest value in place of the L2 norm."""
+    """Clip the largest value in place of the L2 norm."""
 
     def apply(self, uploads: Uploads) -> Clipped:
         honest = super().apply(uploads)
@@ -90,7 +90,7 @@ class MaxClip(JointClip):
 
 @dataclass(frozen=True)
 class DenseClip(JointClip):
-    """Clips vectors in full, and passes those that come by their rows."""
+    """Clip vectors in full, and pass those that come by their rows."""
 
     def apply(self, uploads: Uploads) -> Clipped:
         if any(isinstance(part, Touched) for part in uploads.values()):
@@ -100,7 +100,7 @@ class DenseClip(JointClip):
 
 @dataclass(frozen=True)
 class EachClip(JointClip):
-    """Clips every release by itself to the norm of all together."""
+    """Clip every release by itself to the norm of all together."""
 
     def apply(self, uploads: Uploads) -> Clipped:
         none = torch.zeros(next(iter(uploads.values())).clients(), dtype=torch.bool)
@@ -120,7 +120,7 @@ def with_clip(mechanism: Mechanism, kind: type[JointClip]) -> Mechanism:
 
 @dataclass(frozen=True)
 class LateStack(PrivacyStack):
-    """A stack whose mechanism is another from a round on.
+    """Play a stack whose mechanism is another from a round on.
 
     broken: gives it, from the mechanism that it takes the place of.
     """
@@ -132,7 +132,7 @@ class LateStack(PrivacyStack):
     def of(
         cls, stack: PrivacyStack, kind: type[JointClip], first: int = 1
     ) -> LateStack:
-        """A stack that clips so from a round on."""
+        """Return a stack that clips so from a round on."""
         own = {f.name: getattr(stack, f.name) for f in fields(PrivacyStack)}
         return cls(**own, broken=lambda m: with_clip(m, kind), first=first)
 

@@ -20,7 +20,7 @@ Change = Callable[[np.ndarray, int, np.ndarray, str], np.ndarray]
 
 
 class AlteredNoise:
-    """An honest noise whose draw is changed before it is added; priced, and described, as whole.
+    """Change the draw of an honest noise before it is added; it is priced, and described, as whole.
 
     make: gives the change for this stack, with what it has to remember.
     """
@@ -34,7 +34,9 @@ class AlteredNoise:
     def on_clients(
         self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
     ) -> Uploads:
-        if self._honest.place == "central":
+        """Return uploads with the changed draw of each client's noise; as they are under central
+        noise."""
+        if self._honest.place.on_sum:
             return uploads
         rows = {n: part.dense() for n, part in uploads.items()}
         nothing: Uploads = {n: Dense(torch.zeros_like(x)) for n, x in rows.items()}
@@ -51,7 +53,9 @@ class AlteredNoise:
     def on_sum(
         self, sums: Mapping[str, torch.Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, torch.Tensor]:
-        if self._honest.place != "central":
+        """Return sums with the changed draw of central noise; honest ones where clients add the
+        noise."""
+        if not self._honest.place.on_sum:
             return self._honest.on_sum(sums, scale, source, round_)
         nothing = {n: torch.zeros_like(x) for n, x in sums.items()}
         drawn = self._honest.on_sum(nothing, scale, source, round_)
@@ -74,7 +78,7 @@ class AlteredNoise:
 
 
 class WeakNoise:
-    """Noise too small by a factor; priced, and described, as the whole one."""
+    """Add noise too small by a factor; it is priced, and described, as the whole one."""
 
     def __init__(self, honest: Noise, factor: float) -> None:
         self._honest = honest
@@ -86,11 +90,13 @@ class WeakNoise:
     def on_clients(
         self, uploads: Uploads, scale: Scale, ids: np.ndarray, source: Source, round_: int
     ) -> Uploads:
+        """Return what the devices send, with the smaller noise where they add any."""
         return self._weak.on_clients(uploads, scale, ids, source, round_)
 
     def on_sum(
         self, sums: Mapping[str, torch.Tensor], scale: Scale, source: Source, round_: int
     ) -> dict[str, torch.Tensor]:
+        """Return the sums, with the smaller noise where it is added to them."""
         return self._weak.on_sum(sums, scale, source, round_)
 
 

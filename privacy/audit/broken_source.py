@@ -12,7 +12,7 @@ from privacy.randomness import SimulationSource, Source
 
 @dataclass(frozen=True)
 class Scaled:
-    """A source whose normal numbers are too small by a factor."""
+    """Give normal numbers that are too small by a factor."""
 
     source: Source
     factor: float
@@ -33,7 +33,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class Remembering:
-    """A source that gives a label its first numbers in every later round as well."""
+    """Give a label its first numbers in every later round as well."""
 
     source: Source
     _kept: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
@@ -58,7 +58,8 @@ class Remembering:
 
 
 class KnownKey(SimulationSource):
-    """A source that says it is keyed by the operating system, and is keyed by something else."""
+    """Draw from a source that says it is keyed by the operating system, and is keyed by something
+    else."""
 
     name = "csprng"
 
@@ -70,7 +71,7 @@ class KnownKey(SimulationSource):
 
 @dataclass(frozen=True)
 class LateSource:
-    """A source that another takes the place of from the second round on."""
+    """Draw from another source from the second round on."""
 
     first: Source
     later: Source

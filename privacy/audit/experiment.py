@@ -58,7 +58,8 @@ class AuditPlan:
     are taken out of the releases before scoring. knows_benign: the adversary of the claim knows
     every other client, so the clipped benign uploads are taken out of the sums; with one or two
     releases, or with each in rounds of its own, alternating signs cancel nothing. guesses: how many
-    canaries are guessed, None: a quarter.
+    canaries are guessed, None: a quarter. Raises AuditError for numbers of which no audit can be
+    made.
     """
 
     clients: int
@@ -163,7 +164,7 @@ def play(
     neighbour of the replacement claim.
     """
     mechanism = _auditable(stack, source)
-    local = mechanism.noise.place == "local"
+    local = mechanism.noise.place.alone
     full = layout(stack.releases, mechanism)
     coins = draw_coins(plan.canaries, source)
     directions = draw_directions(plan.canaries, full.dims, source)

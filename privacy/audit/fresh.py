@@ -106,7 +106,7 @@ def _draw(
     kind = torch.int64 if scale.step else torch.float32
     # Not expanded: a projected release is in its public directions here.
     zeros = {n: torch.zeros(shape, dtype=kind) for n, shape in where.shapes.items()}
-    if noise.place == "central":
+    if noise.place.on_sum:
         drawn = {n: x[None] for n, x in noise.on_sum(zeros, scale, stack.source, label).items()}
         stddev = noise.stddev
     else:

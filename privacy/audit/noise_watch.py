@@ -60,7 +60,7 @@ class RoundWatch:
 
     def on(self, stack: PrivacyStack) -> PrivacyStack:
         """Return the stack with a tap on what leaves its devices, where they add noise."""
-        if self.now.noise.place == "central":
+        if self.now.noise.place.on_sum:
             return stack
         return replace(stack, aggregator=TappedAggregator(stack.aggregator, self._attach))
 
@@ -151,7 +151,7 @@ class RoundWatch:
 
 def _one_law(noise: Noise) -> bool:
     """Tell whether the noise on a sum has the distribution of one draw: sums of normal ones do."""
-    return noise.place == "central" or noise.event(Everyone()).scores_are_normal
+    return noise.place.on_sum or noise.event(Everyone()).scores_are_normal
 
 
 @dataclass

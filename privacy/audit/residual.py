@@ -45,7 +45,7 @@ NOT_MADE: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Residual:
-    """The noise of one release, or of one client's upload.
+    """Hold the noise of one release, or of one client's upload.
 
     columns: names the coordinates, so that releases of the same ones are compared. values: [dims]
     float64, in units of the stated standard deviation, and where the noise states its distribution,

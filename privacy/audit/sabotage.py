@@ -82,6 +82,10 @@ class _TwiceAsMany:
         return self.stated.rate
 
     @property
+    def full(self) -> bool:
+        return self.stated.full
+
+    @property
     def event(self) -> str:
         return self.stated.event
 
@@ -110,7 +114,7 @@ def _weak(stack: PrivacyStack, mechanism: Mechanism, factor: float) -> PrivacySt
 
 def _of_clients(stack: PrivacyStack, mechanism: Mechanism, fault: str) -> None:
     """Refuse a fault of noise that clients add where they add none."""
-    if mechanism.noise.place == "central":
+    if mechanism.noise.place.on_sum:
         raise AuditError(f"{fault} breaks noise that clients add; this stack adds "
                          f"{mechanism.noise.place} noise: use same_noise_each_round")
 
@@ -128,7 +132,7 @@ def _users(
 
 
 def _twice(stack: PrivacyStack, mechanism: Mechanism) -> PrivacyStack:
-    if mechanism.noise.place != "central":
+    if not mechanism.noise.place.on_sum:
         raise AuditError(f"cohort_miscounted cannot hurt {mechanism.noise.place} noise: it is in "
                          "the uploads, and is counted as often as they are")
     tapped = TappedAggregator(stack.aggregator, lambda task: _doubled)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from privacy import RoundAborted, SimulationSource
+from privacy import Place, RoundAborted, SimulationSource
 from privacy.audit import (
     Attack,
     AuditSource,
@@ -37,9 +37,9 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.runs.session import Session
 
 WITHOUT_CLAIM = 2.0  # epsilon of the private modes of a run that has none
-PRIVATE = ("central", "distributed", "local")
 # By where the noise is: the way of summing under it.
-_UNDER_NOISE = {"central": "plain", "distributed": "masked", "local": "plain"}
+_UNDER_NOISE = {Place.CENTRAL: "plain", Place.DISTRIBUTED: "masked", Place.LOCAL: "plain"}
+PRIVATE = tuple(place.value for place in _UNDER_NOISE)
 MODES = ("plain", "masked", "encrypted", *PRIVATE)
 QUICK_MODES = ("plain", "masked", "central")
 TOUCHED, SIGNED, GEOMETRY = "changed rows", "signed rows", "parameter geometry"
@@ -71,7 +71,7 @@ def mode_config(config: RunConfig, mode: str) -> RunConfig:
 
     Raises UserError for a mode that is not there.
     """
-    way = _UNDER_NOISE.get(mode, mode)
+    way = _UNDER_NOISE[Place(mode)] if mode in PRIVATE else mode
     if way not in AGGREGATORS:
         known = (*AGGREGATORS.names(), *PRIVATE)
         raise UserError(f"audit: there is no mode {mode!r}; known are {', '.join(known)}")
@@ -80,7 +80,7 @@ def mode_config(config: RunConfig, mode: str) -> RunConfig:
     dp = values["dp"] or {"epsilon": WITHOUT_CLAIM, "clip_norm": 1.0, "subspace_rank": 64}
     if dp["epsilon"] == float("inf"):
         dp["epsilon"] = WITHOUT_CLAIM
-    if config.dp is not None and config.dp.unit == "interaction":
+    if config.dp is not None and config.dp.per_interaction:
         dp |= {"clip_norm": 1.0}  # the run's is that of an interaction
     dp |= {"unit": "user", "sampling": "everyone", "sampling_rate": 1.0, "clipping": "fixed",
            "noise": "simulation", "trust": mode if mode in PRIVATE else "central"}
@@ -115,7 +115,7 @@ def attack_mode(
         "epsilon": dp.epsilon if dp else None,
         "delta": played.planned.budget.delta if played.planned.budget else None,
         "cells": cells, "features": swapped_features(played.config, data),
-        "notes": _notes(mode, played), "seconds": time.perf_counter() - started,
+        "notes": _notes(played), "seconds": time.perf_counter() - started,
     }
 
 
@@ -129,9 +129,11 @@ def _cells(
 ) -> list[dict[str, Any]]:
     dp, budget = played.config.dp, played.planned.budget
     there = stays = None
+    # Under central noise the server is trusted with uploads; the claim is about the sums.
+    trusted = dp is not None and dp.place.on_sum
     if dp is not None and budget is not None:
         # Replacing all that a user has is what local noise is claimed for.
-        stays = Claim(budget.epsilon, budget.delta, present=mode != "local")
+        stays = Claim(budget.epsilon, budget.delta, present=not dp.place.alone)
         there = Claim(budget.epsilon, budget.delta, present=False)
     source = AuditSource(seed)
 
@@ -142,8 +144,7 @@ def _cells(
     out = []
     if played.table is not None:
         truth = liked(played.data, np.arange(min(scale.watched, played.users)))
-        # Under central noise the server is trusted with uploads; the claim is about the sums.
-        if mode != "central" and seen.tables is not None:
+        if not trusted and seen.tables is not None:
             for name, attack in ((TOUCHED, touched_rows), (SIGNED, signed_rows),
                                  (GEOMETRY, row_geometry)):
                 out.append(cell(name, "upload", attack(seen.tables, truth), stays))
@@ -155,7 +156,7 @@ def _cells(
         own = own_tables(played, blocks, watched)
         pairs = _pairs(played, blocks, own, watched, scale, seed)
         out.append(_presence(pairs, own, scale, cell, there))
-    group = None if mode == "central" else _group_attack(seen)
+    group = None if trusted else _group_attack(seen)
     if group is not None:
         out.append(cell(GROUP, "upload", group, stays))
     return out
@@ -299,9 +300,9 @@ def _row(view: str, cell: Cell, claim: Claim | None) -> dict[str, Any]:
     }
 
 
-def _notes(mode: str, played: Mode) -> Mapping[str, str]:
-    out = {}
-    if mode == "central":
+def _notes(played: Mode) -> Mapping[str, str]:
+    out, dp = {}, played.config.dp
+    if dp is not None and dp.place.on_sum:
         out["upload"] = ("the server is trusted: it reads uploads as in plain mode, and the claim "
                          "is about what it releases")
     if played.config.is_secure:
@@ -310,7 +311,7 @@ def _notes(mode: str, played: Mode) -> Mapping[str, str]:
     if played.table is None:
         out["table"] = ("no release is declared a table of items (Role.ITEM_TABLE), so attacks on "
                         "its rows were not tried: where one is, they may win")
-    if mode in PRIVATE:
+    if dp is not None:
         out["bound"] = ("of the whole run's epsilon and delta; an attack sees one release of each "
                         "user and has less")
     return out

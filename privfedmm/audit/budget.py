@@ -79,7 +79,7 @@ def budget_of(subject: Subject, quick: bool) -> dict[str, Any]:
         faults += clip_faults(entries, dp, record["dataset"]["users"], privacy)
         if privacy["unit"] != dp.unit:
             faults.append(f"record protects one {privacy['unit']}, config asks for {dp.unit}")
-        due = device_steps(config) if dp.unit == "interaction" else 1
+        due = device_steps(config) if dp.per_interaction else 1
         faults += [f"round {e.round}: {e.steps} noisy steps in the ledger, {due} by the config"
                    for e in entries if e.steps != due]
     if delta is not None and claimed and delta >= 1 / record["dataset"]["users"]:

@@ -16,7 +16,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
-from privfedmm.mechanisms.aggregators import AGGREGATORS
+from privfedmm.mechanisms.aggregators import AGGREGATORS, PLAIN
 from privfedmm.runs import run as runs
 from privfedmm.runs.record import set_threads
 
@@ -41,13 +41,15 @@ def compare(
         raise UserError(f"--method: {config.method} sends nothing, there is nothing to compare")
     set_threads(config.threads)
     data = runs.load_data(config)
-    plain = first_round(_with(config, "plain"), data, WATCHED)
+    openly = _with(config, PLAIN.name)
+    plain = first_round(openly, data, WATCHED)
     found: dict[str, Any] = {}
     for mode in modes:
         tell(f"{mode}: run")
-        record = _played(_with(config, mode), out / mode)
+        used = _with(config, mode)
+        record = _played(used, out / mode)
         tell(f"{mode}: first round, leaks and dropouts")
-        view = plain if mode == "plain" else first_round(_with(config, mode), data, WATCHED)
+        view = plain if used == openly else first_round(used, data, WATCHED)
         found[mode] = {
             "metrics": record["metrics"],
             "aggregation": record["privacy"]["aggregation"],
@@ -116,7 +118,7 @@ def _dropout(config: RunConfig, mode: str, data: Dataset, rate: float) -> dict[s
     try:
         view = first_round(planned, data, 0)
         reference = first_round(
-            _with(config, "plain", simulated_dropout=rate, dropout=rate + 0.05), data, 0)
+            _with(config, PLAIN.name, simulated_dropout=rate, dropout=rate + 0.05), data, 0)
     except (RoundAborted, UserError) as error:
         return {"finished": False, "why": str(error)}
     return {

@@ -24,7 +24,6 @@ from privacy.audit import (
     play,
     sentence,
 )
-from privacy.sampling import FixedSize
 from privfedmm.assemble import assemble, plan_of
 from privfedmm.base.files import finite
 from privfedmm.config import RunConfig
@@ -78,7 +77,7 @@ def why_not(config: RunConfig, record: Mapping[str, Any]) -> str | None:
     if not privacy["epsilon"]:
         return f"the run claims no epsilon ({privacy['reason']})"
     assert config.dp is not None
-    if config.dp.unit == "interaction":
+    if config.dp.per_interaction:
         return ("the claim is of one interaction, and the noise is in each device's training; "
                 "canaries of whole users do not measure it")
     if config.dp.sampling == "fixed":
@@ -93,7 +92,7 @@ def claimed_by(config: RunConfig, record: Mapping[str, Any]) -> Claimed:
     """Return the claim of a finished run that `why_not` allows."""
     privacy = record["privacy"]
     multipliers = {r["noise_multiplier"] for r in privacy["releases"] if r["name"] == "joint"}
-    fixed = config.dp is not None and config.dp.clipping == "fixed" and len(multipliers) == 1
+    fixed = config.dp is not None and not config.dp.moving_clip and len(multipliers) == 1
     return Claimed(privacy["epsilon"], privacy["delta"], privacy["rounds"],
                    multipliers.pop() if fixed else None)
 
@@ -142,7 +141,6 @@ def gather(
     planned = plan_of(config, data)
     if claim.noise_multiplier is not None:
         planned = replace(planned, noise_multiplier=claim.noise_multiplier)
-    assert not isinstance(planned.sampling, FixedSize)
     if planned.shares is not None:
         # The run's ratio of the noise that all add to the noise that is counted on.
         most = planned.shares.count * (data.num_users + count) // data.num_users
@@ -276,23 +274,23 @@ def _notes(config: RunConfig, claim: Claimed, canaries: Canaries) -> list[str]:
         "clipped benign uploads are taken out before canaries are scored",
         "canaries enlarge the cohort, and take part in training; noise and clip are the run's",
     ]
-    if dp.trust == "local":
+    if dp.place.alone:
         out[0] = ("the adversary of the claim is the server: each canary is scored on its own "
                   "noisy uploads, against the opposite ones")
     if config.is_secure and not canaries.full_protocol:
         out.append("sums without masks and keys (secure.mode ring): the same integers, bit for "
                    "bit; --full-protocol makes them")
-    if dp.trust == "distributed":
+    if dp.place.in_shares:
         out.append("scores are counted in the noise that the claim counts on, that of the fewest "
                    "honest survivors; all clients and canaries add their shares, as many times "
                    "more as in the run, so the estimate lies below the claim")
-    if dp.sampling == "poisson":
+    if not dp.everyone:
         out.append("sampled cohorts: only the bound without assumptions holds; it is weak")
     if claim.rounds <= 2:
         out.append(f"{claim.rounds} rounds: alternating signs cancel nothing here, and a canary's "
                    "length is divided between releases of different rounds; noise used twice "
                    "cannot show")
-    if dp.clipping == "adaptive":
+    if dp.moving_clip:
         out.append("adaptive clip: canaries have the clip norm of each round; the bits are priced "
                    "in the claim but carry no canary")
     if dp.noise != "csprng":

@@ -51,12 +51,14 @@ class FedRAP:
         return (by_item + by_user[:, None, :]).relu_()
 
     def logits(self, user: Tensor, rows: Tensor, network: Network) -> Tensor:
+        """Return h . relu(W [p ; v_i] + b) + h0 of every row: [m, L]."""
         hidden = self._hidden(user, rows, network)
         return torch.bmm(network[H], hidden.transpose(1, 2))[:, 0] + network[H0]
 
     def gradients(
         self, user: Tensor, rows: Tensor, network: Network, residual: Tensor
     ) -> Gradients:
+        """Return the gradients for residual [m, L], with one for each parameter of the network."""
         hidden = self._hidden(user, rows, network)
         by_head = torch.bmm(residual[:, None, :], hidden)
         by_hidden = residual[:, :, None] * network[H] * (hidden > 0)
@@ -72,6 +74,7 @@ class FedRAP:
         return Gradients(by_user, by_rows, network_gradient)
 
     def direction(self, user: Tensor) -> None:
+        """Return None: which hidden units are on differs from row to row."""
         return None  # which hidden units are on differs from row to row
 
     def scores(self, user: Tensor, table: Tensor, network: Network) -> Tensor:

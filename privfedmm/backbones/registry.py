@@ -8,4 +8,4 @@ from privfedmm.base.registry import Registry
 BACKBONES: Registry[BackboneEntry] = Registry("backbones", "backbone", {
     "mf": "privfedmm.backbones.mf:MF",
     "fedrap": "privfedmm.backbones.fedrap:FEDRAP",
-})
+}, section="algorithm.model")

@@ -6,7 +6,7 @@ BAD_INPUT, PRIVACY_VIOLATION, ABORTED, INTERRUPTED = 2, 3, 4, 130
 
 
 class UserError(Exception):
-    """The user made a mistake that can be mended: one sentence, and the exit code it ends with."""
+    """This error is a mistake of the user that can be mended: one sentence, and the exit code."""
 
     def __init__(self, sentence: str, code: int = BAD_INPUT) -> None:
         super().__init__(sentence)

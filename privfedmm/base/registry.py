@@ -43,10 +43,15 @@ class Registry(Generic[Entry]):
     ()
     """
 
-    def __init__(self, kind: str, word: str, builtin: Mapping[str, str]) -> None:
-        """kind: plural, as in the entry point group. word: one of them, for sentences."""
+    def __init__(
+        self, kind: str, word: str, builtin: Mapping[str, str], section: str = ""
+    ) -> None:
+        """kind: plural, as in the entry point group. word: one of them, for sentences. section:
+        the dotted path of a config's settings that name one and tune it; empty where entries have
+        settings of their own, or none."""
         self.kind = kind
         self.word = word
+        self.section = section
         self._builtin = dict(builtin)
         self._found: dict[str, Entry] = {}
         self._source: dict[str, str] = dict.fromkeys(builtin, OURS)

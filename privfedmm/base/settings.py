@@ -12,13 +12,17 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Settings(BaseModel):
-    """Frozen, strict about names: an unknown key is an error. The string below explains a field."""
+    """This is the base of all settings: frozen, and strict about names, so that an unknown key is
+    an error.
+
+    The string below a field explains it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class LocalSettings(Settings):
-    """Training on the device."""
+    """This section sets how a device trains."""
 
     epochs: Annotated[int, Field(ge=1)] = 5
     """Passes over a client's samples in a round."""

@@ -37,7 +37,7 @@ def settings_of(model: type[Settings], prefix: str = "") -> Iterator[Setting]:
     for name, field in model.model_fields.items():
         inner = _section(field)
         path = f"{prefix}{name}"
-        meaning = field.description or (_first(inner) if inner else "")
+        meaning = " ".join((field.description or (_first(inner) if inner else "")).split())
         if inner is None or inner is Settings:
             yield Setting(path, _type(field.annotation), _default(field), _range(field), meaning)
         else:
@@ -103,9 +103,14 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if value is PydanticUndefined:
         return "required"
+    return shown(value)
+
+
+def shown(value: object) -> str:
+    """Return a value of a setting as tables show it."""
     if value is None or value == {}:
         return "none"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _range(field: FieldInfo) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from privacy.places import Place
 from privfedmm.base.settings import Settings
 from privfedmm.baselines.baseline import BASELINES
 from privfedmm.data.raw import NAMES, Reading
@@ -21,7 +22,7 @@ from privfedmm.statistics import StatisticsSettings
 
 
 class EvaluationSettings(Settings):
-    """How a run is judged."""
+    """This section sets how a run is judged."""
 
     every: Annotated[int, Field(ge=1, description="Rounds between two evaluations.")] = 1
     sampled_negatives: Annotated[int, Field(
@@ -31,7 +32,8 @@ class EvaluationSettings(Settings):
 
 
 class DPSettings(Settings):
-    """Differential privacy: what is promised, and with what mechanism. No promise is a default."""
+    """This section sets differential privacy: what is promised, and with what mechanism. No promise
+    is a default."""
 
     epsilon: Annotated[float, Field(
         gt=0, description="Budget of the whole run; inf: clip, but add no noise and promise "
@@ -80,6 +82,27 @@ class DPSettings(Settings):
         "public", description="Where the items come from: a public list of them, or the users' own "
         "rows, which the claim does not cover.")
 
+    @property
+    def place(self) -> Place:
+        """Return where the noise is added, as the noises call it."""
+        return Place(self.trust)
+
+    @property
+    def per_interaction(self) -> bool:
+        """Return whether the budget protects one interaction, by noise in each device's training.
+        """
+        return self.unit == "interaction"
+
+    @property
+    def everyone(self) -> bool:
+        """Return whether every client takes part in every round."""
+        return self.sampling == "everyone"
+
+    @property
+    def moving_clip(self) -> bool:
+        """Return whether the clip norm follows a quantile of the uploads' norms."""
+        return self.clipping == "adaptive"
+
     @field_validator("mechanism")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -88,7 +111,8 @@ class DPSettings(Settings):
 
 
 class SecureSettings(Settings):
-    """Secure aggregation: how much is tolerated, and how fine the integers are."""
+    """This section sets secure aggregation: how much is tolerated, and how fine the integers are.
+    """
 
     mode: Literal["full", "ring"] = Field(
         "full", description="full: keys, masks and shares are really made. ring: the same integers "
@@ -120,9 +144,14 @@ class SecureSettings(Settings):
     simulated_dropout: Annotated[float, Field(
         ge=0, lt=1, description="Share of a cohort that does vanish in a simulation.")] = 0.0
 
+    @property
+    def without_messages(self) -> bool:
+        """Return whether the sums are simulated: the same integers, without keys and masks."""
+        return self.mode == "ring"
+
 
 class RunConfig(Settings):
-    """One run, fully resolved."""
+    """This is the config of one run, fully resolved."""
 
     dataset: str = Field("planted", description="Known name, folder or file.")
     columns: dict[str, str] = Field(
@@ -271,6 +300,11 @@ class RunConfig(Settings):
         """Return what a budget over a public catalogue protects; None where the users' rows make
         the items, as they do without a budget."""
         return None if self.dp is None or self.dp.catalogue != "public" else self.dp.unit
+
+    @property
+    def is_reference(self) -> bool:
+        """Return whether the run follows a reference implementation, faults included."""
+        return self.mode == "reference"
 
     @property
     def is_secure(self) -> bool:

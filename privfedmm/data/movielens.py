@@ -118,4 +118,5 @@ def _load(request: Request) -> Dataset:
 
 ML_100K = Source(
     _NAME, "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it", _load,
-    Fetch(fetch_ml100k, LICENCE_TERMS))
+    Fetch(fetch_ml100k, LICENCE_TERMS),
+    "Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015")

@@ -172,5 +172,7 @@ def _load(request: Request) -> Dataset:
 
 
 PLANTED = Source(
-    "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load)
-PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load)
+    "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load,
+    reference="this project, docs/concepts.md")
+PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load,
+                       reference="this project, docs/concepts.md")

@@ -55,12 +55,20 @@ class Source:
     name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for lists.
     load: returns the data set of a request; it raises `DataError` with a sentence. fetch: how
     `privfedmm data get` brings it; None where there is nothing to fetch.
+    reference: the paper that describes it.
     """
 
     name: str
     summary: str
     load: Callable[[Request], Dataset]
     fetch: Fetch | None = None
+    reference: str = ""
+
+    def words(self) -> list[str]:
+        """Return what it can, for a table: whether it is generated here or fetched, in which
+        sizes."""
+        return ["fetched" if self.fetch else "without the network",
+                *(["any number of users"] if self.name.endswith(_SIZED) else [])]
 
     def size_in(self, text: str) -> str | None:
         """Return the digits of N in a text of this name, if it has any; None for another name."""

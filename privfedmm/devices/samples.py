@@ -70,7 +70,7 @@ def sample_counts(train: Rows, num_items: int, per_positive: int) -> np.ndarray:
 
 
 def padded_length(count: np.ndarray) -> np.ndarray:
-    """Return the length that a client of `count` samples is padded to.
+    """Return the length that clients of `count` [n] samples are padded to: int64 [n].
 
     It is the next step of about 1/8, from 32 on. It depends on the client alone, and at 32 values
     no client's share of a block ends inside a vector register, where kernels round otherwise: a

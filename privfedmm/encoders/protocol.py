@@ -22,12 +22,12 @@ class Shortens(Protocol):
 
 
 class EncoderError(ValueError):
-    """A model is not there or does not fit, or cannot read some content; the message is one
-    sentence."""
+    """This error says in one sentence that a model is not there, does not fit, or cannot read some
+    content."""
 
 
 class ContentError(EncoderError):
-    """The content of one item cannot be encoded; the message names the item."""
+    """This error says that the content of one item cannot be encoded, and names the item."""
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from privfedmm.base.settings import Settings
 
 
 class EncoderSettings(Settings):
-    """`auto`: the pretrained model of the extra `encoders` where it is installed, else the plain
-    encoder, which the record names; `none`: leave the modality out. Anything else is a built-in
-    name (`minilm`, `hashing`; `efficientnet-lite0`, `histogram`), a model folder or a hub name.
-    """
+    """This section names the encoders of texts and pictures. `auto`: the pretrained model of the
+    extra `encoders` where it is installed, else the plain encoder, which the record names; `none`:
+    leave the modality out. Anything else is a built-in name (`minilm`, `hashing`;
+    `efficientnet-lite0`, `histogram`), a model folder or a hub name."""
 
     text_model: str = "auto"
     """Encoder of texts: auto, none, a built-in name, a model folder or a hub name."""

@@ -80,5 +80,6 @@ def load_model(folder: Path, where: Place) -> Any:
 
 
 def vectors(output: Any) -> Tensor:
-    """Return the rows of a tower, which transformers 4 gives bare and 5 as the pooled output."""
+    """Return the rows [n, F] of a tower, which transformers 4 gives bare and 5 as the pooled
+    output."""
     return output if isinstance(output, Tensor) else output.pooler_output

@@ -23,7 +23,10 @@ _LITE0 = Preparation(256, (224, 224), Image.Resampling.BICUBIC, 1.0, (127.0,) * 
 
 
 def transformers_image(folder: Path, name: str, place: Place) -> Encoder:
-    """Return the encoder of the vision model, or of the image tower, in a folder."""
+    """Return the encoder of the vision model, or of the image tower, in a folder.
+
+    Raises EncoderError for a folder without the steps that prepare pictures.
+    """
     config = model_config(folder)
     two, kind = towers(config), str(config.get("model_type", ""))
     files = [folder / f for f in ("preprocessor_config.json", "processor_config.json")]

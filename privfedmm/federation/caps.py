@@ -22,7 +22,7 @@ VALUES, EACH = 4096, 512  # values of an answer's lists and maps: of all, and a 
 
 @dataclass(frozen=True)
 class Caps:
-    """The most that answers may hold in an attempt.
+    """Holds the most that answers may contain in an attempt.
 
     plain, masked, encrypted: bytes of one client's part of each kind. neighbours: of a client in
     the graph of masks. totals: values of a decrypted total.
@@ -37,7 +37,7 @@ class Caps:
 
     @classmethod
     def of(cls, agreed: Agreed, task: Task) -> Caps:
-        """The caps of a task. Raises ProtocolError and CapacityError as its terms do."""
+        """Return the caps of a task. Raises ProtocolError and CapacityError as its terms do."""
         found = {leg.way: leg.task for leg in agreed.legs(task)}
         plain = masked = encrypted = neighbours = totals = 0
         if "plain" in found:

@@ -1,7 +1,7 @@
 """The letters between server and nodes: for every kind of exchange its fields, types and bounds.
 
 Bodies of the clients' own messages are in `privacy.aggregation.encrypted.bodies` and, as records
-of fixed length, in `privacy.aggregation.masked.wire`.
+of fixed length, in `privacy.aggregation.masked.codec`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ REASON = 500  # letters of a sentence for the log
 
 @dataclass(frozen=True)
 class Numbers:
-    """An array of one dimension and one of these types."""
+    """Accepts an array of one dimension and one of these types."""
 
     dtypes: tuple[str, ...]
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check type and shape of the value. Raises ProtocolError where they do not fit."""
         if not isinstance(value, np.ndarray) or value.ndim != 1 or (
                 value.dtype.name not in self.dtypes):
             raise ProtocolError(f"{name} of a message must be numbers, {' or '.join(self.dtypes)}")
@@ -40,22 +40,22 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Real:
-    """A number with or without a fraction; a truth value is none."""
+    """Accepts a number with or without a fraction; a truth value is none."""
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check that the value is such a number. Raises ProtocolError where it is not."""
         if type(value) not in (int, float):
             raise ProtocolError(f"{name} of a message must be a number")
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """A value of one of these types."""
+    """Accepts a value of one of these types."""
 
     kinds: tuple[type, ...]
 
     def check(self, value: object, name: str) -> None:
-        """Raises ProtocolError."""
+        """Check the type alone. Raises ProtocolError where it is none of these."""
         if type(value) not in self.kinds:
             raise ProtocolError(
                 f"{name} of a message must be {' or '.join(k.__name__ for k in self.kinds)}")
@@ -63,10 +63,10 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Anything:
-    """What the receiver looks into by itself: a plan or a state of the run's own method."""
+    """Accepts what the receiver looks into by itself: a plan or a state of the run's own method."""
 
     def check(self, value: object, name: str) -> None:
-        """Takes every value that could be decoded."""
+        """Take every value that could be decoded."""
 
 
 _NOTE, _NOTES = Of(Message), Items(Of(Message))

@@ -87,7 +87,10 @@ class Mailbox:
             self._host.update(dict.fromkeys(ids.tolist(), node))
 
     def exchange(self, kind: str, bodies: Mapping[int, Mapping[str, Any]]) -> Answers:
-        """Send each node its body, and return the answers that came in time and in form."""
+        """Send each node its body, and return the answers that came in time and in form.
+
+        Raises nothing for an answer that is late or malformed: `note` records why it was left out.
+        """
         log, out = self.log[-1], {}
         sent = {node: encode(body) for node, body in bodies.items()}
         log.exchanges += 1

@@ -234,7 +234,7 @@ class Node:
     def _alone(self) -> bool:
         """Whether each upload is a release by itself: read by the server, hidden by own noise."""
         mechanism = self._setup.stack.mechanism
-        return mechanism is not None and mechanism.noise.place == "local"
+        return mechanism is not None and mechanism.noise.place.alone
 
     def _sign(self, body: bytes) -> dict[str, Any]:
         values = self._setup.read(transport.SIGN, body)

@@ -21,6 +21,7 @@ class SumFusion(nn.Module):
     """Adds the inputs."""
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the sum of the inputs, each [..., dim]: [..., dim]."""
         return torch.stack(list(inputs.values())).sum(0)
 
 
@@ -32,6 +33,7 @@ class MlpFusion(nn.Module):
         self.mlp = _mlp(len(names), dim)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the fused inputs, each [..., dim]: [..., dim]."""
         return self.mlp(torch.cat(list(inputs.values()), dim=-1))
 
 
@@ -46,6 +48,7 @@ class GateFusion(nn.Module):
         self.fusion = nn.Linear(len(names) * dim, dim)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the map of the gates of the inputs, each [..., dim]: [..., dim]."""
         gates = [self.get_submodule(f"{name}_gate")(value) for name, value in inputs.items()]
         return self.fusion(torch.cat(gates, dim=-1))
 
@@ -70,6 +73,8 @@ class MoeFusion(nn.Module):
         self.experts = nn.ModuleList([SumFusion(), MlpFusion(names, dim), GateFusion(names, dim)])
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the weighted mean of the experts' outputs, [..., dim], for inputs [..., dim] each.
+        """
         outputs = [expert(inputs) for expert in self.experts]
         weight = self.router(torch.cat(outputs, dim=-1))
         return torch.stack(outputs, dim=-1) @ weight
@@ -84,6 +89,7 @@ class AttentionFusion(nn.Module):
         self.fc_out = nn.Linear(len(names) * dim, dim)
 
     def forward(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Return the attended inputs, each [..., rows, dim], mapped to [..., rows, dim]."""
         joined = torch.cat(list(inputs.values()), dim=-1)
         attended, _ = self.attn(joined, joined, joined, need_weights=False)
         return self.fc_out(attended)

@@ -23,7 +23,13 @@ class FusionEntry:
     build: Callable[[list[str], int], nn.Module]
     reference: str = ""
 
+    def words(self) -> list[str]:
+        """Return what it can, for a table: whether it has weights to train, read off a small one.
+        """
+        module = self.build(["text", "image"], 2)
+        return ["trained"] if any(True for _ in module.parameters()) else []
+
 
 FUSIONS: Registry[FusionEntry] = Registry("fusions", "fusion module", {
     name: f"privfedmm.fusions.modules:{name.upper()}"
-    for name in ("sum", "mlp", "gate", "moe", "attention")})
+    for name in ("sum", "mlp", "gate", "moe", "attention")}, section="algorithm.fusion")

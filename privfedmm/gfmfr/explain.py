@@ -12,7 +12,7 @@ from privfedmm.gfmfr.feature_views import FeatureViews
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Scale rows to norm 1; rows of zeros stay 0."""
+    """Scale each of rows [n, width] to norm 1; rows of zeros stay 0."""
     return rows / rows.norm(dim=1, keepdim=True).clamp(min=1e-9)
 
 

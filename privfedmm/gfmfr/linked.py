@@ -65,7 +65,8 @@ class Links(NoLinks):
         return regressed(totals.sums[ASSOCIATIONS], self._ridge)
 
     def scores(self, state: ServerState, ids: np.ndarray) -> Tensor:
-        """Return the weighted, standardised score of what goes with the clients' items."""
+        """Return the weighted, standardised score of what goes with the clients' items [m, items];
+        [1, 1] of 0 before the regression is there."""
         if state.associations is None:
             return torch.zeros(1, 1)
         return self._weight * self._regressed.scores(ids, self._alike, state.associations)

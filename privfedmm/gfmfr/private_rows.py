@@ -46,11 +46,11 @@ class PositiveRows(NoRows):
     """
 
     def initial(self) -> Tensor:
-        """Return rows of 0."""
+        """Return rows of 0: [positives, width]."""
         return torch.zeros(len(self._train.indices), self._width)
 
     def take(self, held: Tensor | None, ids: np.ndarray, drawn: Samples) -> Tensor:
-        """Return the rows of sampled positives; negatives have rows of 0."""
+        """Return the rows of sampled positives [m, L, width]; negatives have rows of 0."""
         assert held is not None
         rows = held[drawn.positive.clamp(min=0)]
         return rows * (drawn.positive >= 0)[:, :, None]
@@ -67,13 +67,13 @@ class WholeTables(NoRows):
     """Keeps a table of all items on every device, as the reference has it: [n, items, width]."""
 
     def initial(self) -> Tensor:
-        """Draw standard normal rows from each client's own stream."""
+        """Draw standard normal rows from each client's own stream: [n, items, width]."""
         ids = np.arange(self._train.users)
         drawn = normal(self._seed, "private", 0, ids, self._items * self._width)
         return torch.from_numpy(drawn).reshape(len(ids), self._items, self._width)
 
     def take(self, held: Tensor | None, ids: np.ndarray, drawn: Samples) -> Tensor:
-        """Return the rows of the sampled items."""
+        """Return the rows of the sampled items [m, L, width]."""
         assert held is not None
         return held[torch.from_numpy(ids)[:, None], drawn.items]
 
@@ -88,7 +88,7 @@ class WholeTables(NoRows):
         held[owner[used], drawn.items[used]] = rows[used]
 
     def beside(self, held: Tensor | None, who: Tensor, table: Tensor) -> Tensor:
-        """Return each item's shared row plus its private row."""
+        """Return each item's shared row plus its private row: [m, items, width]."""
         assert held is not None
         return table[None] + held[who]
 

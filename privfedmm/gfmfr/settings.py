@@ -11,7 +11,7 @@ from privfedmm.groupings.settings import GroupSettings
 
 
 class ModelSettings(Settings):
-    """The client model and where its item table starts."""
+    """This section sets the client model and where its item table starts."""
 
     backbone: str = "mf"
     """The client's model; `privfedmm backbones` lists them."""
@@ -44,7 +44,7 @@ class ModelSettings(Settings):
 
 
 class ServerSettings(Settings):
-    """What the server does with the sum of the uploads."""
+    """This section sets what the server does with the sum of the uploads."""
 
     lr: Positive = 10.0
     """Step of the item table, on the mean update over the cohort."""
@@ -61,7 +61,7 @@ class ServerSettings(Settings):
 
 
 class FusionSettings(Settings):
-    """The server's network from (group, text, image) to a group's item table."""
+    """This section sets the server's network from (group, text, image) to a group's item table."""
 
     module: str = "mlp"
     """Form of the network."""
@@ -88,7 +88,7 @@ class FusionSettings(Settings):
 
 
 class DistillationSettings(Settings):
-    """How a group's preference reaches its members' training."""
+    """This section sets how a group's preference reaches its members' training."""
 
     weight: NonNegative = 0.03
     """Weight of the Bernoulli KL to the group's preference; 0: none."""
@@ -102,9 +102,9 @@ class DistillationSettings(Settings):
 
 
 class AssociationSettings(Settings):
-    """What follows what, in public components (privfedmm/devices/associations.py): summed in the
-    first round and scored on the device; none without item features.
-    """
+    """This section sets associations, that is what follows what in public components
+    (privfedmm/devices/associations.py): they are summed in the first round and scored on the
+    device, and need item features."""
 
     weight: NonNegative | None = None
     """Of the standardised score, beside the backbone's logit; default 1.5 where the data has
@@ -129,7 +129,8 @@ class AssociationSettings(Settings):
 
 
 class AlgorithmSettings(Settings):
-    """Everything that decides the numbers of a run, next to data, rounds and seed."""
+    """This section sets everything that decides the numbers of a run, next to data, rounds and
+    seed."""
 
     modalities: Literal["all", "none"] | tuple[str, ...] = "all"
     """Features that a run uses: all, none, or names."""

@@ -126,7 +126,7 @@ def initial_items(
 
 
 def average(old: Tensor, new: Tensor, keep: float, round_: int) -> Tensor:
-    """Return an exponential average that starts at the first value.
+    """Return an exponential average, of the shape of both, that starts at the first value.
 
     The share of the old average rises with the rounds up to `keep`.
     """

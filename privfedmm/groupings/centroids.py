@@ -54,7 +54,8 @@ def _distinct(signals: Tensor) -> int:
 
 
 def assign(signals: Tensor, centroids: Centroids) -> Tensor:
-    """Return the group that each client picks: the nearest centre, and the first at a tie."""
+    """Return the group that each client picks, int64 [m], by signals [m, D]: the nearest centre,
+    and the first at a tie."""
     if not centroids.angular:
         # |s - c|^2 without |s|^2, which is the same for every centre.
         square = centroids.centres.square().sum(1)

@@ -39,7 +39,7 @@ class GroupingEntry:
     """Describes a grouping as it is registered.
 
     picked_by decides what `build` must give: None for "nobody", a `ClientPicked` for "client", a
-    `ServerPicked` for "server".
+    `ServerPicked` for "server". Raises ValueError for another picked_by.
     """
 
     name: str

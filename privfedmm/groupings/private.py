@@ -32,7 +32,7 @@ class Lloyd:
             t.signals, t.settings.groups, t.dim, t.seed, t.settings.geometry == "angle")
 
     def pick(self, signals: Tensor, centroids: Centroids) -> Tensor:
-        """Return the nearest centre of each signal."""
+        """Return the nearest centre of each signal [m, D]: int64 [m]."""
         from privfedmm.groupings.centroids import assign
 
         return assign(signals, centroids)

@@ -7,4 +7,4 @@ from privfedmm.groupings.entry import GroupingEntry
 
 GROUPINGS: Registry[GroupingEntry] = Registry("groupings", "grouping", {
     name: f"privfedmm.groupings.{name}:{name.upper()}"
-    for name in ("private", "reference", "none")})
+    for name in ("private", "reference", "none")}, section="algorithm.groups")

@@ -10,7 +10,7 @@ from privfedmm.base.settings import Fraction, NonNegative, Settings
 
 
 class GroupSettings(Settings):
-    """Users in groups."""
+    """This section sets how users are put into groups."""
 
     grouping: str = "private"
     """Who puts users into groups: `private` each picks its own, `reference` the server clusters,

@@ -59,6 +59,11 @@ class AggregatorEntry:
     masks: bool = False
     vector: Callable[[Message], np.ndarray | None] = lambda message: None
 
+    @property
+    def section(self) -> str:
+        """Return the section of a config that tunes it; one that hides nobody has none."""
+        return "secure" if self.hides_clients else ""
+
     def alone(self) -> dict[str, str]:
         """Return the config values under which it carries all that it may, and masks the rest."""
         return {"aggregation": self.name if self.updates else "masked",
@@ -66,7 +71,7 @@ class AggregatorEntry:
 
 
 def _masked_vector(message: Message) -> np.ndarray | None:
-    from privacy.aggregation.masked.wire import MASKED, vector_of
+    from privacy.aggregation.masked.codec import MASKED, vector_of
 
     return vector_of(message.body).view(np.int32) if message.kind == MASKED else None
 
@@ -97,4 +102,4 @@ ENCRYPTED = AggregatorEntry(
     hides_clients=True, updates=False, fixed_cohort=True, key_holder=True)
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregators", "way of summing", {
     name: f"privfedmm.mechanisms.aggregators:{name.upper()}"
-    for name in ("plain", "masked", "encrypted")})
+    for name in ("plain", "masked", "encrypted")}, section="secure")

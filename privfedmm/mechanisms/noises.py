@@ -8,4 +8,4 @@ from privfedmm.base.registry import Registry
 
 GAUSSIAN = noise_entry("gaussian")
 NOISES: Registry[NoiseEntry] = Registry(
-    "noises", "noise", {"gaussian": "privfedmm.mechanisms.noises:GAUSSIAN"})
+    "noises", "noise", {"gaussian": "privfedmm.mechanisms.noises:GAUSSIAN"}, section="dp")

@@ -129,9 +129,10 @@ class Method:
     """Describes a federated method, as `privfedmm.methods` registers it.
 
     summary: one line about it. reference: the paper and the equation. settings: the model of its
-    own settings, which a config holds in `section` (of methods from elsewhere: `settings`). build:
-    makes the algorithm; raises ValueError for settings that do not fit the data. can: its
-    capabilities.
+    own settings, which a config holds in `section` (of methods from elsewhere: `settings`). reads:
+    the paths in it that this method looks at, where it shares the model with another that looks at
+    more; empty for all. build: makes the algorithm; raises ValueError for settings that do not fit
+    the data. can: its capabilities.
 
     defaults: returns config values under those that were given, by what is asked for (plain,
     private, secure). settle: decides settings and rounds by public quantities alone. timed: decides
@@ -147,6 +148,7 @@ class Method:
     build: Callable[[Build], Algorithm]
     reference: str = ""
     section: str = "settings"
+    reads: tuple[str, ...] = ()
     can: Can = field(default_factory=Can)
     defaults: Callable[[Asked], dict[str, Any]] = _no_defaults
     settle: Callable[[Any, Public], tuple[Any, int]] = _as_set

@@ -24,7 +24,7 @@ def check_cohort(config: RunConfig) -> None:
     Raises UserError where one of them needs everyone. This is asked before anything is calibrated,
     which takes long for drawn cohorts.
     """
-    if config.dp is None or config.dp.sampling == "everyone":
+    if config.dp is None or config.dp.everyone:
         return
     ways = {"aggregation": config.aggregation, "group_statistics": config.statistics_way}
     for field, way in ways.items():
@@ -60,7 +60,7 @@ def check_masks(config: RunConfig, population: int) -> None:
                         "numbers")
     bears = tolerance(config)
     # Of a drawn cohort nobody knows more than its expected size before it is drawn.
-    rate = 1.0 if dp is None or dp.sampling == "everyone" else dp.sampling_rate or 1.0
+    rate = 1.0 if dp is None or dp.everyone else dp.sampling_rate or 1.0
     cohort = tuple(range(population))[:max(round(rate * population), 1)]
     try:
         bears.choice(cohort)
@@ -95,7 +95,7 @@ def aggregator(
 
     def one(way: str) -> Aggregator:
         entry = AGGREGATORS.get(way)
-        if entry.hides_clients and secure.mode == "ring":
+        if entry.hides_clients and secure.without_messages:
             return RingAggregator()
         return entry.build(terms)
 

@@ -19,9 +19,9 @@ def clip_rule(config: RunConfig, cohort: float, noise_multiplier: float) -> Clip
     sense or cannot be paid for.
     """
     dp = config.dp
-    if dp is None or dp.clipping == "fixed":
+    if dp is None or not dp.moving_clip:
         return None
-    if dp.unit == "interaction":
+    if dp.per_interaction:
         raise UserError("dp.clipping: each device clips single interactions, of which no share is "
                         "released; set dp.clipping to fixed")
     if not config.entry.can.adaptive_clip:
@@ -51,7 +51,7 @@ def clip_faults(
     entries: Sequence[Entry], dp: DPSettings, population: int, privacy: dict[str, Any]
 ) -> list[str]:
     """Return the clip norms in the ledger that the config, or the released shares, do not give."""
-    if dp.clipping == "fixed":
+    if not dp.moving_clip:
         return [f"round {e.round}: clip_norm {e.clip_norm:g} in the ledger, {dp.clip_norm:g} in "
                 "the config"
                 for e in entries if e.clip_norm is not None and e.clip_norm != dp.clip_norm]

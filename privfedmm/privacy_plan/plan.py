@@ -50,7 +50,7 @@ class PrivacyPlan:
         """Return the absolute standard deviation on the sum over a cohort of which nobody
         vanishes."""
         more = 1.0
-        if dp.trust == "local":
+        if dp.place.alone:
             more = math.sqrt(self.sampling.rate * population)
         elif self.shares is not None:
             more = math.sqrt(population / self.shares.count)
@@ -72,9 +72,9 @@ def plan(config: RunConfig, population: int, items: int, dims: int | None = None
 def needs_dims(config: RunConfig) -> bool:
     """Return whether the price of the config's noise depends on how many values a client sends."""
     dp = config.dp
-    if dp is None or dp.unit == "interaction" or dp.trust == "distributed":
+    if dp is None or dp.per_interaction or dp.place.in_shares:
         return False
-    noise = NOISES.get(dp.mechanism).build(dp.trust, 1.0, 1.0, None)
+    noise = NOISES.get(dp.mechanism).build(dp.place, 1.0, 1.0, None)
     return noise.terms(2, None) != noise.terms(3, None)
 
 
@@ -84,14 +84,14 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     if dp is None:
         return _settled(
             config, population, items, PrivacyPlan(Everyone(), None, 0.0, config.rounds))
-    if config.mode == "reference":
+    if config.is_reference:
         raise UserError("mode: the reference hands the server every client's own parameters; "
                         "no epsilon holds there; use mode default")
     can = config.entry.can
     if not can.federated:
         raise UserError(f"dp.epsilon: method {config.method} releases nothing, there is nothing to "
                         "protect; leave --dp-epsilon out")
-    interaction = dp.unit == "interaction"
+    interaction = dp.per_interaction
     if interaction and not can.interaction_unit:
         able = " or ".join(e.name for e in METHODS if e.can.interaction_unit)
         raise UserError(f"dp.unit: method {config.method} does not train with noise on the device; "
@@ -99,12 +99,12 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     if not interaction and not can.user_unit:
         raise UserError(f"dp.unit: no guarantee for a whole user is known for method "
                         f"{config.method}; leave --dp-epsilon out")
-    if interaction and dp.trust != "local":
+    if interaction and not dp.place.alone:
         raise UserError("dp.trust: unit interaction puts the noise into each device's training, so "
                         "nobody is trusted; leave --trust out")
     check_cohort(config)
     sampling = _sampling(dp, population)
-    if interaction and not isinstance(sampling, Everyone):
+    if interaction and not sampling.full:
         raise UserError("dp.sampling: noise on the device is priced at full participation only; "
                         "leave --sampling out")
     if math.isinf(dp.epsilon):
@@ -116,7 +116,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
         raise UserError(f"dp.delta: {delta:g} is not below 1 / users = {1 / population:.3g}: a "
                         "mechanism that publishes one user whole would meet it; give less")
     budget = Budget(dp.epsilon, delta)
-    shares = _shares(config, population) if dp.trust == "distributed" else None
+    shares = _shares(config, population) if dp.place.in_shares else None
 
     def calibrated(rounds: int) -> PrivacyPlan:
         attempts = rounds + dp.spare_rounds
@@ -126,7 +126,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
                 multiplier = calibrate(dp.epsilon, delta, steps, sampling, population)
             else:
                 event = NOISES.get(dp.mechanism).event(
-                    dp.trust, sampling, shares.count if shares else None)
+                    dp.place, sampling, shares.count if shares else None)
                 multiplier = calibrate(
                     dp.epsilon, delta, steps, sampling, population, shares=shares, event=event,
                     terms=None if dims is None else Terms(dims=dims))
@@ -182,7 +182,7 @@ def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPla
 
 
 def _sampling(dp: DPSettings, population: int) -> Sampling:
-    if dp.sampling == "everyone":
+    if dp.everyone:
         if dp.sampling_rate != 1:
             raise UserError("dp.sampling_rate: everyone takes part; set dp.sampling to poisson or "
                             "fixed, or leave the rate out")

@@ -15,6 +15,7 @@ from privacy import (
     Ledger,
     Mechanism,
     OnDevice,
+    Place,
     PrivacyStack,
     Project,
     Quantise,
@@ -44,6 +45,7 @@ ITEMS_FROM_ROWS = (
 
 
 def noise_source(config: RunConfig) -> Source:
+    """Return where a run's noise comes from: the operating system's generator, or the seed."""
     # Without a budget there is no noise, and rounding to the grid may follow the seed.
     simulated = config.dp is None or config.dp.noise == "simulation"
     return SimulationSource(config.seed) if simulated else SystemSource()
@@ -52,7 +54,7 @@ def noise_source(config: RunConfig) -> Source:
 def dp_sgd(config: RunConfig, planned: PrivacyPlan) -> OnDevice | None:
     """Return the noise of each device's training under unit interaction; None otherwise."""
     dp = config.dp
-    if dp is None or dp.unit != "interaction":
+    if dp is None or not dp.per_interaction:
         return None
     return OnDevice(planned.noise_multiplier, dp.clip_norm, device_steps(config),
                     noise_source(config))
@@ -75,7 +77,7 @@ def build_stack(
         device = algorithm.on_device
         return PrivacyStack(algorithm.releases, ledger, planned.sampling, source=device.source,
                             vault=vault, on_device=device)
-    if dp is not None and dp.unit == "interaction":
+    if dp is not None and dp.per_interaction:
         raise UserError(f"dp.unit: method {config.method} does not train with noise on the device")
     try:
         return PrivacyStack(
@@ -111,8 +113,8 @@ def _mechanism(
         steps.append(quantise)
         bound = quantise.limit(clip) * quantise.step
     # Without shares there is no budget, and a noise of multiplier 0 adds nothing anywhere.
-    place = "central" if dp is None or (
-        planned.shares is None and dp.trust == "distributed") else dp.trust
+    place = Place.CENTRAL if dp is None or (
+        planned.shares is None and dp.place.in_shares) else dp.place
     steps.append(NOISES.get(dp.mechanism if dp else "gaussian").build(
         place, planned.noise_multiplier, bound, planned.shares.count if planned.shares else None))
     mechanism = chain(steps)

@@ -10,7 +10,8 @@ from privfedmm.base.settings import NonNegative, Positive, Settings
 
 
 class StatisticsSettings(Settings):
-    """Chosen on validation NDCG@50 of ml100k_posters at epsilon 2 (docs/results)."""
+    """This section sets the statistics methods. Its defaults were chosen on validation NDCG@50 of
+    ml100k_posters at epsilon 2 (docs/results)."""
 
     personal: Literal["tilt", "cosine", "none"] = "tilt"
     """What a device knows of its user: `tilt` fits a taste vector in the public feature space,

@@ -31,8 +31,9 @@ from privacy import (
     state,
 )
 from privacy.accounting import planned
-from privacy.noise import Noise, Where
+from privacy.noise import Noise
 from privacy.noises import NoiseEntry
+from privacy.places import Place
 
 CLIENTS, DIMS, DELTA, ROUNDS, BUDGET = 12, 6, 1e-5, 3, 2.0
 _DRAWS = 4000
@@ -47,7 +48,7 @@ class NoiseContract:
     """
 
     entry: ClassVar[NoiseEntry]
-    place: ClassVar[Where] = "central"
+    place: ClassVar[Place] = Place.CENTRAL
     shares: ClassVar[int | None] = None
 
     def multiplier(self) -> float:
@@ -79,8 +80,9 @@ class NoiseContract:
         """Check that the noise has a reference, words for a statement, and an event with a price.
         """
         noise = self.noise(1.0)
-        assert self.entry.reference.strip() and noise.kind.strip() and noise.reason.strip()
-        assert noise.trust(False).strip() and noise.place == self.place
+        assert self.entry.reference.strip() and self.entry.summary.strip() and self.entry.words()
+        assert noise.kind.strip() and noise.reason.strip()
+        assert noise.trust(False).strip() and noise.place is Place(self.place)
         event = noise.event(Everyone())
         assert event_named(event.name) is event and event.accountants
 
@@ -124,7 +126,7 @@ class NoiseContract:
         noise, scale = mechanism.noise, mechanism.scale
         kind = torch.int32 if scale.step else torch.float32
         nothing, source = torch.zeros(1, _DRAWS, dtype=kind), SimulationSource(6)
-        if noise.place == "central":
+        if noise.place.on_sum:
             drawn, wide = noise.on_sum({"x": nothing}, scale, source, 0)["x"], noise.stddev
         else:
             sent = noise.on_clients({"x": Dense(nothing)}, scale, np.array([3]), source, 0)

@@ -12,7 +12,7 @@ from privacy.aggregation.masked import (
     MaskedServer,
     RoundTerms,
     Tolerance,
-    wire,
+    codec,
 )
 from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.crypto import Directory, Identity, KeyPair, derive_pair_key
@@ -65,7 +65,7 @@ class Field:
         for number, client in self.clients.items():
             message = client.mask(self.vectors[number])
             self.server.receive(message)
-            self.masked[number] = wire.vector_of(message.body).copy()
+            self.masked[number] = codec.vector_of(message.body).copy()
         return self
 
     def open_honestly(self) -> np.ndarray:
@@ -81,8 +81,8 @@ class Field:
 
     def survivors(self, members: int, number: int) -> Message:
         """A list of survivors as a server shows it to a client."""
-        body = pack({"survivors": wire.members_to_bytes(members, self.terms)})
-        return Message(wire.SURVIVORS, SERVER, number, self.terms.number, body)
+        body = pack({"survivors": codec.members_to_bytes(members, self.terms)})
+        return Message(codec.SURVIVORS, SERVER, number, self.terms.number, body)
 
     def keep(self, answer: Message, survivors: int) -> None:
         """Keep what an unmasking client reveals. survivors: the list that it was shown."""
@@ -118,11 +118,11 @@ class Field:
         seed, key = self.secret(number, True), self.secret(number, False)
         if seed is None or key is None:
             return None
-        bond = wire.round_bond(self.terms, (1 << len(self.clients)) - 1)
+        bond = codec.round_bond(self.terms, (1 << len(self.clients)) - 1)
         total, stream, own = self.masked[number].copy(), MaskStream(DIMS), KeyPair.from_bytes(key)
         stream.subtract(total, seed)
         for peer in self.terms.graph.neighbours(number):
-            info = wire.mask_info(bond, min(number, peer), max(number, peer))
+            info = codec.mask_info(bond, min(number, peer), max(number, peer))
             mask = derive_pair_key(own, self.server._adverts[peer].mask, info, SEED_BYTES)
             (stream.subtract if number < peer else stream.add)(total, mask)
         return total

@@ -13,7 +13,7 @@ import pytest
 from experiments.deployment import app
 from experiments.deployment.books import books
 from experiments.deployment.journal import FileJournal
-from privacy.aggregation.masked import MaskedServer, Tolerance, client, wire
+from privacy.aggregation.masked import MaskedServer, Tolerance, client, codec
 from privacy.aggregation.messages import pack, unpack
 from privacy.crypto import Directory
 from privacy.crypto.shamir import SHARE_BYTES, split
@@ -116,9 +116,9 @@ def test_a_neighbour_that_deals_garbage_takes_nobody_with_it(
     for message in server.route_adverts():
         answer = field.clients[message.receiver].share(message)
         if message.receiver == CHEAT:
-            sealed = wire.sealed_from_bytes(unpack(answer.body, {"sealed": bytes})["sealed"])
+            sealed = codec.sealed_from_bytes(unpack(answer.body, {"sealed": bytes})["sealed"])
             spoilt = [one._replace(pair=os.urandom(len(one.pair))) for one in sealed.values()]
-            answer = replace(answer, body=pack({"sealed": wire.sealed_to_bytes(spoilt)}))
+            answer = replace(answer, body=pack({"sealed": codec.sealed_to_bytes(spoilt)}))
         server.receive(answer)
     ready = 0
     for message in server.route_shares():

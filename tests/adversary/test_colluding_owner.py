@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from privacy.aggregation.masked import Tolerance, wire
+from privacy.aggregation.masked import Tolerance, codec
 from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.errors import ProtocolError
 from privacy.owners import Owners
@@ -63,16 +63,16 @@ def lied_to(pair: tuple[int, ...], target: int) -> Field:
     lists = {True: (1 << 59) - 1, False: (1 << 59) - 1 & ~(1 << target)}
     for lives, members in lists.items():
         told = honest[::2] if lives else honest[1::2]
-        signed = {n: field.clients[n]._identity.sign(wire.survivors_message(
-            field.clients[n]._state.bond, wire.members_to_bytes(members, field.terms)))
+        signed = {n: field.clients[n]._identity.sign(codec.survivors_message(
+            field.clients[n]._state.bond, codec.members_to_bytes(members, field.terms)))
             for n in colluding}
         for number in told:
             answer = field.clients[number].sign(field.survivors(members, number))
             signed[number] = unpack(answer.body, {"signature": bytes})["signature"]
         for number in told:
-            body = pack({"signatures": wire.signatures_to_bytes(
+            body = pack({"signatures": codec.signatures_to_bytes(
                 [(n, s) for n, s in signed.items() if n != number])})
-            message = Message(wire.SIGNATURES, SERVER, number, field.terms.number, body)
+            message = Message(codec.SIGNATURES, SERVER, number, field.terms.number, body)
             try:
                 field.keep(field.clients[number].unmask(message), members)
             except ProtocolError:

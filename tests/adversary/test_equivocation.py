@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from privacy.aggregation.masked import Tolerance, wire
+from privacy.aggregation.masked import Tolerance, codec
 from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.errors import ProtocolError
 from privacy.owners import Owners
@@ -41,8 +41,8 @@ def attacked(active: bool) -> tuple[Field, list[int], int]:
     for number, members in shown.items():
         near = [p for p in field.terms.graph.neighbours(number)
                 if shown.get(p) == members]
-        body = pack({"signatures": wire.signatures_to_bytes([(p, signed[p]) for p in near])})
-        message = Message(wire.SIGNATURES, SERVER, number, field.terms.number, body)
+        body = pack({"signatures": codec.signatures_to_bytes([(p, signed[p]) for p in near])})
+        message = Message(codec.SIGNATURES, SERVER, number, field.terms.number, body)
         try:
             field.keep(field.clients[number].unmask(message), members)
         except ProtocolError:

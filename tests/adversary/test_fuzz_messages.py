@@ -22,7 +22,7 @@ from privacy import Dense, Everyone, Release, SystemSource, Touched
 from privacy.aggregation.deployed import PlainSide
 from privacy.aggregation.encrypted import KeyHolder, Terms
 from privacy.aggregation.encrypted.bodies import TERMS
-from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms, wire
+from privacy.aggregation.masked import Floor, MaskedClient, MaskedServer, RoundTerms, codec
 from privacy.aggregation.messages import KEY_HOLDER, SERVER, Message, unpack
 from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
@@ -116,7 +116,7 @@ def test_a_masked_server_goes_on(stage: int, count: int) -> None:
                     # What a client puts into its own part, nobody can tell: it is not sent here.
                     own = message.sender == LIAR and message.kind == honest.kind
                     if own and len(message.body) == len(honest.body) and (
-                            honest.kind in (wire.SHARES, wire.MASKED, wire.UNMASK)):
+                            honest.kind in (codec.SHARES, codec.MASKED, codec.UNMASK)):
                         continue
                     with pytest.raises(ProtocolError):
                         play.server.receive(message)
@@ -139,16 +139,16 @@ def told_anew(play: Masks, honest: Message, message: Message) -> dict[str, bytes
     stands. And who dropped out the server alone says: a client signs one list, and opens nothing
     unless its neighbours signed that same one.
     """
-    names = {wire.SEALED: ("shared", "sealed"), wire.SURVIVORS: ("survivors",)}.get(honest.kind)
+    names = {codec.SEALED: ("shared", "sealed"), codec.SURVIVORS: ("survivors",)}.get(honest.kind)
     if names is None or replace(message, body=honest.body) != honest:
         return None
     true = unpack(honest.body, dict.fromkeys(names, bytes))
     try:
         told = unpack(message.body, dict.fromkeys(names, bytes))
-        if honest.kind == wire.SEALED:
-            of, said = (wire.sealed_from_bytes(body["sealed"]).keys() for body in (true, told))
+        if honest.kind == codec.SEALED:
+            of, said = (codec.sealed_from_bytes(body["sealed"]).keys() for body in (true, told))
             return told if told["shared"] == true["shared"] and of == said else None
-        alive = wire.members_from_bytes(told["survivors"], play.terms)
+        alive = codec.members_from_bytes(told["survivors"], play.terms)
     except ProtocolError:
         return None
     # Itself and as many neighbours as the threshold: the only other list of five that it accepts.
@@ -173,7 +173,7 @@ def test_a_masked_client_is_as_before_after_every_refusal(count: int) -> None:
                     with pytest.raises(ProtocolError):
                         step(message)
                     assert one.to_bytes() == before
-                elif honest.kind == wire.SEALED:
+                elif honest.kind == codec.SEALED:
                     assert_unopened_alone(play, honest, message, told["sealed"])
                     unopened += 1
                 else:
@@ -181,8 +181,8 @@ def test_a_masked_client_is_as_before_after_every_refusal(count: int) -> None:
                     misled[-1].sign(message)
                     with pytest.raises(ProtocolError):
                         misled[-1].sign(honest)
-            assert honest.kind != wire.SEALED or unopened >= count // 400
-            for other in misled if honest.kind == wire.SIGNATURES else ():
+            assert honest.kind != codec.SEALED or unopened >= count // 400
+            for other in misled if honest.kind == codec.SIGNATURES else ():
                 with pytest.raises(ProtocolError, match="signed no such list"):
                     other.unmask(honest)
         for number in NUMBERS:
@@ -195,8 +195,9 @@ def assert_unopened_alone(play: Masks, honest: Message, message: Message, sealed
     """The client keeps every share but the altered ones, and sends the very same vector."""
     one, other = play.again(LIAR), play.again(LIAR)
     assert play.masked(one, message) == play.masked(other, honest)
-    true = wire.sealed_from_bytes(unpack(honest.body, {"shared": bytes, "sealed": bytes})["sealed"])
-    told = wire.sealed_from_bytes(sealed)
+    fields = unpack(honest.body, {"shared": bytes, "sealed": bytes})
+    true = codec.sealed_from_bytes(fields["sealed"])
+    told = codec.sealed_from_bytes(sealed)
     assert one._state.held == {slot: pair for slot, pair in other._state.held.items()
                                if true[one._peers[slot]] == told[one._peers[slot]]}
 

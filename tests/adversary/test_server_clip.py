@@ -12,6 +12,7 @@ import torch
 from privacy import Dense, Everyone, Mechanism, Release, Slotted, SystemSource, Touched
 from privacy.aggregation.deployed import PlainSide
 from privacy.aggregator import Task
+from privacy.places import Place
 from privacy.plain import RunningSums
 from privacy.quantise import Quantise
 from privacy.transforms import GaussianNoise, JointClip, Step, chain
@@ -23,8 +24,8 @@ RELEASE = Release("update", (VALUES,))
 
 def mechanism(*more: Step) -> Mechanism:
     steps = [JointClip(CLIP, {"update": 1.5}), *more]
-    bound = chain([*steps, GaussianNoise(0.0, CLIP * 9, "central")]).bound.l2
-    return chain([*steps, GaussianNoise(1.0, bound, "central")])
+    bound = chain([*steps, GaussianNoise(0.0, CLIP * 9, Place.CENTRAL)]).bound.l2
+    return chain([*steps, GaussianNoise(1.0, bound, Place.CENTRAL)])
 
 
 def task(made: Mechanism | None, clients: int = CLIENTS) -> Task:
@@ -123,7 +124,7 @@ def test_no_form_hides_a_norm(part: object) -> None:
 def test_no_sum_of_100_000_clients_exceeds_its_bound() -> None:
     """In float32, whose steps are 1/128 at that size, one client moves the sum by more."""
     clients, norm, step = 100_000, 0.993, 2.0**-7
-    made = chain([JointClip(norm, {"update": 1.0}), GaussianNoise(1.0, norm, "central")])
+    made = chain([JointClip(norm, {"update": 1.0}), GaussianNoise(1.0, norm, Place.CENTRAL)])
     ids, raw = np.arange(clients), torch.full((clients, 1), 3.7)
     raw[-2] = 0.45 * step
     one = made.on_clients({"update": Dense(raw)}, ids, SystemSource(), 0).uploads["update"]

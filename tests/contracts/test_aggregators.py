@@ -14,7 +14,7 @@ import privfedmm as pf
 from privacy import Aggregator, PlainAggregator, RingAggregator, RoutedAggregator
 from privacy.aggregation.encrypted.bodies import UPLOAD
 from privacy.aggregation.masked import Tolerance
-from privacy.aggregation.masked.wire import MASKED, vector_of
+from privacy.aggregation.masked.codec import MASKED, vector_of
 from privacy.aggregation.messages import Transcript
 from privacy.owners import Owners
 from privfedmm.mechanisms.aggregators import AGGREGATORS, AggregatorEntry, SumTerms

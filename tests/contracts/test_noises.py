@@ -7,7 +7,7 @@ from typing import ClassVar
 from privfedmm_example.laplace import LAPLACE
 
 from privacy import noise_entry
-from privacy.noise import Where
+from privacy.places import Place
 from privfedmm.testing.noises import CLIENTS, NoiseContract
 
 
@@ -17,12 +17,12 @@ class TestCentralGaussian(NoiseContract):
 
 class TestLocalGaussian(NoiseContract):
     entry = noise_entry("gaussian")
-    place: ClassVar[Where] = "local"
+    place: ClassVar[Place] = Place.LOCAL
 
 
 class TestDistributedGaussian(NoiseContract):
     entry = noise_entry("gaussian")
-    place: ClassVar[Where] = "distributed"
+    place: ClassVar[Place] = Place.DISTRIBUTED
     shares = CLIENTS
 
 

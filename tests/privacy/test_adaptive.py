@@ -36,6 +36,7 @@ from privacy import (
     state,
 )
 from privacy.adaptive import QUANTILE
+from privacy.places import Place
 
 USERS, DELTA = 400, 1e-5
 
@@ -206,7 +207,7 @@ def test_the_projection_stays_and_the_wrong_chain_is_refused() -> None:
     x = vectors()[:, :, None]
     torch.testing.assert_close(
         play(one, 0, x), basis @ (basis.T @ x.sum(0)), rtol=1e-3, atol=1e-2)
-    local = chain([JointClip(1.0, {"a": 1.0}), GaussianNoise(3.0, 1.0, "local")])
+    local = chain([JointClip(1.0, {"a": 1.0}), GaussianNoise(3.0, 1.0, Place.LOCAL)])
     with pytest.raises(ChainError, match="noise on the sum"):
         PrivacyStack(releases, Ledger(), mechanism=local, clipper=AdaptiveClip(rule(start=1.0)))
     with pytest.raises(ChainError, match="outside its caps"):

@@ -32,6 +32,7 @@ from privacy import (
     chain,
     state,
 )
+from privacy.places import Place
 
 Z, C, WEIGHT = 2.5, 0.8, 0.5
 
@@ -71,7 +72,7 @@ def test_system_noise_is_never_repeated_and_simulation_noise_always() -> None:
 
 
 def test_local_noise_is_on_every_row_of_every_client() -> None:
-    mechanism = chain([JointClip(1.0, {"a": 1.0}), GaussianNoise(3.0, 1.0, "local")])
+    mechanism = chain([JointClip(1.0, {"a": 1.0}), GaussianNoise(3.0, 1.0, Place.LOCAL)])
     uploads = {"a": Dense(torch.zeros(500, 4))}
     noised = mechanism.on_clients(uploads, np.arange(500), SimulationSource(0), 0).uploads
     rows = noised["a"].dense()
@@ -184,7 +185,7 @@ def test_the_statement_names_against_whom() -> None:
     assert said.epsilon_if_participation_is_seen > 10
     assert any("not covered" in line for line in said.lines())
     local = calibrate(2.0, 1e-5, 4, Everyone(), 10, local=True)
-    own = chain([JointClip(1.0, {"a": 1.0}), GaussianNoise(local, 1.0, "local")])
+    own = chain([JointClip(1.0, {"a": 1.0}), GaussianNoise(local, 1.0, Place.LOCAL)])
     said = state(PrivacyStack((Release("a", (4,)),), Ledger(), mechanism=own), budget, 4, 10, 4)
     assert said.epsilon_vs_server == pytest.approx(2.0)
     nothing = state(PrivacyStack((Release("a", (4,)),), Ledger()), None, 4, 10, 4)

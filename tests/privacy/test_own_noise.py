@@ -48,6 +48,7 @@ from privacy import (
 from privacy.accounting import Accountant, planned
 from privacy.audit.sabotage import sabotage
 from privacy.noise import Noise
+from privacy.places import Place
 
 CLIENTS, DIMS, DELTA = 12, 4, 1e-5
 WEIGHTS = {"a": 1.0, "b": 0.5}
@@ -223,7 +224,7 @@ def test_gaussian_noise_is_known_at_every_place() -> None:
     built: list[Noise] = [gaussian.build("central", 2.0, 1.5, None),
                           gaussian.build("local", 2.0, 1.5, None),
                           gaussian.build("distributed", 2.0, 1.5, 7)]
-    assert built == [GaussianNoise(2.0, 1.5), GaussianNoise(2.0, 1.5, "local"),
+    assert built == [GaussianNoise(2.0, 1.5), GaussianNoise(2.0, 1.5, Place.LOCAL),
                      DistributedNoise(2.0, 1.5, 7)]
     assert [noise.event(Everyone()).name for noise in built] == [
         "Gaussian", "LocalGaussian", "DistributedDiscreteGaussian"]

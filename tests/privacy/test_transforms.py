@@ -28,6 +28,7 @@ from privacy import (
     UploadError,
     chain,
 )
+from privacy.places import Place
 from privacy.uploads import Part
 
 WEIGHTS = {"a": 0.5, "b": 2.0}
@@ -53,7 +54,7 @@ SOURCE = SimulationSource(0)
         ([CLIP, DistributedNoise(1.0, 1.5, 3)], "quantise before distributed"),
         ([CLIP, Quantise(0.01, 4), DistributedNoise(1.0, 1.5, 3)], "made for a bound"),
         ([CLIP, Quantise(0.5, 4), DistributedNoise(1.0, 3.0, 9)], "raise secure.levels"),
-        ([CLIP, Quantise(0.01, 4), GaussianNoise(1.0, 2.0, "local")], "leaves no grid"),
+        ([CLIP, Quantise(0.01, 4), GaussianNoise(1.0, 2.0, Place.LOCAL)], "leaves no grid"),
         ([CLIP, Quantise(0.01, 4), DistributedNoise(1.0, 2.0, 3), GaussianNoise(1.0, 2.0)],
          "noise once"),
     ],

@@ -25,6 +25,7 @@ from privacy import (
     Event,
     Joint,
     NoiseEntry,
+    Place,
     PricingError,
     Sampling,
     Scale,
@@ -36,7 +37,7 @@ from privacy import (
     register_noise,
 )
 from privacy.accounting import Accountant
-from privacy.noise import SERVER_ADDS_NOISE, SERVER_READS_ALL, Stream, Where
+from privacy.noise import SERVER_ADDS_NOISE, SERVER_READS_ALL, Stream
 
 
 class CentralLaplace(Event):
@@ -72,7 +73,7 @@ class LaplaceNoise:
 
     noise_multiplier: float
     sensitivity: float
-    place: Where = "central"
+    place: Place = Place.CENTRAL
     kind: ClassVar[str] = "Laplace"
     reason: ClassVar[str] = "Laplace noise calibrated before training"
     numbers: ClassVar[str] = "float64"
@@ -138,5 +139,5 @@ class LaplaceNoise:
 
 register_event(CentralLaplace())
 LAPLACE = register_noise(NoiseEntry(
-    "laplace", {"central": lambda z, bound, shares: LaplaceNoise(z, bound)},
-    "Dwork and Roth 2014, theorem 3.6"))
+    "laplace", {Place.CENTRAL: lambda z, bound, shares: LaplaceNoise(z, bound)},
+    "Dwork and Roth 2014, theorem 3.6", "Laplace noise on every value of a sum"))

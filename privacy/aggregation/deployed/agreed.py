@@ -25,7 +25,10 @@ WAYS: tuple[Way, ...] = get_args(Way)
 
 
 def way_of(name: str) -> Way:
-    """The way of an aggregator of that name. Raises ProtocolError for one that no node speaks."""
+    """Return the way of an aggregator of that name.
+
+    Raises ProtocolError for one that no node speaks.
+    """
     for way in WAYS:
         if way == name:
             return way
@@ -35,7 +38,7 @@ def way_of(name: str) -> Way:
 
 @dataclass(frozen=True)
 class Leg:
-    """The releases of a round that travel one way.
+    """Hold the releases of a round that travel one way.
 
     way: the protocol that carries them. task: the round's task, of these releases alone.
     """
@@ -46,7 +49,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Agreed:
-    """The protocols of a run.
+    """Hold the protocols of a run, as every party settles them from its own settings.
 
     run: 16 bytes that name it. updates, statistics: how each kind of release travels. clients: how
     many there are in the whole run. min_survivors: fewest clients whose sum may be released.
@@ -65,30 +68,30 @@ class Agreed:
     scheme: Scheme
 
     def legs(self, task: Task) -> list[Leg]:
-        """The task of a round, divided by the way that its releases travel."""
+        """Return the task of a round, divided by the way that its releases travel."""
         if self.updates == self.statistics:
             return [Leg(self.updates, task)] if task.releases else []
         return [Leg(self.statistics if statistic else self.updates, part)
                 for statistic, part in by_route(task)]
 
     def leg(self, task: Task, way: Way) -> Leg | None:
-        """The part of a round that travels one way; None where nothing does."""
+        """Return the part of a round that travels one way; None where nothing does."""
         return next((leg for leg in self.legs(task) if leg.way == way), None)
 
     @property
     def uses(self) -> frozenset[Way]:
-        """The ways of the run."""
+        """Return the ways of the run."""
         return frozenset({self.updates, self.statistics})
 
     def masked_terms(self, task: Task, beacon: bytes | None = None) -> RoundTerms:
-        """The terms of a masked leg, the plan's hash still open.
+        """Return the terms of a masked leg, the plan's hash still open.
 
         beacon: what the nodes' parts give; None: still to come. Raises ProtocolError for
         fewer than 3 clients, and where no graph bears what is asked."""
         return MaskPlan(self.run, self.tolerance, beacon).terms(task, None)
 
     def beacon(self, parts: Mapping[str, bytes]) -> bytes:
-        """The beacon [32] of parts of enough nodes, as `Tolerance.fewest_parts` says.
+        """Return the beacon [32] of parts of enough nodes, as `Tolerance.fewest_parts` says.
 
         Raises ProtocolError for too few and for wrong ones, and where not every owner that was
         planned for has committed to one part: others would be more to choose from."""
@@ -100,22 +103,27 @@ class Agreed:
                      len(self.commitments) if fewest is None else fewest)
 
     def floor(self, task: Task) -> Floor:
-        """The least that a client accepts of the terms of a masked leg."""
+        """Return the least that a client accepts of the terms of a masked leg."""
         return MaskPlan(self.run, self.tolerance).floor(task)
 
     def parameters(self, task: Task) -> HEParameters:
-        """The parameters of the run's key. Raises CapacityError where none keeps the total
-        exact."""
+        """Return the parameters of the run's key.
+
+        Raises CapacityError where none keeps the total exact.
+        """
         return self._ciphertexts.parameters(task)
 
     def encrypted_terms(self, task: Task, context: PublicContext) -> Terms:
-        """The terms of an encrypted leg. Raises ProtocolError for terms that mean nothing,
-        CapacityError for a total out of range."""
+        """Return the terms of an encrypted leg.
+
+        Raises ProtocolError for terms that mean nothing, CapacityError for a total out of range.
+        """
         return self._ciphertexts.terms(task, context, self.parameters(task))
 
     @property
     def min_decrypted(self) -> int:
-        """Fewest clients whose encrypted total is decrypted: the total of one is its vector."""
+        """Return the fewest clients whose encrypted total is decrypted: the total of one is its
+        vector."""
         return self._ciphertexts.min_decrypted
 
     @property

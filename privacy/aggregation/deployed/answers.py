@@ -10,7 +10,7 @@ from privacy.errors import ProtocolError
 
 @dataclass
 class Given:
-    """The answers of a node's clients to the requests of a round.
+    """Keep the answers of a node's clients to the requests of a round.
 
     answers: (client, kind of request) -> hash [32] of the request, and the answer that it got.
 
@@ -21,7 +21,7 @@ class Given:
     answers: dict[tuple[int, str], tuple[bytes, Message]] = field(default_factory=dict)
 
     def again(self, request: Message) -> Message | None:
-        """The answer to this very request, None where there was none."""
+        """Return the answer to this very request, None where there was none."""
         digest, answer = self.answers.get((request.receiver, request.kind), (b"", None))
         return answer if digest == request.digest() else None
 
@@ -30,13 +30,13 @@ class Given:
         self.answers[request.receiver, request.kind] = request.digest(), answer
 
     def to_state(self) -> list[object]:
-        """The answers for the node's own disk; the server has been sent all of them."""
+        """Return the answers for the node's own disk; the server has been sent all of them."""
         return [[client, kind, digest, answer]
                 for (client, kind), (digest, answer) in self.answers.items()]
 
     @classmethod
     def from_state(cls, state: object) -> Given:
-        """The answers of `to_state`. Raises ProtocolError."""
+        """Read the answers of `to_state`. Raises ProtocolError for anything but a list."""
         if not isinstance(state, list):
             raise ProtocolError("answers of a saved state must be a list")
         return cls({(client, kind): (digest, answer) for client, kind, digest, answer in state})

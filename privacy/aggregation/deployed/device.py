@@ -26,7 +26,7 @@ Number = tuple[int, int]  # round and attempt
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a client of this node stays out of a round.
+    """Say why a client of this node stays out of a round.
 
     client: the client's number. reason: a sentence for the log.
     """
@@ -37,7 +37,8 @@ class Refusal:
 
 @dataclass
 class Held:
-    """An aggregator that sums nothing: it keeps what passed the gate, for the protocols to carry.
+    """Stand in for an aggregator, and sum nothing: what passed the gate is kept for the protocols
+    to carry.
 
     hides_clients: as the run's own aggregator says. blocks: client numbers [block] with uploads.
     """
@@ -48,11 +49,11 @@ class Held:
     blocks: list[tuple[np.ndarray, Uploads]] = field(default_factory=list)
 
     def coalitions(self, clients: int) -> tuple[Coalition, ...]:
-        """Nobody reads what has not left."""
+        """Return no coalitions: nobody reads what has not left."""
         return ()
 
     def open(self, task: Task) -> Session:
-        """A session that holds nothing yet."""
+        """Return a session that holds nothing yet."""
         self.blocks = []
         return self
 
@@ -61,11 +62,11 @@ class Held:
         self.blocks.append((ids, uploads))
 
     def close(self) -> Sums:
-        """Raises TypeError: a device sums nothing."""
+        """Raise TypeError: a device sums nothing."""
         raise TypeError("a device adds nothing up: its uploads leave by a protocol")
 
     def vectors(self, task: Task) -> dict[int, np.ndarray]:
-        """Client number -> its integers, int64 [dims], for the releases of a task in their
+        """Return client number -> its integers, int64 [dims], for the releases of a task in their
         order."""
         out: dict[int, np.ndarray] = {}
         for ids, uploads in self.blocks:
@@ -75,7 +76,7 @@ class Held:
 
 
 class MaskedDevice:
-    """The masked clients of a node, over the rounds of a run.
+    """Play the masked clients of a node, over the rounds of a run.
 
     A round is joined when its vectors are masked, not when its keys are advertised: keys tell
     nothing, and so those of the next round may be on their way while a failed round is tried
@@ -97,7 +98,8 @@ class MaskedDevice:
         self.refusals: list[Refusal] = []
 
     def advertise(self, task: Task) -> list[Message]:
-        """Round 0, AdvertiseKeys: fresh keys for an attempt; earlier ones for it are forgotten.
+        """Make fresh keys for an attempt (round 0, AdvertiseKeys); earlier ones for it are
+        forgotten.
 
         Raises ProtocolError for an attempt that can no longer be joined.
         """
@@ -116,7 +118,7 @@ class MaskedDevice:
 
     @property
     def parts(self) -> Mapping[str, bytes]:
-        """The nodes' parts that the beacon is drawn from, by name, once they were shown."""
+        """Return the nodes' parts that the beacon is drawn from, by name, once they were shown."""
         return self._parts
 
     def learn(self, parts: Mapping[str, bytes]) -> None:
@@ -135,14 +137,14 @@ class MaskedDevice:
                     client.receive_beacon(beacon)
 
     def share(self, messages: Sequence[Message]) -> list[Message]:
-        """Round 1, ShareKeys: shares for the neighbours whose adverts came."""
+        """Deal shares to the neighbours whose adverts came (round 1, ShareKeys)."""
         return self._each(messages, MaskedClient.share)
 
     def mask(
         self, task: Task, plan_hash: bytes, sealed: Sequence[Message],
         vectors: Mapping[int, np.ndarray],
     ) -> list[Message]:
-        """Round 2, MaskedInputCollection: the masked vectors of all clients that are ready.
+        """Mask the vectors of all clients that are ready (round 2, MaskedInputCollection).
 
         plan_hash: hash of the plan that came. sealed: the shares for each client. vectors: client
         number -> integers int64 [dims]. Raises ProtocolError for a round that was joined or opened
@@ -169,8 +171,8 @@ class MaskedDevice:
             stream.wipe()
 
     def sign(self, messages: Sequence[Message]) -> list[Message]:
-        """Round 3, ConsistencyCheck: signatures under the list of survivors; from here on the round
-        may open, and this node joins no further attempt at it."""
+        """Sign the list of survivors (round 3, ConsistencyCheck): from here on the round may open,
+        and this node joins no further attempt at it."""
         out = self._once(messages, MaskedClient.sign)
         for number in {message.round for message in out} & self._rounds.keys():
             self._attendance = self._attendance.signs(
@@ -178,14 +180,14 @@ class MaskedDevice:
         return out
 
     def unmask(self, messages: Sequence[Message]) -> list[Message]:
-        """Round 4, Unmasking: shares that open the sum."""
+        """Reveal the shares that open the sum (round 4, Unmasking)."""
         out = self._once(messages, MaskedClient.unmask)
         for number in {message.round for message in out}:
             self._rounds.pop(number, None)
         return out
 
     def to_state(self) -> dict[str, object]:
-        """Everything that must be safe before an answer is sent, secrets included."""
+        """Return everything that must be safe before an answer is sent, secrets included."""
         return {
             "attendance": self._attendance.to_bytes(),
             "parts": dict(self._parts),
@@ -250,7 +252,7 @@ def _masked(clients: Mapping[int, MaskedClient]) -> bool:
 
 
 class EncryptedDevice:
-    """The encrypting clients of a node: they answer each attempt once, and keep nothing."""
+    """Play the encrypting clients of a node: they answer each attempt once, and keep nothing."""
 
     def __init__(
         self, agreed: Agreed, identities: Mapping[int, Identity], directory: Directory,
@@ -272,8 +274,10 @@ class EncryptedDevice:
         self._published = message
 
     def encrypt(self, task: Task, vectors: Mapping[int, np.ndarray]) -> list[Message]:
-        """The encrypted, signed vectors; vectors: client number -> integers int64 [dims]. Raises
-        ProtocolError without the key, or a second time."""
+        """Return the encrypted, signed vectors; vectors: client number -> integers int64 [dims].
+
+        Raises ProtocolError without the key, or a second time.
+        """
         if self._context is None:
             raise ProtocolError("the key holder's key has not come yet")
         terms = self._agreed.encrypted_terms(task, self._context)
@@ -291,11 +295,14 @@ class EncryptedDevice:
         return out
 
     def to_state(self) -> dict[str, object]:
-        """What must be safe before an answer is sent; nothing of it is secret."""
+        """Return what must be safe before an answer is sent; nothing of it is secret."""
         return {"published": self._published, "answered": self._answered}
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Continue from `to_state`. Raises ProtocolError."""
+        """Continue from `to_state`.
+
+        Raises ProtocolError where the key that it holds is not the key holder's.
+        """
         published, answered = state["published"], state["answered"]
         assert isinstance(answered, tuple)
         self._answered = answered

@@ -15,7 +15,7 @@ from privacy.crypto.keys import Directory, Identity
 
 
 class HolderSide:
-    """Publishes the key of the run and decrypts one total a round.
+    """Publish the key of the run and decrypt one total a round.
 
     identity: the key holder's own key. directory: the verify keys of the clients. task_of: what the
     holder itself knows of a round and attempt, its noise included. saved: the state that an earlier
@@ -38,7 +38,7 @@ class HolderSide:
             self._holder = KeyHolder.from_bytes(saved, identity, signers, fewest, self._noise, save)
 
     def publish(self) -> Message:
-        """The signed public context."""
+        """Return the public context, signed by the key holder, for the server to pass on."""
         return self._holder.publish(SERVER)
 
     def decrypt(self, terms: Message, total: Message) -> Message:

@@ -23,7 +23,7 @@ from privacy.uploads import UploadError, Uploads
 
 
 class MaskedSide:
-    """One attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`.
+    """Serve one attempt at one round of masked summing. Steps raise RoundAborted as `MaskedServer`.
 
     task: of the masked releases alone. beacon: what mask graphs are drawn from. cheats: clients
     that dealt wrong shares before, who stay out. server: a server that was saved while it opened
@@ -43,7 +43,8 @@ class MaskedSide:
     def opening(
         cls, agreed: Agreed, task: Task, directory: Directory, plan_hash: bytes, saved: bytes
     ) -> MaskedSide:
-        """The side of `to_bytes`. Raises ProtocolError where it opens another sum than this."""
+        """Return the side of `to_bytes`. Raises ProtocolError where it opens another sum than this.
+        """
         server = MaskedServer.from_bytes(saved, directory)
         beacon = server.terms.beacon
         if beacon is None or server.terms != agreed.masked_terms(task, beacon).with_plan(plan_hash):
@@ -51,50 +52,56 @@ class MaskedSide:
         return cls(agreed, task, directory, beacon, server=server)
 
     def to_bytes(self) -> bytes:
-        """The opening so far, from `masked` on."""
+        """Return the opening so far, from `masked` on."""
         return self._server.to_bytes()
 
     @property
     def signed(self) -> bool:
-        """Whether the survivors have signed, and are asked for shares."""
+        """Tell whether the survivors have signed, and are asked for shares."""
         return self._server.awaits == Await.UNMASK
 
     def asked(self) -> list[Message]:
-        """What clients are asked now: to sign the survivors, or for shares. The same again after
-        a restart."""
+        """Return what clients are asked now: to sign the survivors, or for shares.
+
+        It is the same again after a restart.
+        """
         return self._server.asked()
 
     @property
     def number(self) -> tuple[int, int]:
-        """The numbers of the round and of the attempt at it."""
+        """Return the numbers of the round and of the attempt at it."""
         return self._terms.number
 
     def adverts(self, messages: Sequence[Message]) -> list[Message]:
-        """Round 0, AdvertiseKeys: adverts in, the adverts of each client's neighbours out."""
+        """Take adverts, and return those of each client's neighbours (round 0, AdvertiseKeys)."""
         self._take(messages)
         return self._server.route_adverts()
 
     def shares(self, messages: Sequence[Message]) -> None:
-        """Round 1, ShareKeys: shares in; they are routed once the plan is there, by `sealed`."""
+        """Take shares (round 1, ShareKeys); they are routed once the plan is there, by `sealed`."""
         self._take(messages)
 
     def sealed(self, plan_hash: bytes) -> list[Message]:
-        """The sealed shares for each client. plan_hash: hash of the plan that goes with them."""
+        """Return the sealed shares for each client.
+
+        plan_hash: hash of the plan that goes with them.
+        """
         self._server.terms = self._server.terms.with_plan(plan_hash)
         return self._server.route_shares()
 
     def masked(self, messages: Sequence[Message]) -> None:
-        """Round 2, MaskedInputCollection: who survives is settled, and `asked` to sign."""
+        """Take masked vectors (round 2, MaskedInputCollection): who survives is settled, and
+        `asked` to sign."""
         self._take(messages)
         self._server.announce_survivors()
 
     def signatures(self, messages: Sequence[Message]) -> None:
-        """Round 3, ConsistencyCheck: signatures in; who signed is `asked` for shares."""
+        """Take signatures (round 3, ConsistencyCheck); who signed is `asked` for shares."""
         self._take(messages)
         self._server.route_signatures()
 
     def opened(self, messages: Sequence[Message]) -> Sums:
-        """Round 4, Unmasking: shares in, the sum out."""
+        """Take shares, and return the sum (round 4, Unmasking)."""
         self._take(messages)
         result = self._server.finish()
         total = from_ring(result.total)
@@ -112,7 +119,7 @@ class MaskedSide:
 
 
 class EncryptedSide:
-    """One attempt at one round of encrypted summing.
+    """Serve one attempt at one round of encrypted summing.
 
     task: of the encrypted releases alone. key_holder: its verify key [32]. published: the message
     with its context. total: the total that the key holder was asked for before a restart; None:
@@ -133,7 +140,7 @@ class EncryptedSide:
         self.refusals: list[str] = []
 
     def uploads(self, messages: Sequence[Message]) -> None:
-        """Ciphertexts in; the `total` is there then. Raises RoundAborted where too few came."""
+        """Take ciphertexts; the `total` is there then. Raises RoundAborted where too few came."""
         for message in messages:
             try:
                 self._server.receive(message)
@@ -142,13 +149,16 @@ class EncryptedSide:
         self.total = self._server.close()
 
     def asked(self) -> tuple[Message, Message]:
-        """What the key holder is asked, once the total is there: terms and total."""
+        """Return what the key holder is asked, once the total is there: terms and total."""
         assert self.total is not None
         terms = Message(TERMS, SERVER, KEY_HOLDER, self._terms.at, self._terms.to_bytes())
         return terms, self.total
 
     def opened(self, message: Message) -> Sums:
-        """The key holder's answer in, the sum out. Raises ProtocolError where it is not its own."""
+        """Take the key holder's answer, and return the sum.
+
+        Raises ProtocolError where it is not its own.
+        """
         result = self._server.finish(message)
         return Sums(
             split(result.totals, self._task.releases), {}, 0, len(result.contributors),
@@ -156,7 +166,7 @@ class EncryptedSide:
 
 
 class PlainSide:
-    """One attempt at one round in the clear, whose sums clip what they read once more.
+    """Serve one attempt at one round in the clear, whose sums clip what they read once more.
 
     refusals: why blocks were refused, a sentence each.
     """
@@ -166,7 +176,8 @@ class PlainSide:
         self.refusals: list[str] = []
 
     def uploads(self, ids: np.ndarray, uploads: Uploads) -> None:
-        """The uploads of a block of clients, ids [block]; refused whole where it does not fit."""
+        """Take the uploads of a block of clients, ids [block]; they are refused whole where they do
+        not fit."""
         try:
             check_parts(ids, uploads, self._task)
             self._sums.submit(ids, uploads)
@@ -174,5 +185,5 @@ class PlainSide:
             self.refusals.append(str(error))
 
     def opened(self) -> Sums:
-        """The sums. Raises RoundAborted where too few clients uploaded."""
+        """Return the sums. Raises RoundAborted where too few clients uploaded."""
         return self._sums.close()

@@ -21,7 +21,7 @@ from privacy.errors import ProtocolError
 
 
 def accept_context(message: Message, run: str, directory: Directory) -> PublicContext:
-    """The KeyHolder's public context, if the KeyHolder signed it for this run.
+    """Return the KeyHolder's public context, if the KeyHolder signed it for this run.
 
     Raises ProtocolError otherwise, or where it holds a secret key or other parameters.
     """
@@ -38,7 +38,7 @@ def accept_context(message: Message, run: str, directory: Directory) -> PublicCo
 
 
 class EncryptedClient:
-    """One client in one run: it sends one upload an attempt, and is asked for nothing else.
+    """Play one client in one run: it sends one upload an attempt, and is asked for nothing else.
 
     identity: the client's own key, and its number. min_survivors: fewest contributors that it
     agrees to be summed with. run: the name of the run. context: the KeyHolder's public context.
@@ -52,7 +52,7 @@ class EncryptedClient:
         self._last = (-1, -1)
 
     def upload(self, terms: Terms, vector: np.ndarray) -> Message:
-        """The encrypted, signed vector, int64 [dims] within +-max_abs, for the server.
+        """Return the encrypted, signed vector, int64 [dims] within +-max_abs, for the server.
 
         Raises ProtocolError for terms this client did not agree to, a round it has answered
         already, or a vector that does not fit the terms. Nothing of the vector is kept.

@@ -14,7 +14,7 @@ from privacy.crypto.he_parameters import HEParameters, Scheme, plan
 
 @dataclass(frozen=True)
 class EncryptionPlan:
-    """What every party of a run settles about ciphertexts before its first round.
+    """Hold what every party of a run settles about ciphertexts before its first round.
 
     run: the name of the run. scheme: of the ciphertexts. clients: most clients that a total can
     have. min_survivors: fewest clients whose sum may be released.
@@ -27,16 +27,19 @@ class EncryptionPlan:
 
     @property
     def min_decrypted(self) -> int:
-        """Fewest clients whose encrypted total is decrypted: the total of one is its vector."""
+        """Return the fewest clients whose encrypted total is decrypted: the total of one is its
+        vector."""
         return max(self.min_survivors, LEAST_CONTRIBUTORS)
 
     def parameters(self, task: Task) -> HEParameters:
-        """The parameters of a key for totals like a task's. Raises CapacityError where none keeps
-        the total exact."""
+        """Return the parameters of a key for totals like a task's.
+
+        Raises CapacityError where none keeps the total exact.
+        """
         return plan(self.scheme, self.clients, math.ceil(task.limit))
 
     def terms(self, task: Task, context: PublicContext, parameters: HEParameters) -> Terms:
-        """The terms of a task's encrypted round.
+        """Return the terms of a task's encrypted round.
 
         context: the key holder's. parameters: of the run's key. Raises ProtocolError for terms
         that mean nothing, CapacityError for a total out of range.

@@ -38,12 +38,13 @@ _NOTHING = (-1, -1)
 
 
 class KeyHolder:
-    """The one party with the secret key of a run.
+    """Play the one party with the secret key of a run.
 
     run: the name of the run. parameters: of its encryption key. identity: its own signing key.
     directory: the verify keys of the clients. min_survivors: fewest contributors it ever decrypts
     for. noise: what is added to every total; None for exact totals. save: called with the state
     before a decryption, so that no restart forgets one, and with the answer before it leaves.
+    Raises ProtocolError for min_survivors below 2.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class KeyHolder:
         self._answer = b"", b""  # hash of the last total that was decrypted, and what was said
 
     def publish(self, receiver: int) -> Message:
-        """The public context, signed: for every client and the server."""
+        """Return the public context, signed: for every client and the server."""
         held = self.context
         statement = context_statement(self._run, held.hash, self._parameters, held.cell_bytes)
         body = {"run": self._run, "context": held.serialised,
@@ -97,7 +98,8 @@ class KeyHolder:
         self._terms, self._agreed = terms, terms.at
 
     def decrypt(self, message: Message) -> Message:
-        """The total of the agreed round: rounded to integers, noised, signed.
+        """Decrypt the total of the agreed round, and return it rounded to integers, noised and
+        signed.
 
         Raises ProtocolError where anything does not fit, RoundAborted below min_survivors. From the
         decryption on the round is used up, whatever comes of it: refused totals included.
@@ -130,8 +132,8 @@ class KeyHolder:
         return Message(RESULT, KEY_HOLDER, SERVER, terms.at, self._answer[1])
 
     def repeated(self, message: Message) -> Message | None:
-        """The answer once more, byte for byte and with no new noise, where the last total that was
-        decrypted is asked for again; None for any other."""
+        """Return the answer once more, byte for byte and with no new noise, where the last total
+        that was decrypted is asked for again; None for any other."""
         asked, answer = self._answer
         if not answer or message.digest() != asked:
             return None
@@ -164,7 +166,7 @@ class KeyHolder:
         return drawn
 
     def to_bytes(self) -> bytes:
-        """The state with the secret key in it, for the KeyHolder's own storage alone."""
+        """Return the state with the secret key in it, for the KeyHolder's own storage alone."""
         return pack({
             "run": self._run, "secret": self._secret.to_bytes(),
             "public": self.context.serialised, "cell_bytes": self.context.cell_bytes,
@@ -177,9 +179,10 @@ class KeyHolder:
         cls, state: bytes, identity: Identity, directory: Directory, min_survivors: int,
         noise: Noise | None, save: Save,
     ) -> KeyHolder:
-        """The KeyHolder after a restart: every round up to the last decrypted stays refused.
+        """Return the KeyHolder after a restart: every round up to the last decrypted stays refused.
 
         An attempt that was agreed to before the restart must be opened again under a new number.
+        Raises ProtocolError where the state cannot be read.
         """
         body = unpack(state, STATE)
         parameters = parameters_from(body["parameters"])

@@ -22,14 +22,17 @@ from privacy.errors import ProtocolError, RoundAborted
 
 @dataclass(frozen=True)
 class Total:
-    """What a round released. totals: int64 [dims]. contributors: whose vectors are in it."""
+    """Hold what a round released. totals: int64 [dims]. contributors: whose vectors are in it."""
 
     totals: np.ndarray
     contributors: tuple[int, ...]
 
 
 class EncryptedServer:
-    """One attempt at one round: a running encrypted sum and the list of who is in it."""
+    """Serve one attempt at one round, by a running encrypted sum and the list of who is in it.
+
+    Raises ProtocolError where the terms name another key than the context's.
+    """
 
     def __init__(self, terms: Terms, context: PublicContext, directory: Directory) -> None:
         if terms.context != context.hash or terms.parameters != context.parameters:
@@ -70,9 +73,10 @@ class EncryptedServer:
         self._hashes.add(held)
 
     def close(self) -> Message:
-        """The encrypted total and its signed contributors, for the KeyHolder.
+        """Return the encrypted total and its signed contributors, for the KeyHolder.
 
-        Raises RoundAborted with fewer than min_survivors contributors; the sum is dropped.
+        Raises RoundAborted with fewer than min_survivors contributors; the sum is dropped. Raises
+        ProtocolError where it was closed before.
         """
         total, self._total = self._total, None
         if self._closed:
@@ -93,7 +97,10 @@ class EncryptedServer:
     def closed(
         cls, terms: Terms, context: PublicContext, directory: Directory, total: Message
     ) -> EncryptedServer:
-        """The server that `close` left, from the total that it made. Raises ProtocolError."""
+        """Return the server that `close` left, from the total that it made.
+
+        Raises ProtocolError where the total is for other terms.
+        """
         body = unpack(total.body, BODIES[TOTAL])
         if total.round != terms.at or body["terms"] != terms.digest:
             raise ProtocolError("the saved total is for other terms")
@@ -102,7 +109,10 @@ class EncryptedServer:
         return server
 
     def finish(self, message: Message) -> Total:
-        """The total that the KeyHolder released. Raises ProtocolError where it is not its own."""
+        """Return the total that the KeyHolder released.
+
+        Raises ProtocolError where it is not its own.
+        """
         expected = (RESULT, KEY_HOLDER, SERVER, self._terms.at)
         if (message.kind, message.sender, message.receiver, message.round) != expected:
             raise ProtocolError("a result was expected from the KeyHolder for this round")

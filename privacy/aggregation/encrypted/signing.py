@@ -8,13 +8,18 @@ from privacy.errors import ProtocolError
 
 
 def sign(identity: Identity, statement: Body) -> bytes:
-    """The signature of a statement, 64 bytes. A statement names its purpose, so that none fits
-    another."""
+    """Return the signature of a statement, 64 bytes.
+
+    A statement names its purpose, so that none fits another.
+    """
     return identity.sign(pack(statement))
 
 
 def check_signed(directory: Directory, party: int, statement: Body, signature: bytes) -> None:
-    """Raises ProtocolError unless a party of the directory signed exactly this statement."""
+    """Check that a party of the directory signed exactly this statement.
+
+    Raises ProtocolError where it did not.
+    """
     if party not in directory:
         raise ProtocolError(f"party {party} is not in the directory")
     if not verify_signature(directory.keys[party], signature, pack(statement)):

@@ -27,7 +27,7 @@ LEAST_CONTRIBUTORS = 2
 
 @dataclass(frozen=True)
 class Terms:
-    """The terms of one attempt at one round.
+    """Hold the terms of one attempt at one round.
 
     run: the name of the run. cohort: the clients' numbers in rising order. dims: how many integers
     a client sends. max_abs: the largest magnitude of each. min_survivors: fewest clients whose
@@ -65,28 +65,28 @@ class Terms:
 
     @property
     def at(self) -> tuple[int, int]:
-        """Round and attempt, as messages carry them."""
+        """Return round and attempt, as messages carry them."""
         return self.round, self.attempt
 
     @cached_property
     def members(self) -> frozenset[int]:
-        """The cohort, to look clients up."""
+        """Return the cohort, to look clients up."""
         return frozenset(self.cohort)
 
     @cached_property
     def digest(self) -> bytes:
-        """SHA-256 of the terms: what signatures stand for."""
+        """Return the SHA-256 [32] of the terms, which is what signatures stand for."""
         return hashlib.sha256(self.to_bytes()).digest()
 
     def to_bytes(self) -> bytes:
-        """The terms as they travel."""
+        """Return the terms as they travel."""
         values = asdict(self)
         # In the place and by the name that it has in every digest; the order is part of the bytes.
         return pack({_PACKED.get(name, name): value for name, value in values.items()})
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Terms:
-        """The terms of `to_bytes`. Raises ProtocolError where the bytes hold none."""
+        """Read the terms of `to_bytes`. Raises ProtocolError where the bytes hold none."""
         values = unpack(body, BODIES[TERMS])
         values["min_survivors"] = values.pop(_PACKED["min_survivors"])
         values["cohort"] = tuple(values["cohort"])
@@ -99,7 +99,7 @@ class Terms:
 
 
 def parameters_from(values: dict[str, Any]) -> HEParameters:
-    """Parameters as they travel. Raises ProtocolError, also where none could be planned so."""
+    """Read parameters as they travel. Raises ProtocolError, also where none could be planned so."""
     PARAMETERS.check(values, "parameters")
     try:
         return HEParameters(**{**values, "coeff_bits": tuple(values["coeff_bits"])})
@@ -109,7 +109,7 @@ def parameters_from(values: dict[str, Any]) -> HEParameters:
 
 
 def upload_statement(terms: Terms, client: int, ciphertext: bytes) -> dict[str, Any]:
-    """What a client signs: that it sent this ciphertext (its hash) under these terms."""
+    """Return what a client signs: that it sent this ciphertext (its hash) under these terms."""
     return {
         "purpose": UPLOAD, "run": terms.run, "round": terms.round, "attempt": terms.attempt,
         "context": terms.context, "terms": terms.digest, "client": client,
@@ -120,12 +120,12 @@ def upload_statement(terms: Terms, client: int, ciphertext: bytes) -> dict[str, 
 def context_statement(
     run: str, context: bytes, parameters: HEParameters, cell_bytes: int
 ) -> dict[str, Any]:
-    """What the KeyHolder signs of its public context (its hash)."""
+    """Return what the KeyHolder signs of its public context (its hash)."""
     return {"purpose": CONTEXT, "run": run, "context": context,
             "parameters": asdict(parameters), "cell_bytes": cell_bytes}
 
 
 def result_statement(terms: Terms, totals: bytes, contributors: list[int]) -> dict[str, Any]:
-    """What the KeyHolder signs of a total."""
+    """Return what the KeyHolder signs of a total."""
     return {"purpose": RESULT, "terms": terms.digest,
             "totals": hashlib.sha256(totals).digest(), "contributors": contributors}

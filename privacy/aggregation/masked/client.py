@@ -9,7 +9,7 @@ from itertools import compress
 
 import numpy as np
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.masked.state import ClientState
 from privacy.aggregation.masked.terms import Floor, RoundTerms
 from privacy.aggregation.messages import SERVER, Message, pack, unpack
@@ -29,7 +29,7 @@ from privacy.errors import ProtocolError
 
 
 class Stage(IntEnum):
-    """What a client has done last."""
+    """Name what a client has done last."""
 
     NEW = 0
     ADVERTISED = 1
@@ -41,7 +41,8 @@ class Stage(IntEnum):
 
 
 class MaskedClient:
-    """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the client's part.
+    """Play the client's part of Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS
+    2020).
 
     In order: `advertise` (round 0 of Figure 4), `share` (1), `receive_shares` and `mask` (2),
     `sign` (3), `unmask` (4). Every method takes the server's message and gives the answer. One that
@@ -85,11 +86,11 @@ class MaskedClient:
 
     @property
     def stage(self) -> Stage:
-        """What the client has done last."""
+        """Return what the client has done last."""
         return Stage(self._state.stage)
 
     def to_bytes(self) -> bytes:
-        """Terms and state, secrets included: for the client's own disk.
+        """Return terms and state, secrets included: for the client's own disk.
 
         Save it before a message is sent. A client that wakes from a state older than a message
         it sent could answer twice, and two answers may reveal what one hides.
@@ -106,7 +107,10 @@ class MaskedClient:
         verify: Verify = verify_signature,
         derive: Derive = derive_pair_key,
     ) -> MaskedClient:
-        """The client of `to_bytes`. Raises ProtocolError."""
+        """Read the client of `to_bytes`.
+
+        Raises ProtocolError where the bytes hold none, or terms that it refuses.
+        """
         values = unpack(body, {"terms": bytes, "state": bytes})
         terms = RoundTerms.from_bytes(values["terms"])
         client = cls(identity, terms, directory, floor, verify, derive)
@@ -130,7 +134,7 @@ class MaskedClient:
         self.terms = self.terms.with_beacon(beacon)
 
     def advertise(self) -> Message:
-        """Round 0, AdvertiseKeys: two fresh public keys under the client's signature.
+        """Advertise two fresh public keys under the client's signature (round 0, AdvertiseKeys).
 
         Beyond the paper they come with a commitment to the self-mask's seed, by which the server
         checks what is recovered. Raises ProtocolError where the client has advertised before.
@@ -139,18 +143,18 @@ class MaskedClient:
         state = self._state
         seed = os.urandom(SEED_BYTES)
         channel, mask = KeyPair.generate(), KeyPair.generate()
-        commitment = wire.commitment(self.terms, self.number, seed)
-        advert = wire.Advert(self.number, channel.public, mask.public, commitment, bytes(64))
-        signature = self._identity.sign(wire.advert_message(self.terms, advert))
+        commitment = codec.commitment(self.terms, self.number, seed)
+        advert = codec.Advert(self.number, channel.public, mask.public, commitment, bytes(64))
+        signature = self._identity.sign(codec.advert_message(self.terms, advert))
         state.seed, state.channel, state.mask = seed, channel, mask
         state.stage = Stage.ADVERTISED
-        record = wire.adverts_to_bytes([advert._replace(signature=signature)])
-        return self._message(wire.ADVERT, pack({"advert": record}))
+        record = codec.adverts_to_bytes([advert._replace(signature=signature)])
+        return self._message(codec.ADVERT, pack({"advert": record}))
 
     def share(self, message: Message) -> Message:
-        """Round 1, ShareKeys: check the neighbours' adverts, and seal to each a share of the
-        self-mask's seed and of the mask key. Raises ProtocolError for adverts that do not fit."""
-        self._take(message, wire.ADVERTS, Stage.ADVERTISED)
+        """Check the neighbours' adverts, and seal to each a share of the self-mask's seed and of
+        the mask key (round 1, ShareKeys). Raises ProtocolError for adverts that do not fit."""
+        self._take(message, codec.ADVERTS, Stage.ADVERTISED)
         state, terms = self._state, self.terms
         assert state.channel is not None and state.mask is not None
         found = self._neighbours_adverts(message.body, {state.channel.public, state.mask.public})
@@ -161,29 +165,29 @@ class MaskedClient:
             if peer not in found:
                 continue
             low, high = min(self.number, peer), max(self.number, peer)
-            info = wire.channel_info(terms, low, high)
-            both = self._agree(state.channel, found[peer].channel, info, wire.CHANNEL_BYTES)
+            info = codec.channel_info(terms, low, high)
+            both = self._agree(state.channel, found[peer].channel, info, codec.CHANNEL_BYTES)
             mine, theirs = (both[:32], both[32:]) if self.number == low else (both[32:], both[:32])
             nonce = nonces[NONCE_BYTES * slot : NONCE_BYTES * (slot + 1)]
-            context = wire.share_context(terms, self.number, peer)
-            hashes = wire.share_hashes(terms, self.number, peer, shares[slot])
-            sealed.append(wire.Sealed(peer, seal(mine, nonce, shares[slot], context), *hashes))
+            context = codec.share_context(terms, self.number, peer)
+            hashes = codec.share_hashes(terms, self.number, peer, shares[slot])
+            sealed.append(codec.Sealed(peer, seal(mine, nonce, shares[slot], context), *hashes))
             opening[slot], masks[slot] = theirs, found[peer].mask
         state.opening, state.peer_masks = opening, masks
         state.channel, state.stage = None, Stage.SHARED
-        return self._message(wire.SHARES, pack({"sealed": wire.sealed_to_bytes(sealed)}))
+        return self._message(codec.SHARES, pack({"sealed": codec.sealed_to_bytes(sealed)}))
 
     def receive_shares(self, message: Message) -> None:
-        """The end of round 1: open the shares that the neighbours sealed to this client.
+        """Open the shares that the neighbours sealed to this client (the end of round 1).
 
         A pair that does not open, or is not what its hashes say, is left out: that neighbour's
         secret needs other keepers. Raises ProtocolError unless every neighbour in the announced set
         has sent one."""
-        self._take(message, wire.SEALED, Stage.SHARED)
+        self._take(message, codec.SEALED, Stage.SHARED)
         state, terms = self._state, self.terms
         values = unpack(message.body, {"shared": bytes, "sealed": bytes})
-        shared = wire.members_from_bytes(values["shared"], terms)
-        sealed = wire.sealed_from_bytes(values["sealed"])
+        shared = codec.members_from_bytes(values["shared"], terms)
+        sealed = codec.sealed_from_bytes(values["sealed"])
         self._counted(shared, "shared")
         slots = self._slots(shared)
         senders = {self._peers[s] for s in slots}
@@ -193,20 +197,21 @@ class MaskedClient:
         held = {}
         for slot in slots:
             peer = self._peers[slot]
-            context = wire.share_context(terms, peer, self.number)
+            context = codec.share_context(terms, peer, self.number)
             try:
                 pair = open_sealed(state.opening[slot], sealed[peer].pair, context)
             except SealError:
                 continue
             # Of a share that nobody would believe none is kept: who dealt it harms itself alone.
-            dealt = wire.share_hashes(terms, peer, self.number, pair)
+            dealt = codec.share_hashes(terms, peer, self.number, pair)
             if dealt == (sealed[peer].seed, sealed[peer].key):
                 held[slot] = pair
         state.shared, state.held, state.opening = shared, held, {}
         state.stage = Stage.READY
 
     def mask(self, vector: np.ndarray, stream: MaskStream | None = None) -> Message:
-        """Round 2, MaskedInputCollection: the vector under the self-mask and a mask per neighbour.
+        """Mask the vector by the self-mask and a mask per neighbour (round 2,
+        MaskedInputCollection).
 
         vector: uint32 [dims], integers modulo 2**32; it is neither changed nor kept. stream: a
         buffer to be reused. Raises ValueError for a vector of another type or shape, ProtocolError
@@ -218,11 +223,11 @@ class MaskedClient:
             raise ValueError(f"a vector must be uint32 [{terms.dims}], not {vector.dtype} "
                              f"{list(vector.shape)}")
         assert state.mask is not None
-        bond = wire.round_bond(terms, state.shared)
+        bond = codec.round_bond(terms, state.shared)
         seeds = []
         for slot in self._slots(state.shared):
             peer = self._peers[slot]
-            info = wire.mask_info(bond, min(self.number, peer), max(self.number, peer))
+            info = codec.mask_info(bond, min(self.number, peer), max(self.number, peer))
             seed = self._agree(state.mask, state.peer_masks[slot], info, SEED_BYTES)
             seeds.append((self.number < peer, seed))
         stream = MaskStream(terms.dims) if stream is None else stream
@@ -233,36 +238,39 @@ class MaskedClient:
         # What only masking needed is gone before the message leaves.
         state.bond, state.seed, state.mask, state.peer_masks = bond, b"", None, {}
         state.stage = Stage.MASKED
-        return self._message(wire.MASKED, b"".join((bond, total.data)))
+        return self._message(codec.MASKED, b"".join((bond, total.data)))
 
     def sign(self, message: Message) -> Message:
-        """Round 3, ConsistencyCheck: sign the one list of survivors that this client will ever help
-        to open. Raises ProtocolError for a list that it does not accept."""
-        self._take(message, wire.SURVIVORS, Stage.MASKED)
+        """Sign the one list of survivors that this client will ever help to open (round 3,
+        ConsistencyCheck). Raises ProtocolError for a list that it does not accept."""
+        self._take(message, codec.SURVIVORS, Stage.MASKED)
         state, graph = self._state, self.terms.graph
         body = unpack(message.body, {"survivors": bytes})["survivors"]
-        survivors = wire.members_from_bytes(body, self.terms)
+        survivors = codec.members_from_bytes(body, self.terms)
         if survivors & ~state.shared:
             raise ProtocolError("a survivor is listed that never exchanged shares")
         self._counted(survivors, "survived")
         self._enough(len(self._slots(survivors)), "neighbours survived")
         if not graph.connected(survivors):
             raise ProtocolError("the survivors' mask graph is in pieces: a sum would open for each")
-        signature = self._identity.sign(wire.survivors_message(state.bond, body))
+        signature = self._identity.sign(codec.survivors_message(state.bond, body))
         state.survivors, state.stage = survivors, Stage.SIGNED
-        return self._message(wire.SIGNATURE, pack({"signature": signature}))
+        return self._message(codec.SIGNATURE, pack({"signature": signature}))
 
     def unmask(self, message: Message) -> Message:
-        """Round 4, Unmasking: once enough neighbours signed the same list, a share of the
-        self-mask of every neighbour that survived, of the mask key of every other, and never both
-        of one. Raises ProtocolError for too few signatures, or one that is not good."""
-        self._take(message, wire.SIGNATURES, Stage.SIGNED)
+        """Reveal a share of the self-mask of every neighbour that survived, of the mask key of
+        every other, and never both of one (round 4, Unmasking).
+
+        This takes signatures of enough neighbours under the same list. Raises ProtocolError for too
+        few signatures, or one that is not good.
+        """
+        self._take(message, codec.SIGNATURES, Stage.SIGNED)
         state = self._state
         body = unpack(message.body, {"signatures": bytes})["signatures"]
-        signed = wire.members_to_bytes(state.survivors, self.terms)
-        expected = wire.survivors_message(state.bond, signed)
+        signed = codec.members_to_bytes(state.survivors, self.terms)
+        expected = codec.survivors_message(state.bond, signed)
         alive = {self._peers[s] for s in self._slots(state.survivors)}
-        given = wire.signatures_from_bytes(body)
+        given = codec.signatures_from_bytes(body)
         for peer, signature in given:
             if peer not in alive:
                 raise ProtocolError(f"a signature came from client {peer}, no living neighbour")
@@ -278,19 +286,19 @@ class MaskedClient:
             pair = state.held[slot]
             revealed.append(pair[:SHARE_BYTES] if lives else pair[SHARE_BYTES:])
         state.held, state.stage = {}, Stage.UNMASKED
-        return self._message(wire.UNMASK, pack({
-            "shares": b"".join(revealed), "without": wire.slots_to_bytes(without, self.terms)}))
+        return self._message(codec.UNMASK, pack({
+            "shares": b"".join(revealed), "without": codec.slots_to_bytes(without, self.terms)}))
 
-    def _neighbours_adverts(self, body: bytes, own_keys: set[bytes]) -> dict[int, wire.Advert]:
+    def _neighbours_adverts(self, body: bytes, own_keys: set[bytes]) -> dict[int, codec.Advert]:
         """Adverts of neighbours by number, each signed by its client, no key in two of them."""
-        found = wire.adverts_from_bytes(unpack(body, {"adverts": bytes})["adverts"])
+        found = codec.adverts_from_bytes(unpack(body, {"adverts": bytes})["adverts"])
         self._enough(len(found), "neighbours advertised keys")
         keys = set(own_keys)
         for advert in found:
             key = self._directory.keys.get(advert.sender)
             if key is None or advert.sender not in self._peers:
                 raise ProtocolError(f"client {advert.sender} is no neighbour of {self.number}")
-            if not self._verify(key, advert.signature, wire.advert_message(self.terms, advert)):
+            if not self._verify(key, advert.signature, codec.advert_message(self.terms, advert)):
                 raise ProtocolError(f"the advert of client {advert.sender} is not signed by it")
             keys |= {advert.channel, advert.mask}
         if len(keys) != 2 * len(found) + len(own_keys):

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 @dataclass(frozen=True)
 class Graph:
-    """A circle of clients in public random order, each joined to the nearest on both sides.
+    """Place clients on a circle in public random order, each joined to the nearest on both sides.
 
     The Harary graph of Bell et al. (CCS 2020, section 3). Clients are places 0..n-1 in the
     cohort. A neighbour has a slot 0..degree-1 by its distance on the circle; share number
@@ -25,7 +25,8 @@ class Graph:
 
     @classmethod
     def of(cls, n: int, degree: int, public_hash: bytes) -> Graph:
-        """The graph that a public 32-byte hash fixes; degree n - 1 gives the complete graph."""
+        """Return the graph that a public 32-byte hash fixes; degree n - 1 gives the complete graph.
+        """
         stream = Cipher(algorithms.AES(public_hash), modes.CTR(bytes(16))).encryptor()
         order = np.argsort(np.frombuffer(stream.update(bytes(8 * n)), dtype="<u8"), kind="stable")
         if degree == n - 1:
@@ -38,7 +39,7 @@ class Graph:
         return cls(order, offsets, circle)
 
     def neighbours(self, place: int) -> list[int]:
-        """The neighbours of a client, by slot."""
+        """Return the neighbours of a client, by slot."""
         return self._rows[place]
 
     @cached_property
@@ -47,7 +48,7 @@ class Graph:
         return self.order[there % len(self.order)].tolist()
 
     def mirror(self) -> list[int]:
-        """slot -> the slot in which the neighbour of that slot keeps this client."""
+        """Return slot -> the slot in which the neighbour of that slot keeps this client."""
         degree = len(self.offsets)
         if degree == len(self.order) - 1:
             return list(range(degree - 1, -1, -1))
@@ -55,7 +56,7 @@ class Graph:
         return [*range(half, degree), *range(half)]
 
     def connected(self, members: int) -> bool:
-        """Whether clients (bits of a number) hang together without the others.
+        """Tell whether clients (bits of a number) hang together without the others.
 
         They fall apart where two or more stretches of the circle, each of half a degree or
         longer, are empty: a sum opened then would be a sum for every piece.
@@ -77,7 +78,8 @@ class Graph:
 
 
 def sustained(graph: Graph, members: int, threshold: int) -> int:
-    """The largest set within `members` of which each has `threshold` neighbours in the set."""
+    """Return the largest set within `members` of which each has `threshold` neighbours in the set.
+    """
     n = len(graph.order)
     inside = np.zeros(n, dtype=bool)
     inside[:] = np.unpackbits(

@@ -14,7 +14,7 @@ _FEWEST = 2
 
 @dataclass(frozen=True)
 class MaskPlan:
-    """What every party of a run settles about masks before its first round.
+    """Hold what every party of a run settles about masks before its first round.
 
     run: the bytes that name the run. tolerance: whom the sums are to hold against, and how many
     dropouts they are to bear. beacon: bytes [32] that the graphs of the run are drawn from, chosen
@@ -26,14 +26,15 @@ class MaskPlan:
     beacon: bytes | None = None
 
     def graph(self, cohort: tuple[int, ...]) -> Choice:
-        """The neighbours of a client, and the threshold of shares, in a cohort of these clients.
+        """Choose the degree of the graph, and the threshold of shares, in a cohort of these
+        clients.
 
         Raises IntolerableError, a ProtocolError, where no graph bears what is asked.
         """
         return self.tolerance.choice(cohort)
 
     def terms(self, task: Task, plan_hash: bytes | None) -> RoundTerms:
-        """The terms of a task's masked round.
+        """Return the terms of a task's masked round.
 
         plan_hash: the hash of the plan that went with the task; None where it is still to come,
         so that keys can be advertised before. Raises ProtocolError for a cohort of fewer than 3
@@ -46,6 +47,6 @@ class MaskPlan:
             choice.threshold, max(task.min_survivors, _FEWEST), plan_hash, self.beacon)
 
     def floor(self, task: Task) -> Floor:
-        """The least that a client accepts of the terms of a task's round."""
+        """Return the least that a client accepts of the terms of a task's round."""
         choice = self.graph(tuple(task.cohort.ids.tolist()))
         return Floor(choice.threshold, max(task.min_survivors, _FEWEST), choice.degree)

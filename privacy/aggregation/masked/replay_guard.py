@@ -11,7 +11,7 @@ from privacy.errors import ProtocolError
 
 @dataclass(frozen=True)
 class Attendance:
-    """What a client remembers between rounds, and saves before it answers.
+    """Hold what a client remembers between rounds, and saves before it answers.
 
     A server that opened one round twice, over two sets of survivors, would read the difference.
     A client that has signed a list of survivors therefore joins no further attempt at that round,
@@ -25,8 +25,11 @@ class Attendance:
     signed: int = -1
 
     def joins(self, terms: RoundTerms) -> Attendance:
-        """After joining `terms`. Raises ProtocolError for another run, an attempt that was
-        joined already or is older, and a round whose survivors this client signed."""
+        """Return what is remembered after joining `terms`.
+
+        Raises ProtocolError for another run, an attempt that was joined already or is older, and a
+        round whose survivors this client signed.
+        """
         if terms.run != self.run:
             raise ProtocolError("a round of another run came")
         if terms.number <= self.last:
@@ -37,17 +40,17 @@ class Attendance:
         return replace(self, last=terms.number)
 
     def signs(self, terms: RoundTerms) -> Attendance:
-        """After signing the survivors of `terms`."""
+        """Return what is remembered after signing the survivors of `terms`."""
         return replace(self, signed=max(self.signed, terms.round))
 
     def to_bytes(self) -> bytes:
-        """What is remembered, for the client's own disk."""
+        """Return what is remembered, for the client's own disk."""
         return pack({"run": self.run, "round": self.last[0], "attempt": self.last[1],
                      "signed": self.signed})
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Attendance:
-        """What `to_bytes` gave. Raises ProtocolError where it cannot be read."""
+        """Read what `to_bytes` gave. Raises ProtocolError where it cannot be read."""
         fields = {"run": bytes, "round": int, "attempt": int, "signed": int}
         values = unpack(body, fields)
         return cls(values["run"], (values["round"], values["attempt"]), values["signed"])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.masked.terms import RoundTerms
 from privacy.crypto.keys import KeyPair, derive_pair_key
 from privacy.crypto.prg import SEED_BYTES, MaskStream
@@ -18,7 +18,7 @@ Dealt = Mapping[int, Mapping[int, bytes]]
 
 
 class Revealed:
-    """Shares that survivors revealed, by the client whose secret they are of.
+    """Hold the shares that survivors revealed, by the client whose secret they are of.
 
     dealt: the hashes of all shares, as their dealers told them when they dealt. A share that is not
     the one that was dealt is never used, so a keeper can spoil nothing; and where shares that were
@@ -52,8 +52,8 @@ class Revealed:
                 continue
             share, lives = shares[at : at + SHARE_BYTES], bool(survivors >> peer & 1)
             dealt = self._dealt[peer][place]
-            wanted = dealt[:wire.HASH_BYTES] if lives else dealt[wire.HASH_BYTES:]
-            if wire.share_hash(self._terms, cohort[peer], cohort[place], lives, share) != wanted:
+            wanted = dealt[:codec.HASH_BYTES] if lives else dealt[codec.HASH_BYTES:]
+            if codec.share_hash(self._terms, cohort[peer], cohort[place], lives, share) != wanted:
                 raise ProtocolError(f"client {cohort[place]} reveals a share of client "
                                     f"{cohort[peer]}'s secret that it was not dealt")
             found.append((peer, (self._mirror[slot] + 1, share)))
@@ -66,7 +66,7 @@ class Revealed:
             self._shares.setdefault(peer, []).append(numbered)
 
     def secret(self, place: int, number: int) -> bytes:
-        """The secret of a client.
+        """Recover the secret of a client from its shares.
 
         Raises RoundAborted; CheatFound where the shares that were dealt give none, or where more
         keepers were dealt none of use than could be lying."""
@@ -93,7 +93,7 @@ def open_sum(
     terms: RoundTerms,
     shared: int,
     survivors: int,
-    adverts: Mapping[int, wire.Advert],
+    adverts: Mapping[int, codec.Advert],
     revealed: Revealed,
     stream: MaskStream,
 ) -> None:
@@ -105,19 +105,19 @@ def open_sum(
     which names all of them, where clients dealt shares that do not give their secret.
     """
     cohort, graph = terms.cohort, terms.graph
-    bond = wire.round_bond(terms, shared)
+    bond = codec.round_bond(terms, shared)
     seeds, pairs = [], []
     cheats: set[int] = set()
-    for place in wire.places_of(survivors):
+    for place in codec.places_of(survivors):
         try:
             seed = revealed.secret(place, cohort[place])
         except CheatFound as error:
             cheats |= error.clients
             continue
-        if wire.commitment(terms, cohort[place], seed) != adverts[place].commitment:
+        if codec.commitment(terms, cohort[place], seed) != adverts[place].commitment:
             cheats.add(cohort[place])
         seeds.append(seed)
-    for place in wire.places_of(shared & ~survivors):
+    for place in codec.places_of(shared & ~survivors):
         near = [p for p in graph.neighbours(place) if survivors >> p & 1]
         if not near:
             continue
@@ -130,7 +130,7 @@ def open_sum(
             cheats.add(cohort[place])
             continue
         for peer in near:
-            info = wire.mask_info(bond, cohort[min(place, peer)], cohort[max(place, peer)])
+            info = codec.mask_info(bond, cohort[min(place, peer)], cohort[max(place, peer)])
             try:
                 mask = derive_pair_key(key, adverts[peer].mask, info, SEED_BYTES)
             except ValueError as error:

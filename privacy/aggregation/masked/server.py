@@ -7,7 +7,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.masked.graph import sustained
 from privacy.aggregation.masked.reveal import Revealed, open_sum
 from privacy.aggregation.masked.server_state import ServerState
@@ -19,7 +19,7 @@ from privacy.errors import CheatFound, ProtocolError, RoundAborted
 
 
 class Await(IntEnum):
-    """What a server takes now."""
+    """Name what a server takes now."""
 
     ADVERT = 0
     SHARES = 1
@@ -30,14 +30,14 @@ class Await(IntEnum):
 
 
 _KINDS = {
-    wire.ADVERT: Await.ADVERT, wire.SHARES: Await.SHARES, wire.MASKED: Await.MASKED,
-    wire.SIGNATURE: Await.SIGNATURE, wire.UNMASK: Await.UNMASK,
+    codec.ADVERT: Await.ADVERT, codec.SHARES: Await.SHARES, codec.MASKED: Await.MASKED,
+    codec.SIGNATURE: Await.SIGNATURE, codec.UNMASK: Await.UNMASK,
 }
 
 
 @dataclass(frozen=True)
 class MaskedSum:
-    """An opened sum.
+    """Hold an opened sum.
 
     total: uint32 [dims], the sum modulo 2**32 over the survivors. survivors: the numbers of the
     clients in the sum, int64, ascending.
@@ -48,7 +48,8 @@ class MaskedSum:
 
 
 class MaskedServer:
-    """Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS 2020), the server's part.
+    """Play the server's part of Bonawitz et al. (CCS 2017) with the graph of Bell et al. (CCS
+    2020).
 
     `receive` takes the clients' messages of a stage in any order. The stages are rounds 0 to 4 of
     Figure 4 of Bonawitz et al., and end with `route_adverts` (0), `route_shares` (1),
@@ -72,9 +73,9 @@ class MaskedServer:
         self._awaits = Await.ADVERT
         # Sets of places in the cohort, as bits: who may still answer, who has at this stage.
         self._expected, self._came = (1 << len(terms.cohort)) - 1, 0
-        self._adverts: dict[int, wire.Advert] = {}
+        self._adverts: dict[int, codec.Advert] = {}
         # Receiver's place -> sealed shares by sender; gone once they are routed.
-        self._sealed: dict[int, list[wire.Sealed]] = {}
+        self._sealed: dict[int, list[codec.Sealed]] = {}
         # Dealer's place -> keeper's place -> hashes of the shares between them.
         self._dealt: dict[int, dict[int, bytes]] = {}
         self._signatures: dict[int, bytes] = {}
@@ -85,12 +86,12 @@ class MaskedServer:
 
     @property
     def awaits(self) -> Await:
-        """The kind of message that the server takes now."""
+        """Return the kind of message that the server takes now."""
         return self._awaits
 
     def to_bytes(self) -> bytes:
-        """The opening so far, for the server's own disk, as it was when the stage began: answers
-        that came since are asked for again. Raises ProtocolError outside an opening."""
+        """Return the opening so far, for the server's own disk, as it was when the stage began:
+        answers that came since are asked for again. Raises ProtocolError outside an opening."""
         self._opening()
         return ServerState(
             self.terms, self._awaits, self._expected, self._shared, self._survivors,
@@ -102,7 +103,7 @@ class MaskedServer:
     def from_bytes(
         cls, body: bytes, directory: Directory, verify: Verify = verify_signature
     ) -> MaskedServer:
-        """The server of `to_bytes`. Raises ProtocolError."""
+        """Read the server of `to_bytes`. Raises ProtocolError where the bytes hold no opening."""
         state = ServerState.from_bytes(body)
         if state.awaits not in (Await.SIGNATURE, Await.UNMASK):
             raise ProtocolError("a saved opening is at a stage at which nothing is opened")
@@ -110,21 +111,21 @@ class MaskedServer:
         server._awaits, server._expected = Await(state.awaits), state.expected
         server._shared, server._survivors = state.shared, state.survivors
         server._adverts, server._signatures = dict(state.adverts), dict(state.signatures)
-        server._bond = wire.round_bond(state.terms, state.shared)
-        server._list = wire.members_to_bytes(state.survivors, state.terms)
+        server._bond = codec.round_bond(state.terms, state.shared)
+        server._list = codec.members_to_bytes(state.survivors, state.terms)
         server._total, server._dealt = state.total, {p: dict(d) for p, d in state.dealt.items()}
         return server
 
     def receive(self, message: Message) -> None:
         """Take a client's message. Raises ProtocolError, and is then as before."""
         place = self._check(message)
-        if message.kind == wire.MASKED:
+        if message.kind == codec.MASKED:
             self._masked(message.body)
-        elif message.kind == wire.ADVERT:
+        elif message.kind == codec.ADVERT:
             self._advert(place, unpack(message.body, {"advert": bytes})["advert"])
-        elif message.kind == wire.SHARES:
+        elif message.kind == codec.SHARES:
             self._shares(place, unpack(message.body, {"sealed": bytes})["sealed"])
-        elif message.kind == wire.SIGNATURE:
+        elif message.kind == codec.SIGNATURE:
             self._signature(place, unpack(message.body, {"signature": bytes})["signature"])
         else:
             values = unpack(message.body, {"shares": bytes, "without": bytes})
@@ -132,73 +133,76 @@ class MaskedServer:
         self._came |= 1 << place
 
     def route_adverts(self) -> list[Message]:
-        """The end of round 0, AdvertiseKeys: every client gets the adverts of its neighbours.
+        """End round 0, AdvertiseKeys: every client gets the adverts of its neighbours.
 
         Raises RoundAborted where too few clients are left."""
         self._ends(Await.ADVERT)
         self._advertised = self._next(self._sustained(), "advertised keys")
-        records = {p: wire.adverts_to_bytes([a]) for p, a in self._adverts.items()}
+        records = {p: codec.adverts_to_bytes([a]) for p, a in self._adverts.items()}
         bodies = []
-        for place in wire.places_of(self._advertised):
+        for place in codec.places_of(self._advertised):
             near = b"".join([records[p] for p in self._near(place, self._advertised)])
             bodies.append((place, pack({"adverts": near})))
-        return self._route(wire.ADVERTS, bodies)
+        return self._route(codec.ADVERTS, bodies)
 
     def route_shares(self) -> list[Message]:
-        """The end of round 1, ShareKeys: every client gets the shares sealed to it, and who shared.
+        """End round 1, ShareKeys: every client gets the shares sealed to it, and who shared.
 
         Raises RoundAborted, here and in the next stages, where too few are left.
         """
         self._ends(Await.SHARES)
         self._shared = self._next(self._sustained(), "shared keys")
-        self._bond = wire.round_bond(self.terms, self._shared)
-        shared = wire.members_to_bytes(self._shared, self.terms)
+        self._bond = codec.round_bond(self.terms, self._shared)
+        shared = codec.members_to_bytes(self._shared, self.terms)
         position, sealed, self._sealed = self.terms.position, self._sealed, {}
         bodies = []
-        for place in wire.places_of(self._shared):
+        for place in codec.places_of(self._shared):
             own = [s for s in sealed.get(place, []) if self._shared >> position[s.peer] & 1]
-            bodies.append((place, pack({"shared": shared, "sealed": wire.sealed_to_bytes(own)})))
-        return self._route(wire.SEALED, bodies)
+            bodies.append((place, pack({"shared": shared, "sealed": codec.sealed_to_bytes(own)})))
+        return self._route(codec.SEALED, bodies)
 
     def announce_survivors(self) -> list[Message]:
-        """The end of round 2, MaskedInputCollection: every survivor gets the list of them to
-        sign."""
+        """End round 2, MaskedInputCollection: every survivor gets the list of them to sign."""
         self._ends(Await.MASKED)
         if self._sustained() != self._came:
             raise self._abort("a survivor has fewer living neighbours than the threshold")
         if not self.terms.graph.connected(self._came):
             raise self._abort("the survivors' mask graph is empty or in pieces")
         self._survivors = self._next(self._came, "sent a masked vector")
-        self._list = wire.members_to_bytes(self._survivors, self.terms)
+        self._list = codec.members_to_bytes(self._survivors, self.terms)
         return self.asked()
 
     def route_signatures(self) -> list[Message]:
-        """The end of round 3, ConsistencyCheck: every signer gets its neighbours' signatures."""
+        """End round 3, ConsistencyCheck: every signer gets its neighbours' signatures."""
         self._ends(Await.SIGNATURE)
         # With fewer a client would refuse, and so counts as dropped; its own signature stays.
-        receivers = sum(1 << place for place in wire.places_of(self._came)
+        receivers = sum(1 << place for place in codec.places_of(self._came)
                         if len(self._near(place, self._came)) >= self.terms.threshold)
         self._next(receivers, "have enough neighbours who signed", fewest=1)
         return self.asked()
 
     def asked(self) -> list[Message]:
-        """What clients are asked now to open the sum: the list of survivors, or the signatures of
-        neighbours; the same words each time. Raises ProtocolError outside an opening."""
+        """Return what clients are asked now to open the sum.
+
+        That is the list of survivors, or the signatures of neighbours; the words are the same each
+        time. Raises ProtocolError outside an opening.
+        """
         self._opening()
-        places = wire.places_of(self._expected)
+        places = codec.places_of(self._expected)
         if self._awaits == Await.SIGNATURE:
             body = pack({"survivors": self._list})
-            return self._route(wire.SURVIVORS, [(place, body) for place in places])
+            return self._route(codec.SURVIVORS, [(place, body) for place in places])
         cohort, signed, bodies = self.terms.cohort, sum(1 << p for p in self._signatures), []
         for place in places:
             near = [(cohort[p], self._signatures[p]) for p in self._near(place, signed)]
-            bodies.append((place, pack({"signatures": wire.signatures_to_bytes(near)})))
-        return self._route(wire.SIGNATURES, bodies)
+            bodies.append((place, pack({"signatures": codec.signatures_to_bytes(near)})))
+        return self._route(codec.SIGNATURES, bodies)
 
     def finish(self, stream: MaskStream | None = None) -> MaskedSum:
-        """The end of round 4, Unmasking: the sum over the survivors.
+        """End round 4, Unmasking, and return the sum over the survivors.
 
         stream: a buffer to be reused. Raises RoundAborted where the sum cannot be opened rightly.
+        Raises CheatFound where clients dealt shares that do not give their secret.
         """
         self._ends(Await.UNMASK)
         self._next(self._came, "revealed shares", fewest=1)
@@ -212,21 +216,21 @@ class MaskedServer:
         except RoundAborted as error:
             raise self._abort(str(error)) from error
         self._revealed = None
-        numbers = [self.terms.cohort[p] for p in wire.places_of(self._survivors)]
+        numbers = [self.terms.cohort[p] for p in codec.places_of(self._survivors)]
         return MaskedSum(total, np.array(numbers, dtype=np.int64))
 
     def _advert(self, place: int, record: bytes) -> None:
-        found = wire.adverts_from_bytes(record)
+        found = codec.adverts_from_bytes(record)
         sender = self.terms.cohort[place]
         if len(found) != 1 or found[0].sender != sender:
             raise ProtocolError(f"client {sender} must advertise its own keys and no others")
-        message = wire.advert_message(self.terms, found[0])
+        message = codec.advert_message(self.terms, found[0])
         if not self._verify(self._directory.keys[sender], found[0].signature, message):
             raise ProtocolError(f"the advert of client {sender} is not signed by it")
         self._adverts[place] = found[0]
 
     def _shares(self, place: int, records: bytes) -> None:
-        sealed = wire.sealed_from_bytes(records)
+        sealed = codec.sealed_from_bytes(records)
         near, cohort = self._near(place, self._advertised), self.terms.cohort
         if sealed.keys() != {cohort[p] for p in near}:
             raise ProtocolError(f"client {cohort[place]} must seal a share to each neighbour")
@@ -245,13 +249,13 @@ class MaskedServer:
 
     def _signature(self, place: int, signature: bytes) -> None:
         key = self._directory.keys[self.terms.cohort[place]]
-        expected = wire.survivors_message(self._bond, self._list)
+        expected = codec.survivors_message(self._bond, self._list)
         if len(signature) != SIGNATURE_BYTES or not self._verify(key, signature, expected):
             raise ProtocolError(f"client {self.terms.cohort[place]} signed no such survivors")
         self._signatures[place] = signature
 
     def _unmask(self, place: int, shares: bytes, without: bytes) -> None:
-        lacking = wire.slots_from_bytes(without, self.terms)
+        lacking = codec.slots_from_bytes(without, self.terms)
         self._opened().take(place, self._shared, self._survivors, lacking, shares)
 
     def _opened(self) -> Revealed:

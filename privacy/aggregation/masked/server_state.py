@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.masked.terms import RoundTerms
 from privacy.aggregation.messages import pack, unpack
 from privacy.errors import ProtocolError
 
-_DEALT = struct.Struct(f"<II{2 * wire.HASH_BYTES}s")
+_DEALT = struct.Struct(f"<II{2 * codec.HASH_BYTES}s")
 _FIELDS = {
     "terms": bytes, "awaits": int, "expected": bytes, "shared": bytes, "survivors": bytes,
     "adverts": bytes, "signatures": bytes, "dealt": bytes, "total": bytes,
@@ -22,7 +22,7 @@ _FIELDS = {
 
 @dataclass(frozen=True)
 class ServerState:
-    """A server that has its survivors and waits for their signatures, or for their shares.
+    """Hold a server that has its survivors and waits for their signatures, or for their shares.
 
     All of it came to the server from the clients: there is no secret of a client in it. awaits:
     number of the stage. expected, shared, survivors: sets of places in the cohort, as bits: who
@@ -36,21 +36,21 @@ class ServerState:
     expected: int
     shared: int
     survivors: int
-    adverts: Mapping[int, wire.Advert]
+    adverts: Mapping[int, codec.Advert]
     signatures: Mapping[int, bytes]
     dealt: Mapping[int, Mapping[int, bytes]]
     total: np.ndarray
 
     def to_bytes(self) -> bytes:
-        """The state as bytes, for the server's own disk."""
+        """Return the state as bytes, for the server's own disk."""
         cohort, terms = self.terms.cohort, self.terms
         return pack({
             "terms": terms.to_bytes(), "awaits": int(self.awaits),
-            "expected": wire.members_to_bytes(self.expected, terms),
-            "shared": wire.members_to_bytes(self.shared, terms),
-            "survivors": wire.members_to_bytes(self.survivors, terms),
-            "adverts": wire.adverts_to_bytes([self.adverts[p] for p in sorted(self.adverts)]),
-            "signatures": wire.signatures_to_bytes(
+            "expected": codec.members_to_bytes(self.expected, terms),
+            "shared": codec.members_to_bytes(self.shared, terms),
+            "survivors": codec.members_to_bytes(self.survivors, terms),
+            "adverts": codec.adverts_to_bytes([self.adverts[p] for p in sorted(self.adverts)]),
+            "signatures": codec.signatures_to_bytes(
                 [(cohort[p], self.signatures[p]) for p in sorted(self.signatures)]),
             "dealt": b"".join([_DEALT.pack(dealer, keeper, hashes)
                                for dealer, kept in sorted(self.dealt.items())
@@ -60,26 +60,26 @@ class ServerState:
 
     @classmethod
     def from_bytes(cls, body: bytes) -> ServerState:
-        """The state of `to_bytes`. Raises ProtocolError where it was cut or edited badly."""
+        """Read the state of `to_bytes`. Raises ProtocolError where it was cut or edited badly."""
         values = unpack(body, _FIELDS)
         terms = RoundTerms.from_bytes(values["terms"])
         expected, shared, survivors = (
-            wire.members_from_bytes(values[n], terms) for n in ("expected", "shared", "survivors"))
+            codec.members_from_bytes(values[n], terms) for n in ("expected", "shared", "survivors"))
         if survivors & ~shared or expected & ~survivors:
             raise ProtocolError("the sets of a saved opening do not lie within one another")
         position = terms.position
-        adverts = {a.sender: a for a in wire.adverts_from_bytes(values["adverts"])}
-        signatures = dict(wire.signatures_from_bytes(values["signatures"]))
+        adverts = {a.sender: a for a in codec.adverts_from_bytes(values["adverts"])}
+        signatures = dict(codec.signatures_from_bytes(values["signatures"]))
         if not adverts.keys() | signatures.keys() <= position.keys():
             raise ProtocolError("a saved opening names a client outside its cohort")
-        if not {terms.cohort[p] for p in wire.places_of(shared)} <= adverts.keys():
+        if not {terms.cohort[p] for p in codec.places_of(shared)} <= adverts.keys():
             raise ProtocolError("a saved opening lacks the keys of a client that shared")
         dealt: dict[int, dict[int, bytes]] = {}
         if len(values["dealt"]) % _DEALT.size:
             raise ProtocolError("a saved opening holds hashes of shares that are cut")
         for dealer, keeper, hashes in _DEALT.iter_unpack(values["dealt"]):
             dealt.setdefault(dealer, {})[keeper] = hashes
-        for place in wire.places_of(shared):
+        for place in codec.places_of(shared):
             near = {p for p in terms.graph.neighbours(place) if shared >> p & 1}
             if not near <= dealt.get(place, {}).keys():
                 raise ProtocolError("a saved opening lacks hashes of shares that were dealt")

@@ -19,7 +19,7 @@ _SIZES = {"opening": KEY_BYTES, "peer_masks": KEY_BYTES, "held": 2 * SHARE_BYTES
 
 @dataclass
 class ClientState:
-    """Secrets and agreed sets of one client in one round; each is dropped after its last use.
+    """Hold secrets and agreed sets of one client in one round; each is dropped after its last use.
 
     stage: number of the last step. seed: of the self-mask. channel, mask: the round's key pairs.
     By slot of the neighbour: opening, keys that open its shares; peer_masks, its public mask
@@ -40,11 +40,11 @@ class ClientState:
 
     @classmethod
     def fresh(cls) -> ClientState:
-        """The state of a client that has done nothing."""
+        """Return the state of a client that has done nothing."""
         return cls(stage=0)
 
     def to_bytes(self) -> bytes:
-        """The state as bytes; most of it is secret."""
+        """Return the state as bytes; most of it is secret."""
         return pack({
             "stage": int(self.stage), "seed": self.seed,
             "channel": self.channel.secret_bytes() if self.channel else b"",
@@ -56,7 +56,7 @@ class ClientState:
 
     @classmethod
     def from_bytes(cls, body: bytes, degree: int) -> ClientState:
-        """The state of `to_bytes`. Raises ProtocolError where it was cut or edited badly."""
+        """Read the state of `to_bytes`. Raises ProtocolError where it was cut or edited badly."""
         values = unpack(body, _FIELDS)
         sized = all(len(values[name]) in (0, KEY_BYTES) for name in ("channel", "mask", "bond"))
         if not sized or len(values["seed"]) not in (0, SEED_BYTES) or not 0 <= values["stage"] <= 6:

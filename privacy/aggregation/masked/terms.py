@@ -24,7 +24,7 @@ BEACON_BYTES = 32
 
 @dataclass(frozen=True)
 class Floor:
-    """The least that a client accepts of terms, from its own settings and not from the server.
+    """Hold the least that a client accepts of terms, from its own settings and not from the server.
 
     threshold: fewest shares that recover a secret. min_survivors: fewest clients that a sum may
     have. degree: most neighbours of a client: with more of them the same threshold holds against
@@ -38,7 +38,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class RoundTerms:
-    """Terms of one attempt at one round of masked summing.
+    """Hold the terms of one attempt at one round of masked summing.
 
     run: bytes that name the run. cohort: client numbers, ascending. dims: numbers of a vector.
     degree: neighbours of a client in the mask graph, even, or one less than the cohort for the
@@ -86,17 +86,21 @@ class RoundTerms:
 
     @property
     def number(self) -> tuple[int, int]:
-        """Round and attempt, as every message of the round carries them."""
+        """Return round and attempt, as every message of the round carries them."""
         return self.round, self.attempt
 
     @cached_property
     def setup_digest(self) -> bytes:
-        """Hash [32] of everything but the plan, for keys and shares that travel before it."""
+        """Return the hash [32] of everything but the plan, for keys and shares that travel before
+        it."""
         return hashlib.sha256(b"privfedmm masked sum 1 setup" + self._packed(b"")).digest()
 
     @cached_property
     def digest(self) -> bytes:
-        """Hash [32] of all terms, the plan's included. Raises ProtocolError without a plan."""
+        """Return the hash [32] of all terms, the plan's included.
+
+        Raises ProtocolError without a plan.
+        """
         if self.plan_hash is None:
             raise ProtocolError("the terms lack the hash of the plan: add it by with_plan")
         plan, beacon = hashlib.sha256(self.plan_hash).digest(), self._drawn_from
@@ -105,7 +109,7 @@ class RoundTerms:
 
     @cached_property
     def graph(self) -> Graph:
-        """Who masks with whom: fixed by beacon and setup digest, so every client can check it.
+        """Return who masks with whom: beacon and setup digest fix it, so every client can check it.
 
         Raises ProtocolError while there is no beacon."""
         drawn = hashlib.sha256(b"privfedmm mask graph" + self._drawn_from + self.setup_digest)
@@ -120,12 +124,14 @@ class RoundTerms:
 
     @cached_property
     def position(self) -> dict[int, int]:
-        """Client number -> place in the cohort."""
+        """Return client number -> place in the cohort."""
         return {number: place for place, number in enumerate(self.cohort)}
 
     def with_plan(self, plan_hash: bytes) -> RoundTerms:
-        """The same terms with the hash of the plan that came. Raises ProtocolError where
-        they hold another."""
+        """Return the same terms with the hash of the plan that came.
+
+        Raises ProtocolError where they hold another.
+        """
         if self.plan_hash not in (None, plan_hash):
             raise ProtocolError("these terms hold the hash of another plan")
         if self.plan_hash == plan_hash:
@@ -138,14 +144,19 @@ class RoundTerms:
         return changed
 
     def with_beacon(self, beacon: bytes) -> RoundTerms:
-        """The same terms with the beacon that came. Raises ProtocolError where they hold another.
+        """Return the same terms with the beacon that came.
+
+        Raises ProtocolError where they hold another.
         """
         if self.beacon not in (None, beacon):
             raise ProtocolError("these terms hold another beacon")
         return self if self.beacon == beacon else replace(self, beacon=beacon)
 
     def require(self, floor: Floor) -> None:
-        """Raises ProtocolError where the terms fall below what a client accepts."""
+        """Check that the terms meet what a client accepts.
+
+        Raises ProtocolError where they fall below it.
+        """
         if self.threshold < floor.threshold:
             raise ProtocolError(f"threshold {self.threshold} is below the agreed {floor.threshold}")
         if self.degree > floor.degree:
@@ -164,12 +175,12 @@ class RoundTerms:
         })
 
     def to_bytes(self) -> bytes:
-        """The terms as bytes, for a message or a saved state."""
+        """Return the terms as bytes, for a message or a saved state."""
         return self._packed(self.plan_hash or b"", beacon=self.beacon or b"")
 
     @classmethod
     def from_bytes(cls, body: bytes) -> RoundTerms:
-        """The terms of `to_bytes`. Raises ProtocolError."""
+        """Read the terms of `to_bytes`. Raises ProtocolError where the bytes hold none."""
         values = unpack(body, _FIELDS)
         if len(values["cohort"]) % 8:
             raise ProtocolError("a cohort must be whole numbers of 8 bytes")

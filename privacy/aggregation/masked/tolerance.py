@@ -21,7 +21,7 @@ _COMPUTABLE = 128  # log2 of the work that nobody is able to do
 
 
 class IntolerableError(ProtocolError):
-    """A cohort in which no graph of masks bears what it is asked to."""
+    """Report a cohort in which no graph of masks bears what it is asked to."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,10 @@ class Tolerance:
     failure_bits: float = 20
 
     def choice(self, cohort: tuple[int, ...]) -> Choice:
-        """Return the graph for a cohort of these clients. Raises IntolerableError."""
+        """Return the graph for a cohort of these clients.
+
+        Raises IntolerableError where none bears it.
+        """
         n = len(cohort)
         dropped, colluding = self.dropped(n), self.owners.colluding(cohort)
         bits = self.failure_bits + math.log2(MAX_ATTEMPTS) + self.grinding_bits
@@ -153,7 +156,8 @@ class Tolerance:
 
     @property
     def fewest_parts(self) -> int | None:
-        """Of how many owners the beacon has parts at the least; None where no owners are stated.
+        """Return of how many owners the beacon has parts at the least; None where no owners are
+        stated.
 
         Of more than may side with the server, so that one of them at least is honest, and then of
         all but as many as may be away: the most whose clients together are no more than may vanish,
@@ -169,7 +173,8 @@ class Tolerance:
 
     @property
     def beacons(self) -> int:
-        """How many beacons a server that sees all parts can choose from (`privacy.crypto.beacon`).
+        """Return how many beacons a server that sees all parts can choose from
+        (`privacy.crypto.beacon`).
 
         One where no owners are stated: then all clients are in one process, which draws the
         beacon by itself, and nobody is there to choose. A deployment always states its owners.

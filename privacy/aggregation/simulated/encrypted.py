@@ -27,7 +27,8 @@ COALITIONS = (
 
 @dataclass
 class EncryptedAggregator:
-    """The server adds ciphertexts; the key holder decrypts one total a round, and adds the noise.
+    """Let the server add ciphertexts; the key holder decrypts one total a round, and adds the
+    noise.
 
     scheme: of the ciphertexts. clients: most clients that a total can have. min_survivors: fewest.
     transcript: told every message. keep: stores the key holder's state before each decryption.
@@ -49,11 +50,11 @@ class EncryptedAggregator:
     _task: Task | None = field(default=None, repr=False)
 
     def coalitions(self, clients: int) -> tuple[Coalition, ...]:
-        """Who must conspire: the key holder sees totals and cannot see what is in them."""
+        """Return who must conspire: the key holder sees totals and cannot see what is in them."""
         return COALITIONS
 
     def open(self, task: Task) -> Session:
-        """Terms for all parties; at the first round also the key of the run.
+        """Make terms for all parties; at the first round also the key of the run.
 
         Raises CapacityError where no parameters keep the total exact.
         """

@@ -28,7 +28,7 @@ from privacy.errors import ProtocolError
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round released, and what it cost.
+    """Hold what a round released, and what it cost.
 
     totals: int64 [dims], noise included where the KeyHolder adds any. contributors: rising.
     seconds: of `clients` (all of them), `server` and `key_holder`. bytes_sent: by the same three.
@@ -41,7 +41,8 @@ class RoundResult:
 
 
 class EncryptedRun:
-    """The parties of a run: a KeyHolder with a fresh key, and the clients with their identities.
+    """Play the parties of a run: a KeyHolder with a fresh key, and the clients with their
+    identities.
 
     parameters: of the key. identities: the clients' keys. key_holder: the KeyHolder's. noise, save:
     as of a KeyHolder. transcript: sees every message.
@@ -76,7 +77,7 @@ class EncryptedRun:
 
 
 class EncryptedRound:
-    """One attempt at one round: vectors go in by blocks, the total comes out once."""
+    """Play one attempt at one round: vectors go in by blocks, the total comes out once."""
 
     def __init__(self, parties: EncryptedRun, terms: Terms) -> None:
         self._parties, self.terms = parties, terms
@@ -107,7 +108,7 @@ class EncryptedRound:
                 self._server.receive(upload)
 
     def close(self) -> RoundResult:
-        """The released total. A client that sent nothing has dropped out.
+        """Return the released total. A client that sent nothing has dropped out.
 
         Raises RoundAborted with fewer than min_survivors contributors, ProtocolError where the
         KeyHolder refuses; nothing is released then.

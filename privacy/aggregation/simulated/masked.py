@@ -28,7 +28,7 @@ _SEMI_HONEST = "holds against a server that reads everything and tells all clien
 
 @dataclass
 class MaskedAggregator:
-    """The server learns the sum of the survivors' integers, and nothing else of their values.
+    """Let the server learn the sum of the survivors' integers, and nothing else of their values.
 
     tolerance: whom the sums are to hold against, and how many dropouts they are to bear.
     transcript: told every message; None: sizes alone are counted.
@@ -45,15 +45,15 @@ class MaskedAggregator:
 
     @property
     def server_sees(self) -> str:
-        """What the server learns of a single client, and against which server that holds."""
+        """Say what the server learns of a single client, and against which server that holds."""
         return _SEES + (_ACTIVE if self.tolerance.active_server else _SEMI_HONEST)
 
     def coalitions(self, clients: int) -> tuple[Coalition, ...]:
-        """Who must conspire to read one client, as `coalitions_of`."""
+        """Return who must conspire to read one client, as `coalitions_of`."""
         return coalitions_of(self.tolerance, clients)
 
     def open(self, task: Task) -> Session:
-        """Keys and shares of all clients, before any of them trains.
+        """Make keys and shares of all clients, before any of them trains.
 
         Raises ProtocolError for a cohort of fewer than 3 clients.
         """

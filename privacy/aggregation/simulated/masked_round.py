@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.masked.client import MaskedClient
 from privacy.aggregation.masked.server import MaskedServer
 from privacy.aggregation.masked.terms import Floor, RoundTerms
@@ -23,11 +23,11 @@ from privacy.crypto.prg import MaskStream
 
 # Stage -> clients that vanish before they send that stage's message, and stay away.
 Dropouts = Mapping[str, frozenset[int]]
-STAGES = (wire.ADVERT, wire.SHARES, wire.MASKED, wire.SIGNATURE, wire.UNMASK)
+STAGES = (codec.ADVERT, codec.SHARES, codec.MASKED, codec.SIGNATURE, codec.UNMASK)
 
 
 class Remembered:
-    """Signature checks and pair keys that a process full of clients need not compute twice.
+    """Keep signature checks and pair keys that a process full of clients need not compute twice.
 
     A signature that twenty neighbours check is the same check twenty times, and both ends of a
     pair derive one key. Real clients cannot share either, so this is for `MaskedRound` alone;
@@ -40,7 +40,7 @@ class Remembered:
         self.checks = self.derivations = self.reused_checks = self.reused_derivations = 0
 
     def verify(self, verify_key: bytes, signature: bytes, message: bytes) -> bool:
-        """As `verify_signature`."""
+        """Tell what `verify_signature` tells."""
         asked = (verify_key, signature, message)
         good = self._checks.get(asked)
         if good is None:
@@ -51,7 +51,8 @@ class Remembered:
         return good
 
     def derive(self, own: KeyPair, peer: bytes, info: bytes, length: int) -> bytes:
-        """As `derive_pair_key`; a key is forgotten when its second end has taken it."""
+        """Return what `derive_pair_key` gives; a key is forgotten when its second end has taken it.
+        """
         key = self._pairs.pop((peer, own.public, info), None)
         if key is None or len(key) != length:
             key = derive_pair_key(own, peer, info, length)
@@ -64,7 +65,7 @@ class Remembered:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round opened, and what it cost.
+    """Hold what a round opened, and what it cost.
 
     total: uint32 [dims], the sum modulo 2**32 over the survivors. survivors: the numbers of the
     clients in it, ascending. bytes_up, bytes_down: client number -> bytes that it sent, received.
@@ -78,19 +79,21 @@ class RoundResult:
     seconds: Mapping[str, float]
 
     def seconds_of(self, party: str) -> float:
-        """CPU seconds of `client` (all of them) or `server`."""
+        """Return the CPU seconds of `client` (all of them) or `server`."""
         return sum(s for name, s in self.seconds.items() if name.startswith(party))
 
 
 @dataclass
 class MaskedRound:
-    """`open`, then `submit` block by block, then `close`. Every step may raise RoundAborted.
+    """Play one masked round: `open`, then `submit` block by block, then `close`.
+
+    Every step may raise RoundAborted.
 
     terms: the terms of the round, with the plan's hash; every party is given these same terms.
     identities: the clients' keys by number. directory: the verify keys of all of them. dropouts:
     stage -> the clients that vanish before they send that stage's message. transcript: records
     every message; without it, sizes alone are counted. stream: a buffer of terms.dims to be reused
-    from round to round.
+    from round to round. Raises ValueError for a stage of dropouts that there is not.
     """
 
     terms: RoundTerms
@@ -115,11 +118,12 @@ class MaskedRound:
         self._seconds: dict[str, float] = {}
 
     def open(self) -> None:
-        """Rounds 0 and 1: adverts and shares of all clients, before any vector is there."""
+        """Exchange adverts and shares of all clients, before any vector is there (rounds 0 and 1).
+        """
         with self._timed("server advert"):
             self._server = MaskedServer(self.terms, self.directory, self.remembered.verify)
         with self._timed("client advert"):
-            staying = self._staying(wire.ADVERT, self.terms.cohort)
+            staying = self._staying(codec.ADVERT, self.terms.cohort)
             for number in staying:
                 self._clients[number] = MaskedClient(
                     self.identities[number], self.terms, self.directory, self._floor,
@@ -128,7 +132,7 @@ class MaskedRound:
             sent = [self._clients[number].advertise() for number in staying]
         self._to_server("advert", sent)
         routed = self._routed("advert", self._server.route_adverts)
-        self._to_server("shares", self._answers("shares", wire.SHARES, routed, MaskedClient.share))
+        self._to_server("shares", self._answers("shares", codec.SHARES, routed, MaskedClient.share))
         routed = self._routed("shares", self._server.route_shares)
         with self._timed("client shares"):
             for message in routed:
@@ -136,7 +140,8 @@ class MaskedRound:
         self._ready = {m.receiver for m in routed}
 
     def submit(self, ids: np.ndarray, vectors: np.ndarray) -> None:
-        """Round 2, for a block of clients: ids int [block], vectors uint32 [block, dims].
+        """Mask and send the vectors of a block of clients (round 2): ids int [block], vectors
+        uint32 [block, dims].
 
         The vectors of clients that dropped out before are not sent. Raises ValueError for a
         client outside the cohort, ProtocolError for one that submits twice.
@@ -146,7 +151,7 @@ class MaskedRound:
         numbers = ids.tolist()
         if not self.terms.position.keys() >= set(numbers):
             raise ValueError("a vector came for a client outside the cohort")
-        staying = set(self._staying(wire.MASKED, numbers)) & self._ready
+        staying = set(self._staying(codec.MASKED, numbers)) & self._ready
         client, server = 0.0, 0.0
         for number, vector in zip(numbers, vectors, strict=True):
             if number not in staying:
@@ -162,13 +167,16 @@ class MaskedRound:
         self._count("server masked", server)
 
     def close(self) -> RoundResult:
-        """Rounds 3 and 4: signatures of the survivors, their shares, then the one sum. A client of
-        the cohort for which nothing was submitted has dropped out."""
+        """Gather the survivors' signatures, then their shares, and return the one sum (rounds 3 and
+        4).
+
+        A client of the cohort for which nothing was submitted has dropped out.
+        """
         routed = self._routed("masked", self._server.announce_survivors)
-        sent = self._answers("signature", wire.SIGNATURE, routed, MaskedClient.sign)
+        sent = self._answers("signature", codec.SIGNATURE, routed, MaskedClient.sign)
         self._to_server("signature", sent)
         routed = self._routed("signature", self._server.route_signatures)
-        sent = self._answers("unmask", wire.UNMASK, routed, MaskedClient.unmask)
+        sent = self._answers("unmask", codec.UNMASK, routed, MaskedClient.unmask)
         self._to_server("unmask", sent)
         with self._timed("server unmask"):
             opened = self._server.finish(self._stream)

@@ -13,22 +13,24 @@ from privacy.uploads import Uploads
 
 @dataclass(frozen=True)
 class RoutedAggregator:
-    """Sends releases marked as statistics through one aggregator, all others through another."""
+    """Send releases marked as statistics through one aggregator, all others through another."""
 
     updates: Aggregator
     statistics: Aggregator
 
     @property
     def name(self) -> str:
+        """Return both names, with what each carries."""
         return f"updates {self.updates.name}, group statistics {self.statistics.name}"
 
     @property
     def server_sees(self) -> str:
+        """Say what the server learns of updates, then what it learns of group statistics."""
         return (f"of updates {self.updates.server_sees}; of group statistics "
                 f"{self.statistics.server_sees}")
 
     def coalitions(self, clients: int) -> tuple[Coalition, ...]:
-        """The tables of both."""
+        """Return the tables of both, each row with what it carries."""
         return tuple(
             Coalition(f"{what}: {row.who}", row.reads)
             for what, way in (("updates", self.updates), ("group statistics", self.statistics))
@@ -36,10 +38,11 @@ class RoutedAggregator:
 
     @property
     def hides_clients(self) -> bool:
+        """Tell whether both hide clients."""
         return self.updates.hides_clients and self.statistics.hides_clients
 
     def open(self, task: Task) -> Session:
-        """One session a protocol that has something to carry."""
+        """Open one session a protocol that has something to carry."""
         sessions = {}
         for statistic, part in by_route(task):
             aggregator = self.statistics if statistic else self.updates

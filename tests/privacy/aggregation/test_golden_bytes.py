@@ -19,7 +19,7 @@ from privacy.aggregation.encrypted.terms import (
     result_statement,
     upload_statement,
 )
-from privacy.aggregation.masked import RoundTerms, wire
+from privacy.aggregation.masked import RoundTerms, codec
 from privacy.aggregation.masked.replay_guard import Attendance
 from privacy.aggregation.messages import pack
 from privacy.crypto.he_parameters import HEParameters, plan
@@ -55,14 +55,14 @@ def test_masked_terms(masked: RoundTerms) -> None:
 
 
 def test_what_binds_masked_messages(masked: RoundTerms) -> None:
-    seed, bond = bytes(range(16)), wire.round_bond(masked, 0b11011)
-    assert wire.commitment(masked, 5, seed).hex() == (
+    seed, bond = bytes(range(16)), codec.round_bond(masked, 0b11011)
+    assert codec.commitment(masked, 5, seed).hex() == (
         "4b7ca19d083db0467dab5a84148758b9ecf04f0ee41fa6dc0932fce82ed470ec")
     assert bond.hex() == "8c66a9c210b92db15c5ec79434af9c4d24c64153c11c8b5c9f3fdbb3f4bf797b"
-    advert = wire.Advert(5, bytes(32), bytes(range(32)), bytes(32), bytes(64))
-    bound = (wire.advert_message(masked, advert) + wire.channel_info(masked, 2, 5)
-             + wire.share_context(masked, 2, 5) + wire.mask_info(bond, 2, 5)
-             + wire.survivors_message(bond, wire.members_to_bytes(0b11011, masked)))
+    advert = codec.Advert(5, bytes(32), bytes(range(32)), bytes(32), bytes(64))
+    bound = (codec.advert_message(masked, advert) + codec.channel_info(masked, 2, 5)
+             + codec.share_context(masked, 2, 5) + codec.mask_info(bond, 2, 5)
+             + codec.survivors_message(bond, codec.members_to_bytes(0b11011, masked)))
     assert sha(bound) == "2efffe8f36bd2a41fa2732a70cc9a4b9dd70fc927322309adf852f52aa62767d"
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from privacy.aggregation.masked import Attendance, Floor, MaskedClient, RoundTerms, wire
+from privacy.aggregation.masked import Attendance, Floor, MaskedClient, RoundTerms, codec
 from privacy.aggregation.messages import SERVER, Message, pack, unpack
 from privacy.crypto import KeyPair
 from privacy.errors import ProtocolError
@@ -41,10 +41,10 @@ UNMASKED = {"shares": bytes, "without": bytes}
 
 def signed_advert(play, sender, identity, **changes):  # type: ignore[no-untyped-def]
     """An advert that is well signed under `identity`, with changed keys."""
-    advert = wire.Advert(sender, KeyPair.generate().public, KeyPair.generate().public, bytes(32),
+    advert = codec.Advert(sender, KeyPair.generate().public, KeyPair.generate().public, bytes(32),
                          bytes(64))._replace(**changes)
-    message = wire.advert_message(changes.pop("terms", play.terms), advert)
-    return wire.adverts_to_bytes([advert._replace(signature=identity.sign(message))])
+    message = codec.advert_message(changes.pop("terms", play.terms), advert)
+    return codec.adverts_to_bytes([advert._replace(signature=identity.sign(message))])
 
 
 def planted(make: Callable[..., bytes]) -> Fault:
@@ -65,7 +65,7 @@ def small_order(play, body):  # type: ignore[no-untyped-def]
 
 
 def keys_of_another(play, body):  # type: ignore[no-untyped-def]
-    sender, other = first_of(body), wire.adverts_from_bytes(body)[1]
+    sender, other = first_of(body), codec.adverts_from_bytes(body)[1]
     return signed_advert(play, sender, play.identities[sender], channel=other.channel)
 
 
@@ -80,10 +80,10 @@ def of_nobody(play, _body):  # type: ignore[no-untyped-def]
 def of_another_round(play, body):  # type: ignore[no-untyped-def]
     """The replay of an advert of the attempt before: signed by its client, for other terms."""
     sender = first_of(body)
-    advert = wire.Advert(sender, KeyPair.generate().public, KeyPair.generate().public, bytes(32),
+    advert = codec.Advert(sender, KeyPair.generate().public, KeyPair.generate().public, bytes(32),
                          bytes(64))
-    message = wire.advert_message(play.other_terms(attempt=0), advert)
-    return wire.adverts_to_bytes(
+    message = codec.advert_message(play.other_terms(attempt=0), advert)
+    return codec.adverts_to_bytes(
         [advert._replace(signature=play.identities[sender].sign(message))]
     )
 
@@ -92,34 +92,34 @@ def another_receiver(play, message):  # type: ignore[no-untyped-def]
     """Shares sealed to another client, sent to this one."""
     other = play.routed[play.terms.cohort[1]]
     theirs = unpack(other.body, {"shared": bytes, "sealed": bytes})["sealed"]
-    records = wire.sealed_from_bytes(theirs)
+    records = codec.sealed_from_bytes(theirs)
     values = unpack(message.body, {"shared": bytes, "sealed": bytes})
-    mine = wire.sealed_from_bytes(values["sealed"])
-    sealed = wire.sealed_to_bytes([records.get(peer, own) for peer, own in mine.items()])
+    mine = codec.sealed_from_bytes(values["sealed"])
+    sealed = codec.sealed_to_bytes([records.get(peer, own) for peer, own in mine.items()])
     return replace(message, body=pack({**values, "sealed": sealed}))
 
 
 def swapped_senders(play, message):  # type: ignore[no-untyped-def]
     values = unpack(message.body, {"shared": bytes, "sealed": bytes})
-    x, y, *rest = wire.sealed_from_bytes(values["sealed"]).values()
-    sealed = wire.sealed_to_bytes([y._replace(peer=x.peer), x._replace(peer=y.peer), *rest])
+    x, y, *rest = codec.sealed_from_bytes(values["sealed"]).values()
+    sealed = codec.sealed_to_bytes([y._replace(peer=x.peer), x._replace(peer=y.peer), *rest])
     return replace(message, body=pack({**values, "sealed": sealed}))
 
 
 def wrong_list(play, message):  # type: ignore[no-untyped-def]
     """A neighbour's good signature, of a list without the last client."""
     peer = play.terms.cohort[1]
-    other = wire.members_to_bytes(0b011111, play.terms)
+    other = codec.members_to_bytes(0b011111, play.terms)
     client = play.clients[ME]
-    signature = play.identities[peer].sign(wire.survivors_message(client._state.bond, other))
+    signature = play.identities[peer].sign(codec.survivors_message(client._state.bond, other))
     given = unpack(message.body, {"signatures": bytes})["signatures"]
-    values = {**dict(wire.signatures_from_bytes(given)), peer: signature}
-    body = wire.signatures_to_bytes(list(values.items()))
+    values = {**dict(codec.signatures_from_bytes(given)), peer: signature}
+    body = codec.signatures_to_bytes(list(values.items()))
     return replace(message, body=pack({"signatures": body}))
 
 
 def stranger_signs(play, message):  # type: ignore[no-untyped-def]
-    return edited("signatures", lambda b: wire.signatures_to_bytes([(999, bytes(64))]) + b)(
+    return edited("signatures", lambda b: codec.signatures_to_bytes([(999, bytes(64))]) + b)(
         play, message)
 
 
@@ -215,7 +215,7 @@ def test_a_second_list_of_survivors_is_refused(table) -> None:  # type: ignore[n
     """The attack on Flower's client: one peer listed alive in one request and gone in another."""
     play = table().until("unmask")
     client = play.clients[ME]
-    second = Message(wire.SURVIVORS, SERVER, ME, play.terms.number, pack({"survivors": b"\x1f"}))
+    second = Message(codec.SURVIVORS, SERVER, ME, play.terms.number, pack({"survivors": b"\x1f"}))
     with pytest.raises(ProtocolError, match="twice, early or late"):
         client.sign(second)
     shares = unpack(client.unmask(play.routed[ME]).body, UNMASKED)["shares"]
@@ -232,15 +232,15 @@ def test_two_lists_for_two_halves_open_nothing(table) -> None:  # type: ignore[n
     lists = {n: (b"\xff" if n in c[:4] else b"\x7f") for n in c[:7]}
     signed = {}
     for number, body in lists.items():
-        message = Message(wire.SURVIVORS, SERVER, number, play.terms.number,
+        message = Message(codec.SURVIVORS, SERVER, number, play.terms.number,
                           pack({"survivors": body}))
         answer = play.clients[number].sign(message)
         signed[number] = unpack(answer.body, {"signature": bytes})["signature"]
     for number in c[:7]:
         for told in ([n for n in c[:7] if n != number],
                      [n for n in c[:7] if n != number and lists[n] == lists[number]]):
-            body = wire.signatures_to_bytes([(n, signed[n]) for n in told])
-            message = Message(wire.SIGNATURES, SERVER, number, play.terms.number,
+            body = codec.signatures_to_bytes([(n, signed[n]) for n in told])
+            message = Message(codec.SIGNATURES, SERVER, number, play.terms.number,
                               pack({"signatures": body}))
             with pytest.raises(ProtocolError, match="signed"):
                 play.clients[number].unmask(message)
@@ -262,7 +262,7 @@ def test_survivors_without_enough_neighbours_or_in_pieces(table) -> None:  # typ
 
     def told(on_circle: list[int]) -> Message:
         members = sum(1 << order[(at + o) % 24] for o in on_circle)
-        body = pack({"survivors": wire.members_to_bytes(members, play.terms)})
+        body = pack({"survivors": codec.members_to_bytes(members, play.terms)})
         return replace(play.routed[client.number], body=body)
 
     with pytest.raises(ProtocolError, match="only 1 neighbours survived"):
@@ -378,7 +378,7 @@ def test_a_server_that_gives_one_client_another_model_gains_nothing(table) -> No
     play.routed.pop(ME)
     play.until("unmask")
     signed = unpack(signature.body, {"signature": bytes})["signature"]
-    forged = wire.signatures_to_bytes([(ME, signed)])
+    forged = codec.signatures_to_bytes([(ME, signed)])
     number = play.terms.cohort[1]
     with pytest.raises(ProtocolError, match="client 10 signed no such list"):
         play.clients[number].unmask(edited("signatures", lambda b: b + forged)(
@@ -461,7 +461,7 @@ def test_servers_refuse(stage: str, fault: Fault, sentence: str, table) -> None:
 def test_who_dropped_out_may_not_come_back(table) -> None:  # type: ignore[no-untyped-def]
     play = table().until("shares", {"advert": frozenset({ME})})
     with pytest.raises(ProtocolError, match="dropped out at an earlier stage"):
-        play.server.receive(Message(wire.SHARES, ME, SERVER, play.terms.number,
+        play.server.receive(Message(codec.SHARES, ME, SERVER, play.terms.number,
                                     pack({"sealed": b""})))
     with pytest.raises(ProtocolError, match="cannot end masked"):
         play.server.announce_survivors()
@@ -479,9 +479,9 @@ def test_a_share_that_does_not_fit_is_left_out(fault: Fault, table) -> None:  # 
     play.routed[ME] = fault(play, play.routed[ME])
     opened = play.finish()
     play.check(opened, frozenset({25}))
-    last = [m for m in play.transcript.messages if m.kind == wire.UNMASK and m.sender == ME]
+    last = [m for m in play.transcript.messages if m.kind == codec.UNMASK and m.sender == ME]
     values = unpack(last[0].body, UNMASKED)
-    lacking = wire.slots_from_bytes(values["without"], play.terms).bit_count()
+    lacking = codec.slots_from_bytes(values["without"], play.terms).bit_count()
     assert lacking in (1, 2) or fault is another_receiver
     assert len(values["shares"]) == 33 * (4 - lacking)
 
@@ -539,16 +539,16 @@ def test_contexts_hold_all_that_they_bind(table) -> None:  # type: ignore[no-unt
     """Terms, both clients and their order, and the set that shared: none may be left out."""
     terms = table().terms
     plan, attempt = replace(terms, plan_hash=b"other"), replace(terms, attempt=2)
-    bonds = {wire.round_bond(t, s) for t in (terms, plan, attempt) for s in (0b111111, 0b11111)}
+    bonds = {codec.round_bond(t, s) for t in (terms, plan, attempt) for s in (0b111111, 0b11111)}
     assert len(bonds) == 6
     pairs = [(10, 13), (13, 10), (10, 16)]
-    contexts = [f(t, a, b) for f in (wire.channel_info, wire.share_context)
+    contexts = [f(t, a, b) for f in (codec.channel_info, codec.share_context)
                 for t in (terms, attempt) for a, b in pairs]
-    contexts += [wire.mask_info(bond, a, b) for bond in bonds for a, b in pairs]
-    contexts += [wire.survivors_message(bond, body) for bond in bonds for body in (b"a", b"b")]
+    contexts += [codec.mask_info(bond, a, b) for bond in bonds for a, b in pairs]
+    contexts += [codec.survivors_message(bond, body) for bond in bonds for body in (b"a", b"b")]
     assert len(set(contexts)) == 12 + 18 + 12
     seeds = [(t, c, s) for t in (terms, attempt) for c in (10, 13) for s in (bytes(32), b"s" * 32)]
-    assert len({wire.commitment(*s) for s in seeds}) == 8
+    assert len({codec.commitment(*s) for s in seeds}) == 8
 
 
 def test_a_client_told_of_another_set_is_refused(table) -> None:  # type: ignore[no-untyped-def]
@@ -556,7 +556,7 @@ def test_a_client_told_of_another_set_is_refused(table) -> None:  # type: ignore
     play = table(n=10, degree=4, threshold=2, min_survivors=3).until("masked")
     near = play.terms.graph.neighbours(0)
     far = next(p for p in range(1, 10) if p not in near)
-    lie = edited("shared", lambda b: wire.members_to_bytes(0b1111111111 & ~(1 << far), play.terms))
+    lie = edited("shared", lambda b: codec.members_to_bytes(0b1111111111 & ~(1 << far), play.terms))
     play.routed[ME] = lie(play, play.routed[ME])
     with pytest.raises(ProtocolError, match="another set of clients"):
         play.server.receive(play.answer(play.clients[ME]))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare, kstest
 
-from privacy.aggregation.masked import wire
+from privacy.aggregation.masked import codec
 from privacy.aggregation.messages import Message, unpack
 from privacy.crypto import KeyPair, MaskStream, combine, derive_pair_key
 from privacy.crypto.shamir import SHARE_BYTES
@@ -133,7 +133,7 @@ def test_the_server_holds_no_clients_vector(table) -> None:  # type: ignore[no-u
         play.until(stage, vanish)
         assert not holds(play.server, play.vectors), stage
     # A masked vector is added and forgotten: one buffer of this length, the running sum.
-    sent = [m.body[32:] for m in play.transcript.messages if m.kind == wire.MASKED]
+    sent = [m.body[32:] for m in play.transcript.messages if m.kind == codec.MASKED]
     assert len(sent) == 7
     assert not any(body in b for body in sent for b in buffers(play.server))
     assert sum(len(b) >= 160 and b == play.server._total.tobytes()
@@ -156,7 +156,7 @@ def test_masked_vectors_do_not_point_along_the_vectors(table) -> None:  # type: 
     play = table(n=8, degree=7, threshold=3, dims=4096)
     play.finish()
     for message in play.transcript.messages:
-        if message.kind == wire.MASKED:
+        if message.kind == codec.MASKED:
             sent = np.frombuffer(message.body[32:], dtype=np.int32).astype(float)
             own = play.vectors[message.sender].view(np.int32).astype(float)
             cosine = sent @ own / (np.linalg.norm(sent) * np.linalg.norm(own))
@@ -197,14 +197,14 @@ def attack(play, victim: int, colluders: list[int], body: bytes) -> np.ndarray |
             key = KeyPair.from_bytes(combine(points, [held[x][SHARE_BYTES:] for x in points]))
         except ValueError:
             continue
-        if wire.commitment(terms, victim, seed) != advert.commitment or key.public != advert.mask:
+        if codec.commitment(terms, victim, seed) != advert.commitment or key.public != advert.mask:
             continue
         stream, total = MaskStream(terms.dims), np.frombuffer(body[32:], dtype=np.uint32).copy()
         stream.subtract(total, seed)
-        bond = wire.round_bond(terms, (1 << len(terms.cohort)) - 1)
+        bond = codec.round_bond(terms, (1 << len(terms.cohort)) - 1)
         for peer in near:
             other = terms.cohort[peer]
-            info = wire.mask_info(bond, min(victim, other), max(victim, other))
+            info = codec.mask_info(bond, min(victim, other), max(victim, other))
             mask = derive_pair_key(key, play.server._adverts[peer].mask, info, 32)
             (stream.subtract if victim < other else stream.add)(total, mask)
         return total
@@ -217,7 +217,7 @@ def test_as_many_colluders_as_the_threshold_are_needed(degree: int, table) -> No
     play = table(n=8, degree=degree, threshold=3).until("signature")
     victim = ME
     body = next(m.body for m in play.transcript.messages
-                if m.kind == wire.MASKED and m.sender == victim)
+                if m.kind == codec.MASKED and m.sender == victim)
     near = [play.terms.cohort[p] for p in play.terms.graph.neighbours(0)]
     for colluders in itertools.combinations(near, 2):
         assert attack(play, victim, list(colluders), body) is None
@@ -238,7 +238,7 @@ def test_what_is_revealed_is_one_secret_a_client(table) -> None:  # type: ignore
     graph, cohort = play.terms.graph, play.terms.cohort
     shares: dict[int, list[tuple[int, bytes]]] = {c: [] for c in cohort}
     for message in play.transcript.messages:
-        if message.kind == wire.UNMASK:
+        if message.kind == codec.UNMASK:
             place = play.terms.position[message.sender]
             body = unpack(message.body, {"shares": bytes, "without": bytes})["shares"]
             for at, peer in enumerate(graph.neighbours(place)):
@@ -258,8 +258,8 @@ def test_fresh_secrets_every_round(table) -> None:  # type: ignore[no-untyped-de
         play.finish()
         bodies.append(play.transcript.messages)
     adverts = [
-        {part for m in messages if m.kind == wire.ADVERT
-         for part in wire.adverts_from_bytes(unpack(m.body, {"advert": bytes})["advert"])[0][1:]}
+        {part for m in messages if m.kind == codec.ADVERT
+         for part in codec.adverts_from_bytes(unpack(m.body, {"advert": bytes})["advert"])[0][1:]}
         for messages in bodies
     ]
     assert len(adverts[0]) == len(adverts[1]) == 4 * 6

@@ -65,11 +65,11 @@ def multiplier(rounds: int, local: bool) -> float:
 
 
 def stack(
-    rounds: int, place: Place = "central", sampling: Sampling | None = None, seed: int = 1,
+    rounds: int, place: Place = Place.CENTRAL, sampling: Sampling | None = None, seed: int = 1,
     releases: tuple[Release, ...] = RELEASES, before: tuple[Step, ...] = (),
     between: tuple[Step, ...] = (), bound: float = CLIP,
 ) -> PrivacyStack:
-    z = multiplier(rounds, place == "local")
+    z = multiplier(rounds, place == Place.LOCAL)
     weights = {r.name: WEIGHTS[r.name] for r in releases}
     steps = [*before, JointClip(CLIP, weights), *between, GaussianNoise(z, bound, place)]
     return PrivacyStack(releases, Ledger(), sampling=sampling or Everyone(),
@@ -78,7 +78,7 @@ def stack(
 
 
 def audit(
-    seed: int, fault: str | None = None, rounds: int = 8, place: Place = "central",
+    seed: int, fault: str | None = None, rounds: int = 8, place: Place = Place.CENTRAL,
     components: int = 0,
 ) -> AuditResult:
     def fresh() -> PrivacyStack:
@@ -92,7 +92,7 @@ def audit(
 
 def test_honest_stacks_pass() -> None:
     """Bounds of 95% fail in one of 20 or so: 4 or more of 7 have a chance of 2e-4."""
-    found = [audit(seed) for seed in range(6)] + [audit(0, place="local")]
+    found = [audit(seed) for seed in range(6)] + [audit(0, place=Place.LOCAL)]
     assert sum(not r.passed for r in found) <= 3
     for r in found:
         assert r.claimed == pytest.approx(2.0, abs=1e-6)
@@ -110,7 +110,7 @@ def test_faults_are_found(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", LOCAL_FEW)
 def test_faults_of_local_noise_are_found(fault: str) -> None:
-    assert not audit(1, fault, place="local").passed
+    assert not audit(1, fault, place=Place.LOCAL).passed
 
 
 def test_gross_faults_are_found_by_every_bound() -> None:
@@ -121,7 +121,8 @@ def test_gross_faults_are_found_by_every_bound() -> None:
 
 
 SETTINGS: tuple[tuple[int, Place, int], ...] = (  # rounds, place of the noise, components
-    (8, "central", 0), (8, "central", 5), (20, "central", 0), (20, "central", 5), (8, "local", 0))
+    (8, Place.CENTRAL, 0), (8, Place.CENTRAL, 5), (20, Place.CENTRAL, 0), (20, Place.CENTRAL, 5),
+    (8, Place.LOCAL, 0))
 
 
 def told(result: AuditResult) -> str:
@@ -142,7 +143,7 @@ def test_rates_of_alarm_over_twenty_seeds(rounds: int, place: Place, components:
 @pytest.mark.parametrize("fault", [f for f in SABOTAGES if f not in SAMPLED])
 def test_rates_of_finding_over_twenty_seeds(fault: str) -> None:
     """Four seeds of every setting that has the fault, or five: one miss in twenty at most."""
-    there = [s for s in SETTINGS if fault in (LOCAL if s[1] == "local" else CENTRAL)]
+    there = [s for s in SETTINGS if fault in (LOCAL if s[1] == Place.LOCAL else CENTRAL)]
     missed = 0
     for seed in range(20):
         rounds, place, components = there[seed % len(there)]
@@ -252,7 +253,7 @@ def test_what_cannot_be_audited_or_broken() -> None:
     with pytest.raises(AuditError, match="same_noise_each_round"):
         sabotage(honest, "noise_per_client_once")
     with pytest.raises(AuditError, match="cannot hurt local noise"):
-        sabotage(stack(2, "local"), "cohort_miscounted")
+        sabotage(stack(2, Place.LOCAL), "cohort_miscounted")
     with pytest.raises(AuditError, match="weaker than a user"):
         AuditPlan(clients=4, rounds=2, delta=DELTA, norm=0.5)
     with pytest.raises(AuditError, match="8 canaries"):

@@ -29,7 +29,7 @@ _PAIR = struct.Struct("<qq")
 
 
 class Advert(NamedTuple):
-    """A client's keys for one round.
+    """Hold a client's keys for one round.
 
     channel: X25519 key that shares are sealed to. mask: X25519 key that pair masks come from.
     commitment: hash of the self-mask's seed. signature: of the sender's identity over the rest.
@@ -43,7 +43,7 @@ class Advert(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """A pair of shares on its way from one client to another.
+    """Hold a pair of shares on its way from one client to another.
 
     peer: the other client: the receiver on the way to the server, the sender from there on. pair:
     the sealed shares of the self-mask's seed and of the mask key. seed, key: hash of each share,
@@ -58,26 +58,26 @@ class Sealed(NamedTuple):
 
 
 def share_hash(terms: RoundTerms, dealer: int, keeper: int, seed: bool, share: bytes) -> bytes:
-    """The hash [32] of a share of a self-mask's seed, or of a mask key; it hides a random number.
-    """
+    """Return the hash [32] of a share of a self-mask's seed, or of a mask key; it hides a random
+    number."""
     what = b"masked sum seed share" if seed else b"masked sum key share"
     return hashlib.sha256(
         what + terms.setup_digest + _PAIR.pack(dealer, keeper) + share).digest()
 
 
 def share_hashes(terms: RoundTerms, dealer: int, keeper: int, pair: bytes) -> tuple[bytes, bytes]:
-    """The hashes [32] of a pair of shares, the seed's and the key's."""
+    """Return the hashes [32] of a pair of shares, the seed's and the key's."""
     return (share_hash(terms, dealer, keeper, True, pair[:SHARE_BYTES]),
             share_hash(terms, dealer, keeper, False, pair[SHARE_BYTES:]))
 
 
 def advert_message(terms: RoundTerms, advert: Advert) -> bytes:
-    """What the signature of an advert signs."""
+    """Return what the signature of an advert signs."""
     return b"masked sum advert" + terms.setup_digest + _ADVERT.pack(*advert)[:_SIGNED]
 
 
 def adverts_to_bytes(adverts: list[Advert]) -> bytes:
-    """Adverts as records of 168 bytes."""
+    """Write adverts as records of 168 bytes."""
     return b"".join([_ADVERT.pack(*a) for a in adverts])
 
 
@@ -91,46 +91,52 @@ def _records(form: struct.Struct, body: bytes) -> list[tuple[int, bytes]]:
 
 
 def adverts_from_bytes(body: bytes) -> list[Advert]:
-    """The adverts of a message. Raises ProtocolError for cut records and two of one sender."""
+    """Read the adverts of a message. Raises ProtocolError for cut records and two of one sender."""
     return [Advert(*r) for r in _records(_ADVERT, body)]  # type: ignore[call-arg]
 
 
 def sealed_to_bytes(sealed: list[Sealed]) -> bytes:
-    """Sealed pairs of shares as records of 166 bytes."""
+    """Write sealed pairs of shares as records of 166 bytes."""
     return b"".join([_SEALED.pack(*s) for s in sealed])
 
 
 def sealed_from_bytes(body: bytes) -> dict[int, Sealed]:
-    """The sealed pairs of a message by client. Raises ProtocolError for cut records and for two of
-    one client."""
+    """Read the sealed pairs of a message by client.
+
+    Raises ProtocolError for cut records and for two of one client.
+    """
     return {r[0]: Sealed(*r) for r in _records(_SEALED, body)}  # type: ignore[call-arg]
 
 
 def signatures_to_bytes(signatures: list[tuple[int, bytes]]) -> bytes:
-    """(client, signature) as records of 72 bytes."""
+    """Write pairs (client, signature) as records of 72 bytes."""
     return b"".join([_SIGNATURE.pack(*s) for s in signatures])
 
 
 def signatures_from_bytes(body: bytes) -> list[tuple[int, bytes]]:
-    """(client, signature) of a message. Raises ProtocolError for cut records and for two of one
-    client."""
+    """Read the pairs (client, signature) of a message.
+
+    Raises ProtocolError for cut records and for two of one client.
+    """
     return _records(_SIGNATURE, body)
 
 
 def places_of(members: int) -> list[int]:
-    """The set bits of a set of places, ascending."""
+    """Return the set bits of a set of places, ascending."""
     bits = np.frombuffer(members.to_bytes(-(-members.bit_length() // 8), "little"), dtype=np.uint8)
     return np.flatnonzero(np.unpackbits(bits, bitorder="little")).tolist()
 
 
 def members_to_bytes(members: int, terms: RoundTerms) -> bytes:
-    """A set of places in the cohort, one bit a client."""
+    """Write a set of places in the cohort, one bit a client."""
     return members.to_bytes(-(-len(terms.cohort) // 8), "little")
 
 
 def members_from_bytes(body: bytes, terms: RoundTerms) -> int:
-    """The set of places of `members_to_bytes`. Raises ProtocolError where it does not fit the
-    cohort."""
+    """Read the set of places of `members_to_bytes`.
+
+    Raises ProtocolError where it does not fit the cohort.
+    """
     members = int.from_bytes(body, "little")
     if len(body) != -(-len(terms.cohort) // 8) or members.bit_length() > len(terms.cohort):
         raise ProtocolError("a set of clients does not fit the cohort")
@@ -138,12 +144,12 @@ def members_from_bytes(body: bytes, terms: RoundTerms) -> int:
 
 
 def slots_to_bytes(slots: int, terms: RoundTerms) -> bytes:
-    """A set of slots of a client's neighbours, one bit a slot."""
+    """Write a set of slots of a client's neighbours, one bit a slot."""
     return slots.to_bytes(-(-terms.degree // 8), "little")
 
 
 def slots_from_bytes(body: bytes, terms: RoundTerms) -> int:
-    """The set of `slots_to_bytes`. Raises ProtocolError where it does not fit the degree."""
+    """Read the set of `slots_to_bytes`. Raises ProtocolError where it does not fit the degree."""
     slots = int.from_bytes(body, "little")
     if len(body) != -(-terms.degree // 8) or slots.bit_length() > terms.degree:
         raise ProtocolError("a set of neighbours does not fit the degree")
@@ -151,23 +157,26 @@ def slots_from_bytes(body: bytes, terms: RoundTerms) -> int:
 
 
 def commitment(terms: RoundTerms, sender: int, seed: bytes) -> bytes:
-    """Hash [32] by which a recovered self-mask seed is checked; it hides 32 random bytes."""
+    """Return the hash [32] by which a recovered self-mask seed is checked; it hides 32 random
+    bytes."""
     own = sender.to_bytes(8, "little")
     return hashlib.sha256(b"masked sum seed" + terms.setup_digest + own + seed).digest()
 
 
 def channel_info(terms: RoundTerms, low: int, high: int) -> bytes:
-    """Context of the two sealing keys of a pair of clients: low to high, then high to low."""
+    """Return the context of the two sealing keys of a pair of clients: low to high, then high to
+    low."""
     return b"masked sum channel" + terms.setup_digest + _PAIR.pack(low, high)
 
 
 def share_context(terms: RoundTerms, sender: int, receiver: int) -> bytes:
-    """Bound into a sealed pair of shares: its kind, its terms, its sender and its receiver."""
+    """Return what is bound into a sealed pair of shares: its kind, its terms, its sender and its
+    receiver."""
     return b"masked sum shares" + terms.setup_digest + _PAIR.pack(sender, receiver)
 
 
 def round_bond(terms: RoundTerms, shared: int) -> bytes:
-    """Hash [32] of all terms, the plan's hash, and the set that exchanged shares.
+    """Return the hash [32] of all terms, the plan's hash, and the set that exchanged shares.
 
     Pair masks come from it: clients who were told different things cannot cancel their masks.
     """
@@ -176,15 +185,15 @@ def round_bond(terms: RoundTerms, shared: int) -> bytes:
 
 
 def mask_info(bond: bytes, low: int, high: int) -> bytes:
-    """Context of the pair mask of two clients."""
+    """Return the context of the pair mask of two clients."""
     return b"masked sum pair" + bond + _PAIR.pack(low, high)
 
 
 def survivors_message(bond: bytes, survivors: bytes) -> bytes:
-    """What a survivor signs: the bond and the list of survivors."""
+    """Return what a survivor signs: the bond and the list of survivors."""
     return b"masked sum survivors" + bond + survivors
 
 
 def vector_of(body: bytes) -> np.ndarray:
-    """The masked vector in a message of kind MASKED, uint32 [dims]."""
+    """Return the masked vector in a message of kind MASKED, uint32 [dims]."""
     return np.frombuffer(body, dtype="<u4", offset=BOND_BYTES)
