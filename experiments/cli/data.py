@@ -84,6 +84,7 @@ def data_encode(
     batch_size: Annotated[int | None, typer.Option(help="Items a batch.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
     allow_missing: AllowMissingOption = None,
+    columns: ColumnsOption = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch a hub name that is not on this machine.")
     ] = False,
@@ -97,7 +98,7 @@ def data_encode(
     set_threads(threads)
     given = {"text_model": text_model, "image_model": image_model, "batch_size": batch_size,
              "device": device, "allow_missing": allow_missing}
-    result = encode_folder(folder, given, download, reporter(errors()))
+    result = encode_folder(folder, given, download, reporter(errors()), columns)
     if json_:
         print(json.dumps(result))
     else:

@@ -58,7 +58,8 @@ def with_lists(raw: Raw, folder: Path) -> Raw:
 
 
 def listed(raw: Raw) -> Raw:
-    """Return the same data with the catalogue as its table of items.
+    """Return the same data with the catalogue as its table of items, and with all who have rows,
+    also where none of a user's rows counts: whose rows count is no public matter.
 
     Raises DataError where there is none, or a row names an item that it lacks.
     """
@@ -70,7 +71,8 @@ def listed(raw: Raw) -> Raw:
         row = raw.frame[unknown].iloc[0]
         raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is not in the "
                         "catalogue; add it there or delete the line")
-    return replace(raw, items=raw.catalogue)
+    return replace(raw, items=raw.catalogue,
+                   users=raw.everyone if raw.users is None else raw.users)
 
 
 def prepare_over_catalogue(

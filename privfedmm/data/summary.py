@@ -66,7 +66,7 @@ def core_line(k: int, before: tuple[int, int, int], after: tuple[int, int, int])
     parts = ", ".join(
         f"{left:,} of {whole:,} {what}" for left, whole, what in zip(
             after, before, ("users", "items", "interactions"), strict=True))
-    return Line("filter", f"{k}-core", f"{parts} are left", {
+    return Line("filter", "", f"{k}-core: {parts} are left", {
         "k_core": k, "before": list(before), "after": list(after)})
 
 

@@ -14,7 +14,7 @@ Encode = Callable[[Sequence[Any]], np.ndarray]
 
 @runtime_checkable
 class Shortens(Protocol):
-    """What encodes may read a long content in part; then it says of which it did."""
+    """This is an `Encode` that may read a long content in part, and says of which it did."""
 
     def cut(self, contents: Sequence[Any]) -> np.ndarray:
         """Return whether each content is longer than what is read of it [n] bool."""

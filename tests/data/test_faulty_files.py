@@ -294,7 +294,7 @@ def test_what_a_core_leaves_is_told(tmp_path: Path) -> None:
     data = read(shop(tmp_path / "set", table=pd.concat([rows(), few])), k_core=3)
     assert data.summary is not None
     line = next(line for line in data.summary.lines if line.kind == "filter")
-    assert line.text() == "3-core; 6 of 26 users, 6 of 9 items, 25 of 70 interactions are left"
+    assert line.text() == "3-core: 6 of 26 users, 6 of 9 items, 25 of 70 interactions are left"
 
 
 @pytest.mark.parametrize("name", ["item_id_list:token_seq", "item_list", "movieIdList"])

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import privfedmm as pf
-from privfedmm.data import Dataset, load
+from privfedmm.data import Dataset, load, read_shard
+from privfedmm.data.raw import Reading
 from privfedmm.data.summary import KINDS, Summary
 from tests.commands import BARE, cli
 from tests.small_tables import ITEMS, rows
@@ -77,6 +78,22 @@ def test_under_a_budget_no_row_shows_in_it(unit: str, tmp_path: Path) -> None:
     open_ = load(str(folder(place, table)), k_core=0, seed=0).summary
     less = load(str(folder(place, rows())), k_core=0, seed=0).summary
     assert open_ is not None and less is not None and open_.to_json() != less.to_json()
+
+
+def test_who_likes_nothing_still_takes_part_under_a_budget(tmp_path: Path) -> None:
+    """A user is emptied, not removed: whose ratings are low must not show in who there is."""
+    reading = Reading(min_rating=3)
+    low = rows().assign(rating=np.where(rows()["user_id"] == "12", 1, 5))
+    place = folder(tmp_path / "set", low)
+    data = load(str(place), k_core=0, seed=0, unit="user", reading=reading)
+    assert set(data.user_ids) == set(rows()["user_id"])
+    assert data.train.counts[data.user_ids.tolist().index("12")] == 0
+    assert "12" not in load(str(place), k_core=0, seed=0, reading=reading).user_ids
+    here = Dataset.from_pandas(low, data.items[["item_id"]], k_core=0, min_rating=3)
+    assert here.over_catalogue is not None
+    assert here.over_catalogue(unit="user").user_ids.tolist() == data.user_ids.tolist()
+    shard = read_shard(place, data.item_ids, 0, 3, reading)
+    assert shard.user_ids.tolist() == data.user_ids.tolist()
 
 
 def test_a_run_prints_and_records_it(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ def read_by_row_number(folder: Path, path: Path, name: str, reading: Reading) ->
     feature row.
     """
     rows = read_rows(path, reading).checked(reading)
-    raw = Raw(name, path.name, rows.frame, empty_items(rows.frame), lines=list(rows.lines))
+    raw = Raw(name, path.name, rows.frame, empty_items(rows.frame), lines=list(rows.lines),
+              everyone=rows.everyone)
 
     def refusal(file: Path, count: int, item: str) -> str:
         return (f"item {item} has no row in {file.name}, which has {count} rows; item ids must be "

@@ -69,7 +69,7 @@ def read_file(path: Path, reading: Reading) -> Raw:
         lines.append(Line("content", f"a file is read alone: not read are {', '.join(beside[:5])} "
                           "beside it; give the folder to have them"))
     return Raw(path.name.partition(".")[0], path.name, rows.frame, empty_items(rows.frame),
-               lines=lines)
+               lines=lines, everyone=rows.everyone)
 
 
 TABLE = Layout(

@@ -70,7 +70,7 @@ def separator_of(lines: Sequence[str], name: str) -> str:
         fields = {len(split_line(line, separator)) for line in lines if line.strip()}
         if len(fields) == 1 and fields.pop() > 1:
             return separator
-    if known[best]:
+    if known[best] or not any(s in line for line in lines for s in SEPARATORS):
         return best  # a table of one column
     raise DataError(f"{name}: its first line, {lines[0][:60]!r}, has none of the separators "
                     f"{', '.join(SEPARATORS.values())} that its other lines have too; save it as a "

@@ -64,7 +64,7 @@ class Table:
         told = Line("columns", self.columns.words() + guess,
                     values={"found": dict(self.columns.found),
                             "unused": list(self.columns.unused)})
-        return Interactions(rows.frame, (read, told, *rows.lines))
+        return Interactions(rows.frame, (read, told, *rows.lines), rows.everyone)
 
 
 def suffix_of(path: Path) -> str:

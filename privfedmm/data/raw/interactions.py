@@ -26,11 +26,13 @@ class Interactions:
     """These are the checked rows of a table.
 
     frame: the columns user, item (str), line (int), and maybe time (a number) and split, in the
-    order of the table. lines: what was found and dropped, for the summary.
+    order of the table. lines: what was found and dropped, for the summary. everyone: the ids of all
+    users of the table where some of their rows are below the least rating; else None.
     """
 
     frame: pd.DataFrame
     lines: tuple[Line, ...] = ()
+    everyone: np.ndarray | None = None
 
 
 def interactions(
@@ -69,7 +71,8 @@ def interactions(
     once, doubled = _once(frame, origin, columns["item"], reading)
     found += doubled
     keep = once & liked
-    return Interactions(frame if keep.all() else frame[keep], tuple(found))
+    everyone = None if liked.all() else frame["user"].unique().astype(str)
+    return Interactions(frame if keep.all() else frame[keep], tuple(found), everyone)
 
 
 def ids_of(column: pd.Series, lines: pd.Series, origin: Origin, who: str) -> pd.Series:

@@ -26,7 +26,8 @@ class Raw:
     id, where they are listed apart from the rows; None where rows alone tell of them. users: the
     ids of all who take part, where they are listed; None for those who have rows. lines: what was
     read, dropped, ignored or guessed so far, for the summary. untimed: why the times of the rows
-    are not used, where there are any; nothing else.
+    are not used, where there are any; nothing else. everyone: as in `Interactions`; a budget counts
+    them as users, who were emptied and not removed.
     """
 
     name: str
@@ -44,3 +45,4 @@ class Raw:
     users: np.ndarray | None = None
     lines: list[Line] = field(default_factory=list)
     untimed: str = ""
+    everyone: np.ndarray | None = None
