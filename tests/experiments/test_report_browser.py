@@ -74,6 +74,9 @@ def test_it_fits_is_drawn_and_is_quiet(
          figure.querySelector('.plot').getBoundingClientRect().height])""")
     assert len(drawn) == 8 and all(points > 1 and height > 60 for _, points, height in drawn)
     assert tab.js(_CONTRAST) == []
+    # What a screen reader meets in a picture are its points, each with a role and a name.
+    assert tab.js("""[...document.querySelectorAll('.plot svg [aria-label]')].filter((node) =>
+        !node.closest('[aria-hidden]') && node.getAttribute('role') !== 'img').length""") == 0
     assert tab.js("getComputedStyle(document.body).backgroundColor") == {
         "light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
     shots = os.environ.get("PRIVFEDMM_SCREENSHOTS")

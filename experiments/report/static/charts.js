@@ -8,7 +8,7 @@ const Charts = (() => {
   const style = { fontSize: `${FONT}px`, background: "none", color: "inherit", overflow: "visible",
     fontFamily: Marks.FONT };
   const tip = (points, x, y) => Plot.tip(points, Plot.pointer({
-    x, y, title: (d) => tipped(d.says), maxRadius: 60, fill: "var(--page)",
+    x, y, title: (d) => tipped(d.says), maxRadius: 60, fill: "var(--page)", ariaHidden: "true",
     stroke: "var(--soft)", fontSize: FONT, textPadding: 8, lineHeight: 1.35,
   }));
 
@@ -189,8 +189,8 @@ const Charts = (() => {
           stroke: "var(--bad)", strokeWidth: 3 }),
         Plot.text(data.cells, { ...at, text: "text", fontWeight: 600, dy: roomy ? -7 : 0,
           fontSize: cell < 34 ? 10 : 13 }),
-        ...(roomy ? [Plot.text(data.cells, { ...at, text: (d) => (cell > 88 ? d.small : d.small.split(" (")[0]),
-          dy: 9, fontSize: cell > 62 ? 11 : 10 })] : []),
+        ...(roomy ? [Plot.text(data.cells, { ...at, dy: 9, fontSize: cell > 62 ? 11 : 10,
+          text: (d) => (cell > 88 ? d.small : d.small.split(" (")[0]) })] : []),
         tip(data.cells, "column", "row"),
       ],
     });

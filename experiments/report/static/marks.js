@@ -72,9 +72,14 @@ const Marks = (() => {
 
   // One stop of the tab key a chart; arrows, home and end walk over its points. A focused point
   // shows its tip as a pointer would.
-  function walk(host, svg) {
+  function walk(svg) {
     const points = [...svg.querySelectorAll("circle,path,rect")]
       .filter((point) => point.hasAttribute("aria-label"));
+    // A screen reader is told of points; axes, bands and labels say the same again in pieces.
+    svg.querySelectorAll("g").forEach((group) => {
+      group.removeAttribute("aria-label");
+      if (!points.some((point) => group.contains(point))) group.setAttribute("aria-hidden", "true");
+    });
     points.forEach((point, place) => {
       point.setAttribute("role", "img");
       point.setAttribute("tabindex", place ? "-1" : "0");
