@@ -82,8 +82,10 @@ const Charts = (() => {
           fill: { value: named.map((one) => one.colour), scale: null } }),
         Plot.text(named, { x: right + spare * 1.6, y: "label", text: "text", textAnchor: "start",
           dx: 13, fill: "currentColor" }),
-        Plot.text(early.map((one) => ({ ...one.points.at(-1), text: short(one.name, 28) })), {
-          x: "x", y: "y", text: "text", textAnchor: "start", dx: 8, dy: -9, ...halo }));
+        Plot.text(Marks.beside(early.map((one) => ({ ...one.points.at(-1), text: short(one.name,
+          28) })), series.map((one) => one.points), d3.scaleLinear([left - spare, right + spare],
+          [marginLeft, marginLeft + inner]), y, [top, height - bottom], FONT), {
+          x: "x", y: "label", text: "text", textAnchor: "start", dx: 6, ...halo }));
     }
     marks.push(tip([...points, ...flat.map((one) => ({ ...one, x: right, y: one.value }))],
       "x", "y"));
