@@ -33,6 +33,15 @@ _CONTRAST = """(() => {
       return [(Math.max(one, other) + .05) / (Math.min(one, other) + .05),
         node.tagName, node.textContent.slice(0, 40)]; })
     .filter(([ratio]) => ratio < 4.5); })()"""
+# Texts of pictures that stand on one another, by more than their outlines.
+_OVERLAPS = """[...document.querySelectorAll('.plot svg')].flatMap((svg) => {
+  const boxes = [...svg.querySelectorAll('text')].filter((node) => node.textContent.trim() &&
+    !node.closest('[aria-label=tip]')).map((node) => [node.textContent,
+    node.getBoundingClientRect()]);
+  return boxes.flatMap(([one, a], i) => boxes.slice(i + 1).filter(([, b]) =>
+    Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2 &&
+    Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 4)
+    .map(([other]) => [one, other])); })"""
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +83,10 @@ def test_it_fits_is_drawn_and_is_quiet(
          figure.querySelector('.plot').getBoundingClientRect().height])""")
     assert len(drawn) == 8 and all(points > 1 and height > 60 for _, points, height in drawn)
     assert tab.js(_CONTRAST) == []
+    assert tab.js(_OVERLAPS) == []
+    # What a screen reader meets in a picture are its points, each with a role and a name.
+    assert tab.js("""[...document.querySelectorAll('.plot svg [aria-label]')].filter((node) =>
+        !node.closest('[aria-hidden]') && node.getAttribute('role') !== 'img').length""") == 0
     assert tab.js("getComputedStyle(document.body).backgroundColor") == {
         "light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
     shots = os.environ.get("PRIVFEDMM_SCREENSHOTS")

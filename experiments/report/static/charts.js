@@ -8,7 +8,7 @@ const Charts = (() => {
   const style = { fontSize: `${FONT}px`, background: "none", color: "inherit", overflow: "visible",
     fontFamily: Marks.FONT };
   const tip = (points, x, y) => Plot.tip(points, Plot.pointer({
-    x, y, title: (d) => tipped(d.says), maxRadius: 60, fill: "var(--page)",
+    x, y, title: (d) => tipped(d.says), maxRadius: 60, fill: "var(--page)", ariaHidden: "true",
     stroke: "var(--soft)", fontSize: FONT, textPadding: 8, lineHeight: 1.35,
   }));
 
@@ -82,8 +82,10 @@ const Charts = (() => {
           fill: { value: named.map((one) => one.colour), scale: null } }),
         Plot.text(named, { x: right + spare * 1.6, y: "label", text: "text", textAnchor: "start",
           dx: 13, fill: "currentColor" }),
-        Plot.text(early.map((one) => ({ ...one.points.at(-1), text: short(one.name, 28) })), {
-          x: "x", y: "y", text: "text", textAnchor: "start", dx: 8, dy: -9, ...halo }));
+        Plot.text(Marks.beside(early.map((one) => ({ ...one.points.at(-1), text: short(one.name,
+          28) })), series.map((one) => one.points), d3.scaleLinear([left - spare, right + spare],
+          [marginLeft, marginLeft + inner]), y, [top, height - bottom], FONT), {
+          x: "x", y: "label", text: "text", textAnchor: "start", dx: 6, ...halo }));
     }
     marks.push(tip([...points, ...flat.map((one) => ({ ...one, x: right, y: one.value }))],
       "x", "y"));
@@ -189,8 +191,8 @@ const Charts = (() => {
           stroke: "var(--bad)", strokeWidth: 3 }),
         Plot.text(data.cells, { ...at, text: "text", fontWeight: 600, dy: roomy ? -7 : 0,
           fontSize: cell < 34 ? 10 : 13 }),
-        ...(roomy ? [Plot.text(data.cells, { ...at, text: (d) => (cell > 88 ? d.small : d.small.split(" (")[0]),
-          dy: 9, fontSize: cell > 62 ? 11 : 10 })] : []),
+        ...(roomy ? [Plot.text(data.cells, { ...at, dy: 9, fontSize: cell > 62 ? 11 : 10,
+          text: (d) => (cell > 88 ? d.small : d.small.split(" (")[0]) })] : []),
         tip(data.cells, "column", "row"),
       ],
     });

@@ -56,6 +56,28 @@ const Marks = (() => {
     return out;
   }
 
+  // Labels to the right of points, each at the height nearest to its point at which it covers
+  // neither a curve nor a label before it.
+  function beside(points, curves, x, y, [top, bottom], size) {
+    const taken = [];
+    const clashes = (from, to, at) => taken.some((t) => t.from < to && from < t.to &&
+        Math.abs(t.at - at) < size + 3) ||
+      curves.some((curve) => d3.range(from, to, 6).some((pixel) => {
+        const value = x.invert(pixel), after = curve.findIndex((p) => p.x >= value);
+        if (after < 1) return false;
+        const [a, b] = [curve[after - 1], curve[after]];
+        return Math.abs(y(a.y + (b.y - a.y) * (value - a.x) / (b.x - a.x)) - at) < size * 0.8;
+      }));
+    return points.map((point) => {
+      const from = x(point.x) + 6, to = from + wide([point.text], size);
+      const heights = d3.range(0, 14).flatMap((step) => [-11 - 8 * step, 11 + 8 * step])
+        .map((offset) => y(point.y) + offset).filter((at) => at > top && at < bottom);
+      const at = heights.find((height) => !clashes(from, to, height)) ?? heights[0];
+      taken.push({ from, to, at });
+      return { ...point, label: y.invert(at) };
+    });
+  }
+
   // Names are shortened in the middle: they differ at their ends, where the epsilon is.
   const short = (text, most) => (text.length <= most ? text
     : `${text.slice(0, most - 13).trimEnd()}…${text.slice(-12).trimStart()}`);
@@ -72,9 +94,14 @@ const Marks = (() => {
 
   // One stop of the tab key a chart; arrows, home and end walk over its points. A focused point
   // shows its tip as a pointer would.
-  function walk(host, svg) {
+  function walk(svg) {
     const points = [...svg.querySelectorAll("circle,path,rect")]
       .filter((point) => point.hasAttribute("aria-label"));
+    // A screen reader is told of points; axes, bands and labels say the same again in pieces.
+    svg.querySelectorAll("g").forEach((group) => {
+      group.removeAttribute("aria-label");
+      if (!points.some((point) => group.contains(point))) group.setAttribute("aria-hidden", "true");
+    });
     points.forEach((point, place) => {
       point.setAttribute("role", "img");
       point.setAttribute("tabindex", place ? "-1" : "0");
@@ -104,5 +131,5 @@ const Marks = (() => {
     });
   }
 
-  return { FONT, flat, look, swatch, apart, short, wide, tipped, walk };
+  return { FONT, beside, flat, look, swatch, apart, short, wide, tipped, walk };
 })();

@@ -44,7 +44,7 @@
     one.width = width;
     const svg = Charts[one.kind](one.data, { ...one.view, width, paper });
     one.host.replaceChildren(svg);
-    Marks.walk(one.host, svg);
+    Marks.walk(svg);
   }
 
   const again = (one) => draw(one, one.host.clientWidth);
