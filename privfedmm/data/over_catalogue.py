@@ -115,6 +115,7 @@ def prepare_over_catalogue(
     every = by == "given"
     again = partial(prepare_over_catalogue, whole, k, seed, unit)
     return dataset_of(raw, split, held, k, [split.note, note],
-                      read_hash(raw, k, seed, apart=True, every=every), public_items=True,
+                      read_hash(raw, k, seed, apart=True, every=every and bool(split.further)),
+                      public_items=True,
                       candidates=candidates, every_target=every, further=further,
                       resplit=resplit_of(again, whole))

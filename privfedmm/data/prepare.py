@@ -115,7 +115,8 @@ def prepare(raw: Raw, k: int, seed: int, by: SplitBy = "auto") -> Dataset:
     frame, raw = timed(frame, with_lines(raw, core_line(k, _sizes(before), _sizes(frame))))
     split = split_and_index(frame, raw, seed, every=every)
     return dataset_of(raw, split, split.held, k, [split.note],
-                      read_hash(raw, k, seed, every=every), every_target=every,
+                      read_hash(raw, k, seed, every=every and bool(split.further)),
+                      every_target=every,
                       further=split.further, resplit=resplit_of(partial(prepare, whole, k, seed),
                                                                 whole))
 
