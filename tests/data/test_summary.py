@@ -92,7 +92,7 @@ def test_who_likes_nothing_still_takes_part_under_a_budget(tmp_path: Path) -> No
     here = Dataset.from_pandas(low, data.items[["item_id"]], k_core=0, min_rating=3)
     assert here.over_catalogue is not None
     assert here.over_catalogue(unit="user").user_ids.tolist() == data.user_ids.tolist()
-    shard = read_shard(place, data.item_ids, 0, 3, reading)
+    shard = read_shard(place, data.item_ids, 0, 3, reading=reading)
     assert shard.user_ids.tolist() == data.user_ids.tolist()
 
 
