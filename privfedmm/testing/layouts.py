@@ -140,6 +140,7 @@ class LayoutContract(ABC):
             self.write(tmp_path / name, rows)
             raw = self.layout.read(tmp_path / name, AS_IT_IS)
             assert raw.catalogue is None or raw.frame["item"].isin(raw.catalogue.index).all()
+            assert raw.catalogue is None or self.layout.lists_items
             found.append(None if raw.catalogue is None else raw.catalogue.index.tolist())
         assert found[0] == found[1]
 

@@ -40,6 +40,8 @@ def test_a_kind_that_a_section_tunes_shows_its_settings(monkeypatch: pytest.Monk
         assert any(row["can"] for row in rows), kind
         monkeypatch.setenv("COLUMNS", "200")
         assert path in cli(kind).stdout
+    # Layouts say whether a budget takes their items as they are.
+    assert all(row["can"] for row in json.loads(cli("layouts", "--json").stdout))
     # What hides nobody has nothing to tune.
     assert json.loads(cli("aggregators", "plain", "--json").stdout)[0]["settings"] == []
 

@@ -20,7 +20,8 @@ class Layout:
     returns the interactions, items and features of such a folder, with rows taken as a `Reading`
     says; it raises `DataError` with a sentence for every fault. files: patterns, as for
     `Path.glob`, of the files that hold interactions; a folder with such files is refused where
-    users' rows must not be.
+    users' rows must not be. lists_items: whether such a folder may list its items apart from the
+    rows (`Raw.catalogue`, or items.csv), as a budget asks for.
     """
 
     name: str
@@ -29,6 +30,12 @@ class Layout:
     recognises: Callable[[Path], bool]
     read: Callable[[Path, Reading], Raw]
     files: tuple[str, ...] = ()
+    lists_items: bool = False
+
+    def words(self) -> list[str]:
+        """Return what it can, for a table."""
+        return ["lists items", "under a budget as it is"] if self.lists_items else [
+            "under a budget with items.csv"]
 
     def raw(self, folder: Path, reading: Reading = AS_IT_IS) -> Raw:
         """Return what `read` does, and say in the first line of the summary which layout it was."""

@@ -86,4 +86,5 @@ OURS = Layout(
     recognises=_recognises,
     read=_read,
     files=_FILES,
+    lists_items=True,
 )

@@ -47,4 +47,5 @@ RECBOLE = Layout(
     recognises=_recognises,
     read=_read,
     files=(PATTERN,),
+    lists_items=True,
 )
