@@ -13,7 +13,6 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,12 +40,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         variables = {**os.environ, "PYTHONPATH": str(ROOT), "PRIVFEDMM_STATE": folder}
         for command in commands:
-            started = time.monotonic()
             done = subprocess.run([sys.executable, "-m", "experiments", *command], cwd=folder,
                                   env=variables, text=True, capture_output=True, check=False)
             words = "ok" if done.returncode == 0 else f"exit {done.returncode}\n{done.stderr}"
-            print(f"  {time.monotonic() - started:5.1f} s  privfedmm {' '.join(command)}: {words}",
-                  flush=True)
+            print(f"  privfedmm {' '.join(command)}: {words}", flush=True)
             if done.returncode != 0:
                 return 1
     return 0

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 import privfedmm
 from privfedmm.base.errors import INTERRUPTED
 from tests.commands import cli
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,9 +119,8 @@ def test_an_interrupt_of_a_sweep_is_quiet_in_its_workers(tmp_path: Path) -> None
         env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
     ) as program:
         assert program.stderr is not None
-        until = time.monotonic() + 240
-        while not list(tmp_path.rglob("rounds.jsonl")) and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: bool(list(tmp_path.rglob("rounds.jsonl"))),
+                   lambda: program.poll() is None)
         os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the workers as well
         said = program.stderr.read()
     assert program.returncode == INTERRUPTED

@@ -27,4 +27,5 @@ GFMFR = Layout(
     recognises=_recognises,
     read=_read,
     files=(_FILE,),
+    lists_items=True,
 )

@@ -27,4 +27,5 @@ MMREC = Layout(
     recognises=_recognises,
     read=_read,
     files=(PATTERN,),
+    lists_items=True,
 )
