@@ -5,6 +5,7 @@ from privacy.adaptive import AdaptiveClip, ClipRule
 from privacy.aggregation.simulated.routed import RoutedAggregator
 from privacy.aggregator import Aggregator, Session, Sums, Task
 from privacy.bounds import Bound, ChainError
+from privacy.charged import Charged, Joint, Terms
 from privacy.discrete import DistributedNoise
 from privacy.dp_sgd import OnDevice
 from privacy.errors import (
@@ -17,14 +18,7 @@ from privacy.errors import (
     RoundLost,
     RoundNotBegun,
 )
-from privacy.events import (
-    Charged,
-    Event,
-    Joint,
-    Terms,
-    event_named,
-    register_event,
-)
+from privacy.events import Event, event_named, register_event
 from privacy.ledger import Budget, BudgetError, Charge, Entry, Ledger, LedgerError
 from privacy.noise import Noise, Scale
 from privacy.noises import NoiseEntry, noise_entry, register_noise

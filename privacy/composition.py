@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from privacy.accounting import Spent, epsilon
-from privacy.events import Charged, PricingError
+from privacy.charged import Charged
+from privacy.events import PricingError
 
 
 def composed(runs: Sequence[Iterable[Charged]], delta: float) -> float:

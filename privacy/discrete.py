@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
-from privacy.events import DISTRIBUTED, Event, Terms, event_named
+from privacy.charged import Terms
+from privacy.events import DISTRIBUTED, Event, event_named
 from privacy.noise import Scale, Stream
 from privacy.places import Place
 from privacy.randomness import Source

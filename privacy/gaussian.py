@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
-from privacy.events import Event, LocalGaussian, Terms, event_named
+from privacy.charged import Terms
+from privacy.events import Event, LocalGaussian, event_named
 from privacy.noise import (
     NOBODY_TRUSTED,
     SERVER_ADDS_NOISE,

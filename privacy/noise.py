@@ -13,7 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from privacy.bounds import Bound
-from privacy.events import Event, Terms
+from privacy.charged import Terms
+from privacy.events import Event
 from privacy.places import Place
 from privacy.randomness import Source
 from privacy.sampling import Sampling

@@ -13,8 +13,9 @@ from torch import Tensor
 from privacy.adaptive import QUANTILE, AdaptiveClip
 from privacy.aggregator import Aggregator, GridNoise, Session, Sums, Task, dims
 from privacy.bounds import ChainError
+from privacy.charged import Terms
 from privacy.dp_sgd import LOCAL_TRAINING, OnDevice, keep_devices, restore_devices
-from privacy.events import NON_PRIVATE, Terms
+from privacy.events import NON_PRIVATE
 from privacy.ledger import Charge, Entry, Ledger, Status, together
 from privacy.plain import PlainAggregator
 from privacy.randomness import Source, SystemSource

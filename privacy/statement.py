@@ -9,8 +9,8 @@ from typing import Any
 
 from privacy.accounting import epsilon, planned
 from privacy.adaptive import AdaptiveClip
+from privacy.charged import Charged
 from privacy.dp_sgd import ZERO_OUT_INTERACTION, OnDevice
-from privacy.events import Charged
 from privacy.ledger import Budget
 from privacy.noise import SERVER_READS_ALL
 from privacy.sampling import Everyone

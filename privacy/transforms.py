@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from privacy.bounds import Bound, ChainError
-from privacy.events import Terms
+from privacy.charged import Terms
 from privacy.gaussian import GaussianNoise
 from privacy.noise import Noise, Scale
 from privacy.places import Place

@@ -15,6 +15,7 @@ from privacy import RingAggregator
 from privfedmm.config import RunConfig
 from privfedmm.runs import run as runs
 from privfedmm.runs.session import Session
+from privfedmm.runs.shape import DEPLOY
 
 NODES = 3
 # Seconds a node may take for a message. On a machine busy with other things a node's process has
@@ -32,7 +33,7 @@ TWO: dict[str, Any] = {
 
 def left_over(folder: Path) -> list[int]:
     """Processes of the deployment in a folder."""
-    mark = (local.MARK, str(folder.absolute() / runs.DEPLOY))
+    mark = (local.MARK, str(folder.absolute() / DEPLOY))
     return Processes(folder, {}, mark).survivors()
 
 

@@ -22,7 +22,8 @@ sys.argv = ["privfedmm", *{arguments!r}]
 from experiments.cli import main
 main()
 """
-ABSENT = ("flwr", "tenseal", "transformers", "opacus", "httpx", "uvicorn", "implicit")
+ABSENT = ("flwr", "tenseal", "transformers", "opacus", "httpx", "uvicorn", "implicit", "optuna",
+          "tensorboard", "mlflow", "wandb")
 
 
 def without(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,6 +48,9 @@ def test_the_main_job_and_its_audit_need_none_of_them(tmp_path_factory: pytest.T
     (("deploy", "local", "--dataset", "planted:36"), "flwr", "deploy"),
     (("run", "--dataset", "planted:60", "--group-statistics", "encrypted", "--rounds", "1"),
      "tenseal", "encrypted"),
+    (("tune", "--dataset", "planted:60", "--param", "algorithm.local.epochs=1..2"), "optuna",
+     "tune"),
+    (("run", "--dataset", "planted:60", "--log", "wandb"), "wandb", "wandb"),
 ])
 def test_what_needs_one_says_which(
     tmp_path: object, arguments: tuple[str, ...], package: str, extra: str

@@ -11,7 +11,7 @@ from experiments.deployment import app, local
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
 from privfedmm.federation import transport
-from privfedmm.runs.run import DEPLOY
+from privfedmm.runs.shape import DEPLOY
 
 _WAIT = 300.0
 # Masked, a released table a round: every round is alike.

@@ -5,18 +5,23 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
+from click import ClickException, UsageError
+from click.exceptions import NoArgsIsHelpError
 
 from experiments.cli import bench, budget, data, deploy, judge, lists, release
 from experiments.cli.command import Command
 from experiments.cli.run import run
-from privfedmm.base.errors import BAD_INPUT, UserError
+from experiments.cli.tune import tune
+from privfedmm import __version__
+from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
 
+NAME = "privfedmm"
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Privacy-hardened federated multimodal recommendation.",
-)
+    no_args_is_help=True, pretty_exceptions_enable=False,
+    suggest_commands=False)  # click does
 data_app = typer.Typer(no_args_is_help=True, help="Data sets.")
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks.")
 deploy_app = typer.Typer(no_args_is_help=True)
@@ -29,10 +34,11 @@ app.add_typer(deploy_app, name="deploy")
 _APP: dict[str, Callable[..., None]] = {
     "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
-    "sweep": judge.sweep, "report": judge.report,
+    "sweep": judge.sweep, "tune": tune, "report": judge.report,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}
 _DATA: dict[str, Callable[..., None]] = {
-    "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
+    "list": data.data_list, "get": data.data_get, "check": data.data_check,
+    "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
     "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
     "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
@@ -41,6 +47,20 @@ _DEPLOY: dict[str, Callable[..., None]] = {
     "join": deploy.join, "settle": deploy.settle, "accept": deploy.accept, "node": deploy.node,
     "serve": deploy.serve, "budget": deploy.budget}
 _CONFIG: dict[str, Callable[..., None]] = {"explain": lists.config_explain}
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"{NAME} {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _privfedmm(
+    version: Annotated[bool, typer.Option(
+        "--version", is_eager=True, callback=_version, help="Print the version.")] = False,
+) -> None:
+    """Privacy-hardened federated multimodal recommendation."""
 
 
 @deploy_app.callback()
@@ -63,23 +83,40 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A letter that the terminal cannot show is no reason to stop.
             stream.reconfigure(errors="replace")
+    sentence, code = "", BAD_INPUT
     try:
-        app(standalone_mode=True)
+        code = app(standalone_mode=False, prog_name=NAME) or 0
+        sentence = "stopped" if code == INTERRUPTED else ""
+    except NoArgsIsHelpError as error:
+        error.show()
+        code = error.exit_code
+    except ClickException as error:
+        sentence = _parsed(error)
     except OSError as error:
         from privfedmm.runs.folder import DISK  # the package is loaded where something was written
 
         if error.errno not in DISK:
             raise
-        print(f"privfedmm: {error.filename or 'a file'} cannot be opened or written "
-              f"({error.strerror}); make room, or name another place", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        sentence = (f"{error.filename or 'a file'} cannot be opened or written ({error.strerror}); "
+                    "make room, or name another place")
     except UserError as error:
-        print(f"privfedmm: {error}", file=sys.stderr)
-        sys.exit(error.code)
+        sentence, code = str(error), error.code
+    except KeyboardInterrupt:
+        sentence, code = "stopped", INTERRUPTED
     except ImportError as error:
         from privacy.extras import MissingExtra  # the package is loaded where one was raised
 
         if not isinstance(error, MissingExtra):
             raise
-        print(f"privfedmm: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+        sentence = str(error)
+    if sentence:
+        print(f"{NAME}: {sentence}", file=sys.stderr)
+    if code:
+        sys.exit(code)
+
+
+def _parsed(error: ClickException) -> str:
+    """What the parser refused, and where it says what it takes."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    context = error.ctx if isinstance(error, UsageError) else None
+    return f"{said}; see {context.command_path} --help" if context else said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -12,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privfedmm.base.errors import UserError
+from privfedmm.base.values import value_of
 
 if TYPE_CHECKING:
     from privfedmm.config import RunConfig
+
+RATE = "dp.sampling_rate"
 
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:
@@ -24,11 +26,21 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
         path, equals, text = pair.partition("=")
         if not equals:
             raise UserError(f"--set {pair}: write it as path=value")
-        try:
-            out[path] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            out[path] = text
+        out[path] = value_of(text)
     return out
+
+
+def sampled(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """Return flags in which a sampling rate without a budget is the share of a plain cohort."""
+    from privfedmm.config import read_toml
+
+    asked = any(flags.get(name) is not None for name in flags
+                if name.startswith("dp.") and name != RATE)
+    held = {} if file is None else read_toml(file)
+    if flags.get(RATE) is None or asked or "dp" in held:
+        return flags
+    return {**{name: value for name, value in flags.items() if name != RATE},
+            "cohort": flags[RATE]}
 
 
 def modalities(text: str | None) -> object:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from privfedmm.encoders import Report
 
+# What privfedmm.loggers has; it is loaded when a command runs, and --help does not wait for that.
+LOGGERS = ("tensorboard", "mlflow", "wandb")
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
@@ -24,6 +26,18 @@ MetricsOption = Annotated[
     typer.Option(help="Shown and recorded, with commas, at any length: ndcg@10,recall@20; "
                  "`privfedmm metrics` lists them."),
 ]
+ColumnsOption = Annotated[
+    str | None, typer.Option(help="What columns are called where that is not known: "
+                             "user=uid,item=asin,rating=overall,time=unixReviewTime.")
+]
+MinRatingOption = Annotated[
+    float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
+]
+DuplicatesOption = Annotated[
+    str | None, typer.Option(help="Which row of a pair that stands several times is kept: last or "
+                             "first by time (default last), or error.")
+]
+KCoreOption = Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")]
 AllowMissingOption = Annotated[
     bool | None,
     typer.Option("--allow-missing", help="Go on without texts and pictures that are not there "
@@ -34,6 +48,15 @@ AllowMissingOption = Annotated[
 def errors() -> Console:
     """Return the console of progress and tables, which is standard error."""
     return Console(stderr=True)
+
+
+def tell_picked(console: Console, file: Path | None, flags: dict[str, Any]) -> None:
+    """Say which method was chosen for the user, where one was, and how to get the other."""
+    from privfedmm.config import picked
+
+    line = picked(file, flags)
+    if line is not None:
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def reporter(console: Console) -> Report:

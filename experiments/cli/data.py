@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.common import AllowMissingOption, JsonOption, errors, reporter
+from experiments.cli.arguments import overrides
+from experiments.cli.common import (
+    AllowMissingOption,
+    ColumnsOption,
+    DuplicatesOption,
+    JsonOption,
+    KCoreOption,
+    MinRatingOption,
+    SetOption,
+    errors,
+    reporter,
+)
 from privfedmm.base.errors import UserError
 
 
@@ -38,6 +49,29 @@ def data_get(
     print(f"{name} is in {folder}\n\n{fetch.terms}")
 
 
+def data_check(
+    dataset: Annotated[str, typer.Argument(help="Known name, folder or file, as for run.")],
+    columns: ColumnsOption = None,
+    min_rating: MinRatingOption = None,
+    duplicates: DuplicatesOption = None,
+    k_core: KCoreOption = None,
+    settings: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """What a run would read of a data set, drop, filter, ignore and guess; nothing is encoded."""
+    from experiments.cli.check import check, picture
+
+    found = check(dataset, {"columns": columns, "min_rating": min_rating,
+                            "duplicates": duplicates, "k_core": k_core, **overrides(settings)})
+    if json_:
+        print(json.dumps(found))
+        return
+    for line in found["sentences"]:
+        print(line)
+    for line in picture(found):
+        print(line)
+
+
 def data_encode(
     folder: Annotated[Path, typer.Argument(help="Folder with items.csv and images/ or a zip.")],
     text_model: Annotated[
@@ -50,6 +84,7 @@ def data_encode(
     batch_size: Annotated[int | None, typer.Option(help="Items a batch.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda.")] = None,
     allow_missing: AllowMissingOption = None,
+    columns: ColumnsOption = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch a hub name that is not on this machine.")
     ] = False,
@@ -63,7 +98,7 @@ def data_encode(
     set_threads(threads)
     given = {"text_model": text_model, "image_model": image_model, "batch_size": batch_size,
              "device": device, "allow_missing": allow_missing}
-    result = encode_folder(folder, given, download, reporter(errors()))
+    result = encode_folder(folder, given, download, reporter(errors()), columns)
     if json_:
         print(json.dumps(result))
     else:

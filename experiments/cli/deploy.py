@@ -45,7 +45,8 @@ def _here(way: str, explained: str) -> Callable[..., None]:
         aggregation: AggregationOption = None, group_statistics: StatisticsOption = None,
         dp_epsilon: EpsilonOption = None, trust: TrustOption = None, noise: NoiseOption = None,
         settings: SetOption = None,
-        nodes: Annotated[int | None, typer.Option(help="Nodes that share the users.")] = None,
+        nodes: Annotated[
+            int | None, typer.Option(help="Nodes that share the users; default 3.")] = None,
         wait: Annotated[float | None, typer.Option(help="Seconds an exchange may take.")] = None,
         out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
         resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,
@@ -163,7 +164,7 @@ def serve(
     """Operator, 6: SuperLink, registration of the nodes, and the rounds of the run."""
     from experiments.deployment.serving import COMMAND, serve
     from privfedmm.base.interrupts import resumable
-    from privfedmm.runs.run import rounds_of
+    from privfedmm.runs.shape import rounds_of
 
     with RunProgress(errors(), rounds_of(folder)) as progress:
         found = resumable(lambda: serve(folder, wait, resume, progress), folder, COMMAND)

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments.cli.arguments import folder_of
+from experiments.cli.common import tell_picked
 from experiments.cli.progress import RunProgress, summary
 from experiments.deployment.carrier import Carrier, Shape
 from experiments.deployment.carrier import resume as continued
@@ -18,7 +19,7 @@ from experiments.deployment.simulated import SIMULATED
 from privfedmm.base.errors import UserError
 from privfedmm.base.interrupts import resumable
 from privfedmm.config import resolve
-from privfedmm.runs import run as runs
+from privfedmm.runs.shape import rounds_of
 
 NODES, WAIT = 3, 120.0
 CARRIERS: dict[str, Carrier] = {"local": LOCAL, "simulated": SIMULATED}
@@ -35,16 +36,17 @@ def play(
     carrier = CARRIERS[way]
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
-        if given or file or out or nodes or wait:
+        if given or file or out or nodes is not None or wait is not None:
             raise UserError("--resume takes the settings of the deployment it continues; give no "
                             "other option with it")
-        folder, rounds = resume, runs.rounds_of(resume)
+        folder, rounds = resume, rounds_of(resume)
         with RunProgress(console, rounds) as progress:
             record = resumable(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
         config = resolve(file, flags)
-        shape = Shape(nodes or NODES, wait or WAIT)
+        tell_picked(console, file, flags)
+        shape = Shape(NODES if nodes is None else nodes, WAIT if wait is None else wait)
         with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:
             record = resumable(
                 lambda: started(carrier, config, folder, shape, progress, progress.announce),

@@ -21,8 +21,8 @@ from privfedmm.data import Catalogue, Dataset, Shard
 from privfedmm.encoders import Report
 from privfedmm.runs import run as runs
 from privfedmm.runs.folder import new_folder
-from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
+from privfedmm.runs.shape import DEPLOY, SHAPE
 
 Tell = Callable[[str], None]
 PORT = 8443
@@ -33,6 +33,10 @@ def invite_all(
     host: str, out: Path | None, report: Report, tell: Tell,
 ) -> None:
     """Make a run folder with an invitation to hand out. Raises UserError."""
+    if nodes is not None and nodes < 1:
+        raise UserError(f"--nodes: {nodes} nodes host nobody; give 1 or more")
+    if nodes is not None and users is not None:
+        raise UserError("--nodes: --users says already how many nodes there are; leave one out")
     config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
     config = with_nodes(config, shares)
     with folder_of(out, config) as folder, new_folder(folder):

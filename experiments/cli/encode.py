@@ -10,25 +10,28 @@ from typing import Any
 from pydantic import ValidationError
 
 from privfedmm.base.errors import UserError
+from privfedmm.config import resolve
 from privfedmm.data import DataError, Encoding, encode_raw, feature_cache
 from privfedmm.data.layouts import read_data
 from privfedmm.encoders import EncoderSettings
 
 
 def encode_folder(
-    folder: Path, given: dict[str, Any], download: bool, report: Callable[[str], None]
+    folder: Path, given: dict[str, Any], download: bool, report: Callable[[str], None],
+    columns: str | None = None,
 ) -> dict[str, Any]:
     """Encode a folder's content and keep the features, where a run with the same settings finds
     them.
 
-    given: the settings of the encoders by name; those that are None keep their defaults. Raises
-    UserError for faults in data, settings or model.
+    given: the settings of the encoders by name; those that are None keep their defaults. columns:
+    what columns are called, as --columns takes it. Raises UserError for faults in data, settings or
+    model.
     """
     try:
         chosen = {name: value for name, value in given.items() if value is not None}
         settings = EncoderSettings.model_validate(chosen)
         started = time.perf_counter()
-        raw = read_data(folder)
+        raw = read_data(folder, resolve(None, {"columns": columns}).reading)
         if raw.features:
             raise UserError(f"data encode: {folder.name} has feature files for "
                             f"{', '.join(sorted(raw.features))}, which win over encoders; move "
@@ -48,6 +51,7 @@ def encode_folder(
         "encoders": done.feature_notes,
         "missing": {n: int((~mask).sum()) for n, mask in done.present.items()},
         "notes": done.notes,
+        "content": [line.says for line in done.lines if line.kind == "content"],
         "seconds": time.perf_counter() - started,
         "cache": str(feature_cache()),
     }

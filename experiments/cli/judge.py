@@ -11,7 +11,7 @@ import typer
 from experiments.cli.arguments import folder_of, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors
-from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
+from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
 def compare(
@@ -74,16 +74,26 @@ def audit(
         Path | None,
         typer.Option(help="Instead: break the run's stack on purpose; rates, as Markdown."),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also tables: releases, prices, canaries, attacks.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Check a run's budget, audit its stack with canaries, attack every mode; exit 3 on a fault.
 
     What is finished is not repeated, unless the run or the options changed.
     """
+    from experiments.report.audit_summary import summary
     from experiments.report.audit_tables import tables
     from experiments.report.sabotage_table import write_table
+    from experiments.report.sections import way_of
     from privfedmm.audit.audit_run import Options, audit_run
 
+    chosen = parts.split(",")
+    for name, set_ in (("--canaries", canaries is not None), ("--full-protocol", full_protocol)):
+        if set_ and "empirical" not in chosen:
+            raise UserError(f"{name}: it is for canaries, which --parts leaves out; name the part "
+                            "empirical, or leave it out")
     console = errors()
 
     def tell(text: str) -> None:
@@ -94,12 +104,14 @@ def audit(
         return
     result = audit_run(folder, Options(
         quick=quick, canaries=canaries, seed=audit_seed, full_protocol=full_protocol,
-        parts=tuple(parts.split(","))), tell)
+        parts=tuple(chosen)), tell)
     if json_:
         print(json.dumps(result))
     else:
-        for table in tables(result):
+        for table in tables(result) if verbose else ():
             console.print(table, highlight=False)
+        for line in summary(result, way_of(folder)):
+            console.print(line, highlight=False, soft_wrap=True)
     if result["faults"]:
         raise UserError("audit: " + "; ".join(result["faults"]), PRIVACY_VIOLATION)
 
@@ -120,8 +132,12 @@ def sweep(
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
-    run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-              processes, metrics_of(metrics), beside)
+    try:
+        run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
+                  processes, metrics_of(metrics), beside)
+    except KeyboardInterrupt:
+        raise UserError("stopped; the same command goes on with the runs that are left",
+                        INTERRUPTED) from None
 
 
 def report(
@@ -145,6 +161,9 @@ def report(
     ] = None,
 ) -> None:
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
+    for name, given in (("--scaling", scaling), ("--gallery", gallery)):
+        if given and html is None:
+            raise UserError(f"{name}: it is drawn on the page alone; give --html FILE as well")
     from experiments.report.finding import find
     from experiments.report.tables import markdown
 

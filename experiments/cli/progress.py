@@ -9,8 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from privfedmm.runs.record import shown
-
 JUDGED = "ndcg@50"
 
 
@@ -42,6 +40,12 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
+    def describe(self, lines: list[str]) -> None:
+        """Show what was read of the data, and what was dropped or guessed."""
+        self._console.print("data", style="bold")
+        for line in lines:
+            self._console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+
     def announce(self, lines: list[str]) -> None:
         """Show what the run promises."""
         self._console.print("privacy statement", style="bold")
@@ -56,6 +60,8 @@ class RunProgress:
             note += f"val ndcg@50 {row['validation']['ndcg@50']:.4f}  "
         note += (f"{row['seconds']:.2f} s  up {row['bytes_up_per_client'] / 1024:.0f} KiB  "
                  f"down {row['bytes_down_per_client'] / 1024:.0f} KiB a client")
+        for warned in row.get("simulation_warnings", []):
+            self._console.print(warned, style="bold", highlight=False, soft_wrap=True)
         self._bar.update(self._task, completed=row["round"], note=note)
         if not self._console.is_terminal:
             self._console.print(f"round {row['round']}: {note}", highlight=False, soft_wrap=True)
@@ -85,7 +91,9 @@ def judged(protocol: dict[str, Any]) -> list[str]:
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     """Print the result beside its baselines, what is claimed about privacy, and where it is
     kept."""
-    from privfedmm.runs.trust import BELOW, of_record, sentence  # late: it takes a second
+    # Late: --help must not wait for them.
+    from privfedmm.runs.record import shown
+    from privfedmm.runs.trust import BELOW, of_record, sentence
 
     data = record["dataset"]
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "

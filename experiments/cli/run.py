@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from click import Choice
 
-from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.arguments import folder_of, overrides, sampled
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
+    LOGGERS,
     AllowMissingOption,
+    ColumnsOption,
     ConfigOption,
+    DuplicatesOption,
     JsonOption,
+    KCoreOption,
     MetricsOption,
+    MinRatingOption,
     SetOption,
     errors,
     reporter,
+    tell_picked,
 )
 from privfedmm.base.errors import UserError
+
+if TYPE_CHECKING:
+    from privfedmm.runs.run import Listener
 
 
 def run(
@@ -28,17 +38,9 @@ def run(
     dataset: Annotated[
         str | None, typer.Option(help="Known name, folder or file; docs/data.md lists formats.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="What columns are called where that is not known: "
-                                 "user=uid,item=asin,rating=overall,time=unixReviewTime.")
-    ] = None,
-    min_rating: Annotated[
-        float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
-    ] = None,
-    duplicates: Annotated[
-        str | None, typer.Option(help="Which row of a pair that stands several times is kept: "
-                                 "last or first by time (default last), or error.")
-    ] = None,
+    columns: ColumnsOption = None,
+    min_rating: MinRatingOption = None,
+    duplicates: DuplicatesOption = None,
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
@@ -51,7 +53,7 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
-    k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    k_core: KCoreOption = None,
     split: Annotated[str | None, typer.Option(
         help="What is held out: auto, leave-one-out, or given: every item that the data says.")
     ] = None,
@@ -79,7 +81,9 @@ def run(
         str | None, typer.Option(help="What is protected: user, or a single interaction.")
     ] = None,
     sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
-    sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
+    sampling_rate: Annotated[
+        float | None, typer.Option(help="Share of users a round; with or without a budget.")
+    ] = None,
     noise: Annotated[
         str | None, typer.Option(help="csprng, or simulation: repeatable, protects nobody.")
     ] = None,
@@ -95,16 +99,26 @@ def run(
         bool, typer.Option("--accept-changed-code", help="With --resume: go on though the code of "
                            "a private run has changed; its ledger says so.")
     ] = False,
+    log: Annotated[list[str] | None, typer.Option(
+        help="Tell rounds to a logger too, in the run folder; may be given again. Under a budget "
+        "one that may leave this machine is told what the claim covers alone.",
+        click_type=Choice(LOGGERS))] = None,
     json_: JsonOption = False,
 ) -> None:
     """Train, evaluate and leave a record."""
     # Imported when the command runs: --help must not wait for them.
     from experiments.cli.progress import RunProgress, summary
     from privfedmm.base.interrupts import resumable
-    from privfedmm.config import resolve
+    from privfedmm.config import resolve, resolve_saved
+    from privfedmm.loggers import logging
     from privfedmm.runs import run as runs
+    from privfedmm.runs.shape import rounds_of
 
     console = errors()
+
+    def tell(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True)
+
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "columns": columns, "min_rating": min_rating, "duplicates": duplicates,
@@ -126,19 +140,36 @@ def run(
         if given or config or out:
             raise UserError("--resume takes the settings of the run it continues; "
                             "give no other option with it")
-        folder, rounds_ = resume, runs.rounds_of(resume)
-        with RunProgress(console, rounds_) as progress:
+        folder, rounds_ = resume, rounds_of(resume)
+        with (RunProgress(console, rounds_) as progress,
+              logging(log or (), resolve_saved(folder / runs.CONFIG), folder, tell) as loggers):
+            listen = both(progress, loggers)
             record = resumable(
-                lambda: runs.resume(folder, progress, accept_changed_code), folder)
+                lambda: runs.resume(folder, listen, accept_changed_code), folder)
+            loggers.finish(record)
     else:
+        flags = sampled(config, flags)
         resolved = resolve(config, flags)
+        tell_picked(console, config, flags)
         with (folder_of(out, resolved) as folder,
-              RunProgress(console, resolved.rounds) as progress):
+              RunProgress(console, resolved.rounds) as progress,
+              logging(log or (), resolved, folder, tell) as loggers):
+            listen = both(progress, loggers)
             record = resumable(
                 lambda: runs.start(
-                    resolved, folder, progress, progress.announce, reporter(console),
-                    dataset_budget), folder)
+                    resolved, folder, listen, progress.announce, reporter(console),
+                    dataset_budget, progress.describe), folder)
+            loggers.finish(record)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))
     else:
         summary(console, record, str(folder))
+
+
+def both(*listeners: Listener) -> Listener:
+    """Return what tells every one of several listeners of a round."""
+    def listen(row: dict[str, Any]) -> None:
+        for one in listeners:
+            one(row)
+
+    return listen

@@ -20,8 +20,8 @@ from privfedmm.data import Dataset
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
 from privfedmm.runs.folder import held_folder, new_folder
-from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
+from privfedmm.runs.shape import DEPLOY, SHAPE, deployed_by
 
 MARK = "PRIVFEDMM_DEPLOYMENT"
 START, SUBMIT = 120.0, 180.0  # seconds
@@ -36,6 +36,13 @@ class Shape:
 
     nodes: int
     wait: float
+
+    def __post_init__(self) -> None:
+        """Refuse a deployment of nobody. Raises UserError."""
+        if self.nodes < 1:
+            raise UserError(f"--nodes: {self.nodes} nodes host nobody; give 1 or more")
+        if not self.wait > 0:
+            raise UserError(f"--wait: {self.wait:g} seconds is no time for an answer; give more")
 
     def names(self, config: RunConfig) -> list[str]:
         """Return the folders of the nodes, with the key holder's last where one takes part."""
@@ -103,7 +110,7 @@ def resume(
     if not (out / DEPLOY / SHAPE).exists():
         raise UserError(f"--resume: {out} holds no deployment; start one with: privfedmm "
                         f"{carrier.command}")
-    command = runs.deployed_by(out)
+    command = deployed_by(out)
     if command != carrier.command:
         raise UserError(f"--resume: {out} was begun by another command; continue with: privfedmm "
                         f"{command} --resume {out}")

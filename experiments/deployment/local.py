@@ -22,7 +22,7 @@ from experiments.deployment.certificates import CA
 from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, listening, write_app_folder
 from privfedmm.config import RunConfig
-from privfedmm.runs.run import DEPLOY
+from privfedmm.runs.shape import DEPLOY
 
 __all__ = ["LOCAL", "MARK", "Deployment", "Hook", "Shape", "node_command", "resume", "start"]
 COMMAND = "deploy local"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from privfedmm.base.interrupts import begun
+
 _GRACE = 8.0  # seconds between the request to end and the end
 _PROC = Path("/proc")
 
@@ -51,6 +53,7 @@ class Processes:
     _sessions: set[int] = field(default_factory=set)
 
     def __enter__(self) -> Processes:
+        begun()
         self.logs.mkdir(parents=True, exist_ok=True)
         if _main_thread():
             # Asked to end, this process must still end the others.

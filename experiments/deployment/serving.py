@@ -39,8 +39,8 @@ from privfedmm.evaluation import metrics_from_ranks
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
 from privfedmm.runs.folder import held_folder
-from privfedmm.runs.run import DEPLOY
 from privfedmm.runs.session import Session
+from privfedmm.runs.shape import DEPLOY
 
 COMMAND = "deploy serve"
 

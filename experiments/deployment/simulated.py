@@ -17,7 +17,7 @@ from experiments.deployment.processes import Processes, free_ports, program
 from experiments.deployment.superlink import LINK, environment, listening, write_app_folder
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
-from privfedmm.runs.run import DEPLOY
+from privfedmm.runs.shape import DEPLOY
 
 COMMAND = "deploy simulated"
 NOTE = (

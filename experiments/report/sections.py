@@ -13,6 +13,8 @@ from experiments.report import audit_tables
 from privfedmm.audit import compare
 from privfedmm.audit.audit_run import AUDIT
 from privfedmm.base.errors import UserError
+from privfedmm.config import resolve_saved
+from privfedmm.runs.run import CONFIG
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def sections(folders: Iterable[Path]) -> list[str]:
 
 def audit_text(found: Found) -> str:
     """Return an audit as a section, in Markdown: the one wording of it."""
-    return audit_tables.markdown(found.value, found.name)
+    return audit_tables.markdown(found.value, found.name, way_of(found.folder))
 
 
 def comparisons(folders: Iterable[Path]) -> list[Found]:
@@ -50,6 +52,11 @@ def audits(folders: Iterable[Path]) -> list[Found]:
     """Return every audit.json below the folders. Raises UserError where one cannot be read or is of
     an earlier version."""
     return _found(folders, AUDIT)
+
+
+def way_of(folder: Path) -> str:
+    """Return how the run of a folder sums updates. Raises UserError where its config is damaged."""
+    return resolve_saved(folder / CONFIG).aggregation
 
 
 def _found(folders: Iterable[Path], name: str) -> list[Found]:

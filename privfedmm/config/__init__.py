@@ -1,8 +1,14 @@
 """The configuration of a run: its sections, how it is resolved, and what each setting means."""
 
 from privfedmm.config.explain import explain
-from privfedmm.config.resolve import read_toml, resolve, resolve_saved, settled, to_toml
-from privfedmm.config.sections import DPSettings, EvaluationSettings, RunConfig, SecureSettings
+from privfedmm.config.resolve import picked, read_toml, resolve, resolve_saved, settled, to_toml
+from privfedmm.config.sections import (
+    DPSettings,
+    EvaluationSettings,
+    RunConfig,
+    SecureSettings,
+)
+from privfedmm.config.tuned import TunedSettings
 
-__all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "explain",
-           "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]
+__all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "TunedSettings",
+           "explain", "picked", "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]

@@ -83,7 +83,8 @@ def raw_of_frames(
             raise DataError(f"{_INTERACTIONS.at(row['line'], found['item'])} names item "
                             f"{row['item']}, which is not in items; add it there or drop the row")
     raw = Raw(name, "interactions", frame, described, item_source="items",
-              catalogue=None if items is None else described, lines=list(checked.lines))
+              catalogue=None if items is None else described, lines=list(checked.lines),
+              everyone=checked.everyone)
     for modality, given in (features or {}).items():
         _add_features(raw, modality, given, listed=items is not None)
     return raw

@@ -15,6 +15,7 @@ from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
 from privfedmm.data.over_catalogue import listed, prepare_over_catalogue
 from privfedmm.data.prepare import content_hash, prepare
+from privfedmm.data.raw import Line
 from privfedmm.data.sources import Fetch, Request, Source
 from privfedmm.data.types import DataError, Dataset
 
@@ -122,7 +123,9 @@ def _load(request: Request) -> Dataset:
     note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"
     held = {"validation": data.validation, "test": data.test}
     digest = content_hash(data.user_ids, data.item_ids, data.train, held, features)
-    return replace(data, features=features, feature_notes={"text": note}, sha256=digest)
+    summary = data.summary and data.summary.plus(Line("content", f"text: {note}"))
+    return replace(data, features=features, feature_notes={"text": note}, sha256=digest,
+                   summary=summary)
 
 
 ML_100K = Source(

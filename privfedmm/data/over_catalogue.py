@@ -24,12 +24,14 @@ from privfedmm.data.prepare import (
     refuse_empty,
     resplit_of,
     split_and_index,
+    with_lines,
 )
-from privfedmm.data.raw import DataError, Raw, item_table
+from privfedmm.data.raw import DataError, Line, Raw, item_table
 from privfedmm.data.types import Dataset, SplitBy, Unit
 
 ITEMS, USERS = "items.csv", "users.csv"
 SHORTEST = 3  # rows of a user of whom one is held out for validation and one for test
+_ALL = "all users and all items of the catalogue are in training"
 HOW = (f"add {ITEMS} with a column item_id that lists every item, whoever has it (in Python, the "
        "argument items), or set "
        "dp.catalogue to from_interactions, which the statement names as outside the claim")
@@ -56,7 +58,8 @@ def with_lists(raw: Raw, folder: Path) -> Raw:
 
 
 def listed(raw: Raw) -> Raw:
-    """Return the same data with the catalogue as its table of items.
+    """Return the same data with the catalogue as its table of items, and with all who have rows,
+    also where none of a user's rows counts: whose rows count is no public matter.
 
     Raises DataError where there is none, or a row names an item that it lacks.
     """
@@ -68,7 +71,8 @@ def listed(raw: Raw) -> Raw:
         row = raw.frame[unknown].iloc[0]
         raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is not in the "
                         "catalogue; add it there or delete the line")
-    return replace(raw, items=raw.catalogue)
+    return replace(raw, items=raw.catalogue,
+                   users=raw.everyone if raw.users is None else raw.users)
 
 
 def prepare_over_catalogue(
@@ -87,6 +91,8 @@ def prepare_over_catalogue(
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
+    raw = with_lines(raw, Line("filter", _ALL if k == 0 else f"{_ALL}; the {k}-core is of the "
+                               "evaluation alone"))
     items, _ = index_ids(pd.Series(raw.items.index))
     frame = raw.frame.reset_index(drop=True)
     split = split_and_index(
@@ -109,6 +115,7 @@ def prepare_over_catalogue(
     every = by == "given"
     again = partial(prepare_over_catalogue, whole, k, seed, unit)
     return dataset_of(raw, split, held, k, [split.note, note],
-                      read_hash(raw, k, seed, apart=True, every=every), public_items=True,
+                      read_hash(raw, k, seed, apart=True, every=every and bool(split.further)),
+                      public_items=True,
                       candidates=candidates, every_target=every, further=further,
                       resplit=resplit_of(again, whole))

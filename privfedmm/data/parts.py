@@ -117,6 +117,8 @@ def read_shard(
         row = raw.frame[unknown].iloc[0]
         raise DataError(f"{raw.source} line {row['line']}: item {row['item']} is none of the "
                         f"{len(items)} items of the run; delete the line")
+    if least is not None:  # a user of whose rows none counts takes part with none
+        raw.users = raw.everyone
     split = split_and_index(raw.frame.reset_index(drop=True), raw, seed, items, least)
     return Shard(split.users, split.train, split.held["validation"], split.held["test"], split.age,
                  split.further)

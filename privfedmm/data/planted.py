@@ -158,7 +158,13 @@ def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     return np.argsort(-keys, axis=1)[:, :count]
 
 
+DEFAULT_CORE = 5  # of a config that does not say
+
+
 def _load(request: Request) -> Dataset:
+    if request.k_core not in (0, DEFAULT_CORE):
+        raise DataError("k_core: the planted set is not filtered, every user has as many items as "
+                        f"it draws, so {request.k_core} would do nothing; leave --k-core out")
     if request.max_users:
         raise DataError("max_users: the planted set is drawn in any size; use planted:N")
     if request.reading != AS_IT_IS:

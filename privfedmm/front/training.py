@@ -12,6 +12,7 @@ from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.data import DataError, Dataset
 from privfedmm.front.run import Run
+from privfedmm.loggers import logging
 from privfedmm.runs import run as runs
 from privfedmm.runs.finished import RecordError, read_ranks, read_record
 from privfedmm.runs.session import Session
@@ -58,7 +59,8 @@ def train(
     seed: int = 0, dp_epsilon: float | None = None, aggregation: str | None = None,
     settings: Mapping[str, Any] | None = None, config: str | Path | None = None,
     out: str | Path | None = None, callbacks: Iterable[Callback] = (),
-    announce: Callable[[list[str]], None] = lambda lines: None, **more: Any,
+    announce: Callable[[list[str]], None] = lambda lines: None, log: Iterable[str] = (),
+    **more: Any,
 ) -> Run:
     """Train, evaluate and give back the run.
 
@@ -67,7 +69,8 @@ def train(
     registered method {"settings.dim": 16}. config: a TOML file under all that is given here. out:
     a run folder to write; None writes nothing. callbacks: each told the row of every round; one
     that returns True ends training after it. announce: told what a private run promises, before
-    its first round. more: trust, unit, sampling, sampling_rate, noise, dp_delta, backbone,
+    its first round. log: loggers by name, of a run with `out`: tensorboard, mlflow, wandb. more:
+    trust, unit, sampling, sampling_rate, noise, dp_delta, backbone,
     modalities, or any setting at the top of a config (k_core, group_statistics, baselines, ...).
     Raises UserError for settings that do not fit, in one sentence that names the field.
 
@@ -89,11 +92,17 @@ def train(
         if True in answers:
             raise runs.StopTraining
 
+    names = list(log)
+    if names and out is None:
+        raise UserError(f"log: {names[0]} begins in a run folder; give out=FOLDER as well")
     used = _changed(data, resolved) if isinstance(data, Dataset) else runs.load_data(resolved)
     if out is None:
         session, record = runs.in_memory(resolved, used, listen, announce)
     else:
-        session, record = runs.in_folder(resolved, used, Path(out), listen, announce)
+        with logging(names, resolved, Path(out), lambda line: announce([line])) as loggers:
+            told.insert(0, loggers)
+            session, record = runs.in_folder(resolved, used, Path(out), listen, announce)
+            loggers.finish(record)
     return Run(session.config, record, session.rows, session.stack.ledger.to_json(),
                session.best_ranks, partial(_best, session), lambda: used,
                None if out is None else Path(out))

@@ -68,7 +68,8 @@ def build_stack(
     dp = config.dp
     if dp is None and not config.is_secure:
         return PrivacyStack(
-            algorithm.releases, ledger, survivors=survivors(config),
+            algorithm.releases, ledger, planned.sampling, source=noise_source(config),
+            survivors=survivors(config),
             aggregator=aggregator(config, population, survivors(config), transcript))
     if isinstance(algorithm, TrainsOnDevice):
         if config.is_secure:
@@ -155,9 +156,11 @@ def statement(
     """Return the statement of what the run promises."""
     promise = state(stack, planned.budget, planned.rounds + planned.spare, population,
                     _first_dims(stack), planned.spare)
-    if config.dp is None or config.catalogue_unit:
-        return promise
-    return replace(promise, not_covered=(ITEMS_FROM_ROWS, *promise.not_covered))
+    more = [] if config.dp is None or config.catalogue_unit else [ITEMS_FROM_ROWS]
+    if config.dp is not None and config.tuned is not None:
+        more.append(f"the choice of {config.tuned.told()}: these are figures of users' held-out "
+                    "rows")
+    return replace(promise, not_covered=(*more, *promise.not_covered))
 
 
 def charges_of(

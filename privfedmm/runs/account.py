@@ -122,7 +122,7 @@ class Account:
 
     def check(self, session: Session) -> None:
         """Raise UserError where a run that has not begun would overspend the account's budget."""
-        run = _run_of(session, None)
+        run = planned_run(session, None)
         if run is not None:
             _charged(self.read(), run)
 
@@ -133,7 +133,7 @@ class Account:
         is not listed: None. Raises UserError, with the exit code of a privacy violation, where the
         account's budget would be overspent.
         """
-        run = _run_of(session, out)
+        run = planned_run(session, out)
         if run is None:
             return None
         self._change(lambda held: _charged(held, run))
@@ -149,7 +149,7 @@ class Account:
         """Put what a finished run's ledger holds in the place of what was planned."""
         if run is None:
             return
-        done = {"finished": True, "charges": _kept(entries)}
+        done = {"finished": True, "charges": kept(entries)}
         self._change(lambda held: {**held, "runs": [
             {**one, **done} if one["run"] == run else one for one in held["runs"]]})
 
@@ -158,8 +158,9 @@ class Account:
             write_json(self.file, change(self.read()))
 
 
-def _run_of(session: Session, out: Path | None) -> dict[str, Any] | None:
-    """The line of a run, with all of its planned entries; None for one that promises nothing."""
+def planned_run(session: Session, out: Path | None) -> dict[str, Any] | None:
+    """Return the line of a run in an account, with all of its planned entries; None for one that
+    promises nothing."""
     promise = session.statement
     if session.config.dp is None or promise.epsilon is None:
         return None
@@ -170,7 +171,7 @@ def _run_of(session: Session, out: Path | None) -> dict[str, Any] | None:
         "label": session.config.label or session.config.method, "unit": promise.unit,
         "epsilon": promise.epsilon, "delta": promise.delta, "noise": promise.noise_source,
         "claims": promise.noise_source != SIMULATED, "finished": False,
-        "charges": _kept(charges_of(session.planned, session.stack, session.population)),
+        "charges": kept(charges_of(session.planned, session.stack, session.population)),
     }
 
 
@@ -187,7 +188,8 @@ def _charged(held: dict[str, Any], run: dict[str, Any]) -> dict[str, Any]:
     return after
 
 
-def _kept(entries: Sequence[Charged]) -> list[dict[str, Any]]:
+def kept(entries: Sequence[Charged]) -> list[dict[str, Any]]:
+    """Return entries of a ledger as a line of an account keeps them."""
     return [asdict(Spent.of(entry)) for entry in entries]
 
 
@@ -206,7 +208,7 @@ def curve_costs(
         simulated += privacy["noise_source"] == SIMULATED
         entries = Ledger.from_json(dict(row) for row in rows).entries
         counted.append({"claims": True, "unit": privacy["unit"], "delta": privacy["delta"],
-                        "epsilon": privacy["epsilon"], "charges": _kept(entries)})
+                        "epsilon": privacy["epsilon"], "charges": kept(entries)})
     lines = [total.line() for total in totals(counted)]
     if simulated:
         lines.append(f"{simulated} of them have noise that follows from the seed: they protect "

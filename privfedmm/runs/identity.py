@@ -12,7 +12,7 @@ from typing import Any
 
 from privacy.commitment import canonical
 from privfedmm.base.errors import UserError
-from privfedmm.config import read_toml, resolve, settled
+from privfedmm.config import RunConfig, read_toml, resolve, resolve_saved, settled
 from privfedmm.runs.binding import CONFIG
 from privfedmm.runs.differences import differing, flat, plain_config, was_is
 
@@ -70,6 +70,17 @@ def chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
         given = list(leading)  # a method that is not installed here: all that its config says
     names |= leading.keys() & {*given, "method", "dp.epsilon"}
     return {name: settings.get(name) for name in sorted(names) if name not in _NAMES}
+
+
+def changes(folder: Path, config: RunConfig) -> list[str]:
+    """Return in what a config differs from the run that a folder holds, as `was_is`; nothing where
+    it holds none. Raises UserError where the folder's config cannot be read."""
+    if not (folder / CONFIG).exists():
+        return []
+    # What the defaults left to the data stands in the folder's config as it was settled.
+    meant = [config, settled(config, True), settled(config, False)]
+    held = plain_config(resolve_saved(folder / CONFIG))
+    return min((was_is(held, plain_config(one)) for one in meant), key=len)
 
 
 def refuse_edited(folder: Path, record: Mapping[str, Any]) -> None:

@@ -75,6 +75,7 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
         "feature_sha256": pinned(data.features),
         "missing": data.missing,
         "k_core": data.protocol.k_core,
+        "summary": None if data.summary is None else data.summary.to_json(),
     }
 
 
@@ -123,7 +124,7 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
     is."""
     stack, promise = session.stack, session.statement
     entries, bound = stack.ledger.entries, stack.ledger.commitment
-    budget = session.planned.budget
+    budget, tuned = session.planned.budget, session.config.tuned
     spent = None
     if promise.epsilon is not None:
         # Without a budget the only finite price is that of an empty ledger.
@@ -145,7 +146,8 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
         "rounds": len({entry.round for entry in entries}),
         "rounds_planned": session.planned.rounds,
         "settings_chosen": "the run chose nothing by metrics: groups and rounds follow from users "
-                           "and noise; the other settings are the config's",
+                           "and noise; the other settings are the config's"
+                           + ("" if tuned is None else f", which chose {tuned.told()}"),
         "ledger_digest": (stack.ledger.digests or (None,))[-1],
         "run": None if bound is None else bound["run"],
         "releases": [
@@ -256,6 +258,8 @@ def build(
             parts.get("backbone", "none")),
         "parts": parts,
         "seed": session.config.seed,
+        "tuned": None if session.config.tuned is None else session.config.tuned.model_dump(
+            mode="json"),
         "dataset": dataset_section(data),
         "protocol": protocol_section(data, protocol, session.config.dp is not None),
         "rounds_run": session.state.round,

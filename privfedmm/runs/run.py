@@ -14,6 +14,7 @@ import numpy as np
 from privacy import LedgerError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import append_text, write_json, write_text
+from privfedmm.base.interrupts import begun
 from privfedmm.baselines import baseline_metrics
 from privfedmm.config import RunConfig, resolve_saved, settled, to_toml
 from privfedmm.data import (
@@ -37,7 +38,7 @@ from privfedmm.evaluation import (
 )
 from privfedmm.federation import Simulator
 from privfedmm.privacy_plan.keeping import LEDGER, overspent
-from privfedmm.runs import binding, folder, identity
+from privfedmm.runs import binding, folder, identity, notices
 from privfedmm.runs import record as records
 from privfedmm.runs.account import Account
 from privfedmm.runs.attempts import goes_on
@@ -49,10 +50,9 @@ from privfedmm.runs.folder import held_folder, new_folder
 from privfedmm.runs.rounds import Means as Means
 from privfedmm.runs.rounds import judge, play_round
 from privfedmm.runs.session import MODEL, Session
+from privfedmm.runs.shape import DEPLOY, deployed_by
 
 CONFIG, STATEMENT = binding.CONFIG, binding.STATEMENT
-DEPLOY = "deploy"  # in the folder of a deployment: its parties
-SHAPE = "shape.json"  # and how many they are, and the command that goes on with them
 Listener = Callable[[dict[str, Any]], None]
 Announce = Callable[[list[str]], None]
 
@@ -89,16 +89,19 @@ def changed(data: Dataset, config: RunConfig) -> Dataset:
 def start(
     config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
     report: Report = silent, dataset_budget: float | None = None,
+    describe: Announce = lambda lines: None,
 ) -> dict[str, Any]:
     """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
     announce: is told what the run promises, before its first round. report: is told of encoding.
     dataset_budget: what all private runs on the data's users together may cost from now on, in
-    epsilon; None leaves that as it is.
+    epsilon; None leaves that as it is. describe: is told what was read of the data.
     """
     with new_folder(out):
         records.set_threads(config.threads)
         data = replace(load_data(config, report), resplit=None)  # which keeps all that was read
+        if data.summary is not None:
+            describe(data.summary.sentences())
         if dataset_budget is not None:
             Account(data).limit(dataset_budget)
         return _in_held(config, data, out, listen, announce)[1]
@@ -137,7 +140,7 @@ def in_memory(
     account = Account(data)
     run = account.open(session, None)
     if config.dp is not None:
-        announce(session.statement.lines())
+        announce([*session.statement.lines(), *notices.of_plan(session)])
     play(session, data.sha256, None, listen, in_one_process(session, data))
     record = conclude(session, data, None, records.SIMULATOR)
     account.close(run, session.stack.ledger.entries)
@@ -166,6 +169,7 @@ def resume(
         config = resolve_saved(out / CONFIG)
         records.set_threads(config.threads)
         data = load_data(config)
+        begun()
         session = Session.start(config, data, out)
         session.restore(out, data.sha256, accept_changed_code)
         play(session, data.sha256, out, listen, in_one_process(session, data))
@@ -206,7 +210,7 @@ def open_folder(
         folder.forget(out, before)
         raise
     if config.dp is not None:
-        announce(session.statement.lines())
+        announce([*session.statement.lines(), *notices.of_plan(session)])
     return session
 
 
@@ -218,6 +222,7 @@ def begin(session: Session, data: Dataset, out: Path) -> None:
     """
     account = Account(data)
     account.check(session)
+    begun()
     out.mkdir(parents=True, exist_ok=True)
     folder.refuse_small(out, session.checkpoint_bytes())
     write_text(out / CONFIG, to_toml(session.config))
@@ -328,19 +333,3 @@ def conclude(
         if bound is not None:
             Account(data).close(str(bound["run"]), session.stack.ledger.entries)
     return result
-
-
-def deployed_by(out: Path) -> str:
-    """Return the privfedmm command that continues the deployment in a folder."""
-    found = out / DEPLOY / SHAPE
-    if not found.exists():  # it ended before it began; either command says so
-        return "deploy local"
-    return str(json.loads(found.read_text(encoding="utf-8")).get("command", "deploy local"))
-
-
-def rounds_of(out: Path) -> int:
-    """Return the rounds that the run in a folder is set to. Raises UserError where it is no run
-    folder."""
-    if not (out / CONFIG).exists():
-        raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
-    return resolve_saved(out / CONFIG).rounds

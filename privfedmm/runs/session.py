@@ -58,6 +58,7 @@ class Session:
     rows: list[dict[str, Any]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)  # rounds that were skipped, for they cannot open
     deployed: bool = False
+    said: set[str] = field(default_factory=set)  # kinds of warnings of this process
     unprepared: int = 0  # rounds of this process that were tried again, for no keys came together
 
     @classmethod

@@ -10,17 +10,19 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 
 from privfedmm.base.errors import UserError
-from privfedmm.config import RunConfig, read_toml, resolve, resolve_saved, settled
+from privfedmm.base.interrupts import begun, ignored
+from privfedmm.config import RunConfig, read_toml, resolve
 from privfedmm.evaluation import SHOWN
 from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import curve_costs
-from privfedmm.runs.differences import flat, plain_config, was_is
+from privfedmm.runs.differences import flat
 from privfedmm.runs.finished import RecordError, read_record
+from privfedmm.runs.identity import changes
 from privfedmm.runs.record import shown
 
 
@@ -75,12 +77,7 @@ def jobs(
 def changed(job: Job) -> list[str]:
     """Return in what a job differs from the run that its folder holds; nothing where it holds
     none."""
-    if not (job.folder / runs.CONFIG).exists():
-        return []
-    # What the defaults left to the data stands in the folder's config as it was settled.
-    meant = [job.config, settled(job.config, True), settled(job.config, False)]
-    held = plain_config(resolve_saved(job.folder / runs.CONFIG))
-    return min((was_is(held, plain_config(config)) for config in meant), key=len)
+    return changes(job.folder, job.config)
 
 
 def beside(job: Job) -> Job:
@@ -170,6 +167,7 @@ def run_sweep(
     Raises UserError for a malformed file, for changed settings before anything is played, and at
     the end where runs failed or a record is damaged.
     """
+    begun()
     every = list(jobs(file, out, dataset, metrics))
     if move:
         every = [beside(job) if changed(job) else job for job in every]
@@ -192,12 +190,19 @@ def run_sweep(
         for job in todo:
             note(job, partial(play, job))
     else:
-        with ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=_end_with_parent
-        ) as pool:
-            running = {pool.submit(play, job): job for job in todo}
+        pool = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
+        try:
+            with ignored():  # by the workers too: a Ctrl-C reaches them, and is not theirs to tell
+                running = {pool.submit(play, job): job for job in todo}
             for done in as_completed(running):
                 note(running[done], done.result)
+        except KeyboardInterrupt:
+            for worker in active_children():
+                worker.terminate()  # a run goes on from its last round
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     for line in costs(every):
         say(line)
     say(f"{len(todo)} runs played, {len(every) - len(todo)} were there; wrote {out}")

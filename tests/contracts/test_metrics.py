@@ -1,11 +1,13 @@
-"""Every metric there is under the contract for users' own, and one that is registered."""
+"""Every metric there is, and the example package's, under the contract for users' own."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from privfedmm_example.rank_biased import RBP
 
 import privfedmm as pf
-from privfedmm.evaluation import METRICS, Metric, Places
+from privfedmm.evaluation import METRICS, Metric
 from privfedmm.testing.metrics import MetricContract
 
 
@@ -33,24 +35,26 @@ class TestMrr(MetricContract):
     metric = METRICS.get("mrr")
 
 
-WHOLE = Metric(
-    "whole", lambda places, k: 1.0 * ((places.counts > 0) & (
-        places.sum(1.0 * (places.ranks <= k)) == places.counts)),
-    "1 where all held-out items are among the first k", "this test")
+class TestRankBiased(MetricContract):
+    metric = RBP
 
 
-def test_a_metric_of_ones_own_is_recorded_and_the_contract_finds_a_wrong_one() -> None:
-    METRICS.register(WHOLE)
+def test_a_metric_of_ones_own_is_recorded() -> None:
+    METRICS.register(RBP)
     try:
         run = pf.train("planted:60", rounds=1, baselines=["popularity"],
-                       settings={"evaluation.metrics": ["whole@20"]})
-        assert run.record["metrics"]["test"]["whole@20"] == run.record["metrics"]["test"]["hr@20"]
+                       settings={"evaluation.metrics": ["rbp@20"]})
+        ranks = run.ranks["test"]
+        assert isinstance(ranks, np.ndarray)
+        slow = np.mean([0.2 * 0.8 ** (rank - 1) if rank <= 20 else 0 for rank in ranks])
+        assert run.record["metrics"]["test"]["rbp@20"] == pytest.approx(slow)
     finally:
-        METRICS.forget("whole")
+        METRICS.forget("rbp")
 
+
+def test_the_contract_finds_a_wrong_one() -> None:
     class Wrong(MetricContract):
         metric = Metric("wrong", lambda places, k: places.sum(1.0 / places.ranks), "-", "-")
 
     with pytest.raises(AssertionError):
         Wrong().test_it_gives_every_user_a_value_from_0_to_1()
-    assert isinstance(Wrong().places(), Places)

@@ -271,6 +271,15 @@ def test_one_and_several_targets_do_not_compare(folder: Path) -> None:
         pf.compare(runs)
 
 
+def test_a_given_split_of_one_item_a_user_compares_either_way() -> None:
+    """What is ranked is the same, whatever was asked for."""
+    rows = table().drop_duplicates(["user_id", "split", "timestamp"])
+    last = rows[rows["split"] != "train"].groupby(["user_id", "split"]).tail(1)
+    data = Dataset.from_pandas(pd.concat([rows[rows["split"] == "train"], last]), k_core=0)
+    runs = [pf.train(data, split=split, **FLAGS) for split in ("auto", "given")]
+    assert pf.compare(runs)["difference"].tolist() == [0, 0]
+
+
 @pytest.mark.parametrize(("metrics", "sentence"), [
     ("foo@10", "no metric 'foo'; there are hr, ndcg, recall, precision, map, mrr"),
     ("ndcg@0", "at least 1"), (",", "name at least one metric")])

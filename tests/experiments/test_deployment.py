@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from privfedmm.base.errors import ABORTED, INTERRUPTED, UserError
 from privfedmm.config import resolve
 from privfedmm.federation.codec import decode
 from privfedmm.runs import run as runs
+from privfedmm.runs.shape import DEPLOY
 from tests.deployments import (
     NODES,
     ONE,
@@ -40,6 +40,7 @@ from tests.deployments import (
     same_model,
 )
 from tests.ledgers import charges
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ class Intruder:
     def __call__(self, deployment: local.Deployment) -> None:
         if self.folder is not None:
             return
-        root = deployment.folder.absolute() / runs.DEPLOY
+        root = deployment.folder.absolute() / DEPLOY
         self.folder = root / "intruder"
         shutil.copytree(root / "shard-0", self.folder)
         (self.folder / "state.bin").unlink(missing_ok=True)
@@ -93,7 +94,7 @@ def when_shared(shard: int, act: Callable[[local.Deployment], None]) -> local.Ho
     done: list[bool] = []
 
     def hook(deployment: local.Deployment) -> None:
-        state = deployment.folder / runs.DEPLOY / f"shard-{shard}" / "state.bin"
+        state = deployment.folder / DEPLOY / f"shard-{shard}" / "state.bin"
         if state.exists():
             seen.add(state.stat().st_mtime_ns)
         if len(seen) >= 2 and not done:
@@ -112,7 +113,7 @@ def when_asked_to_upload(shard: int, act: Callable[[local.Deployment], None]) ->
     before: list[int] = []
 
     def hook(deployment: local.Deployment) -> None:
-        log = deployment.folder / runs.DEPLOY / "logs" / f"shard-{shard}.log"
+        log = deployment.folder / DEPLOY / "logs" / f"shard-{shard}.log"
         asked = log.read_bytes().count(b"Receiving: query.upload")
         if not before:
             before.append(asked)
@@ -138,7 +139,7 @@ def when_shares_are_asked_for(act: Callable[[local.Deployment], None]) -> local.
     done: list[bool] = []
 
     def hook(deployment: local.Deployment) -> None:
-        entry = FileJournal(deployment.folder / runs.DEPLOY).get()
+        entry = FileJournal(deployment.folder / DEPLOY).get()
         if done or entry is None or not entry.opening:
             return
         saved = decode(entry.opening, (Message,))["masked"]
@@ -196,12 +197,9 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as running:
-        until = time.monotonic() + PATIENCE
-        while len(left_over(out)) < 2 and time.monotonic() < until:
-            time.sleep(0.3)
-        assert left_over(out)
+        wait_until(lambda: len(left_over(out)) > 1, lambda: running.poll() is None, 0.3)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=PATIENCE)
+        _, said = running.communicate()
     assert running.returncode == INTERRUPTED
     assert f"deploy local --resume {out}" in said
     assert left_over(out) == []

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from experiments.deployment.processes import Processes
 from privfedmm.base.errors import INTERRUPTED, UserError
 from privfedmm.base.files import save_tensors
 from privfedmm.base.interrupts import held, resumable
+from tests.waiting import wait_until
 
 
 def interrupt() -> None:
@@ -48,10 +48,21 @@ def test_a_file_written_during_an_interrupt_is_whole(tmp_path: Path) -> None:
             return (OrderedDict, ())
 
     path = tmp_path / "checkpoint.pt"
+    (tmp_path / "config.toml").touch()
     with pytest.raises(UserError, match=f"--resume {tmp_path}") as stopped:
         resumable(lambda: {"": save_tensors(path, [torch.ones(3), Interrupting()])}, tmp_path)
     assert stopped.value.code == INTERRUPTED
     assert torch.equal(torch.load(path, weights_only=True)[0], torch.ones(3))
+
+
+def test_before_the_run_began_there_is_nothing_to_go_on_with(tmp_path: Path) -> None:
+    def load() -> dict[str, Any]:
+        interrupt()
+        return {}
+
+    with pytest.raises(UserError, match=r"^stopped before it began$") as stopped:
+        resumable(load, tmp_path / "run")
+    assert stopped.value.code == INTERRUPTED
 
 
 @pytest.mark.slow
@@ -66,17 +77,13 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), mark[0]: mark[1]})
     try:
-        until = time.monotonic() + 240
-        while len(list(out.rglob("rounds.jsonl"))) < 2 and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: len(list(out.rglob("rounds.jsonl"))) == 2,
+                   lambda: sweep.poll() is None, 0.1)
         alive = Processes(tmp_path, {}, mark)
         assert len(set(alive.survivors()) - {sweep.pid}) >= 2
         sweep.kill()
         sweep.wait()
-        until = time.monotonic() + 60
-        while alive.survivors() and time.monotonic() < until:
-            time.sleep(0.1)
-        assert alive.survivors() == []
+        wait_until(lambda: not alive.survivors(), lambda: True, 0.1)
     finally:
         sweep.kill()
         for pid in Processes(tmp_path, {}, mark).survivors():

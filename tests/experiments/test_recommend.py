@@ -134,7 +134,7 @@ def test_a_gallery_shows_the_runs_own_pictures(
     (folder / "interactions.csv").write_text(
         "user_id,item_id,timestamp\n" + "\n".join(rows) + "\n", "utf-8")
     (folder / "items.csv").write_text(
-        "item_id,title\n" + "\n".join(f"i{i},<b>{i}" for i in range(12)) + "\n", "utf-8")
+        "item_id,title\n" + "\n".join(f"i{i},<b>film{i}" for i in range(12)) + "\n", "utf-8")
     for item in range(12):
         Image.new("RGB", (300, 200), (20 * item, 90, 200)).save(folder / "images" / f"i{item}.jpg")
     flags = {"dataset": str(folder), "k_core": 0, "rounds": 2, "encoders.text_model": "hashing",

@@ -284,3 +284,27 @@ def test_a_disk_that_fills_in_a_run_loses_no_round(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
     assert [row["round"] for row in rows] == [1, 2] and not list(out.rglob("*.part"))
     assert runs.resume(out, lambda row: None)["metrics"] == whole["metrics"]
+
+
+def test_a_finished_run_on_a_disk_that_is_read_only_is_still_read(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "size=20m") as disk:
+        record = played(disk / "run")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        assert cli("run", "--resume", str(disk / "run")).returncode == 0
+        assert cli("recommend", str(disk / "run"), "--user", "u3").returncode == 0
+        assert f"{record['metrics']['test']['ndcg@50']:.4f}" in cli("report", str(disk)).stdout
+        done = cli("audit", str(disk / "run"), "--parts", "budget")
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert "audit" in done.stderr and "Read-only file system" in words(done.stderr)
+
+
+def test_a_comparison_refuses_runs_of_other_settings(tmp_path: Path) -> None:
+    compare = ("compare", "--dataset", "planted:60", "--method", "popularity", "--modes", "plain",
+               "--dropouts", "", "--out", str(tmp_path / "c"))
+    assert cli(*compare).returncode == 0
+    assert cli(*compare).returncode == 0
+    done = cli(*compare, "--seed", "3")
+    assert done.returncode == 2 and "seed: 0 -> 3" in words(done.stderr)
+    (tmp_path / "c" / "plain" / "record.json").write_text("{")
+    done = cli(*compare)
+    assert done.returncode == 2 and "record.json is damaged" in words(done.stderr)

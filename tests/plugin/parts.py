@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "examples" / "plugin"
 METHOD = "fedavg_embeddings"
 NAMES = {"methods": METHOD, "backbones": "fcf", "groupings": "cross_polytope",
          "fusions": "low_rank_bilinear", "noises": "laplace", "aggregators": "two_servers",
-         "layouts": "SQLite"}
+         "layouts": "SQLite", "metrics": "rbp"}
 
 PLANTED = ("--dataset", "planted:60")
 GROUPED = ("--method", "gfmfr", "--set", "algorithm.groups.grouping=private", "--set",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import BARE
 from tests.plugin.parts import BUDGET, METHOD, NAMES, PARTS, PLANTED, SEED, SHOP_USERS, ok, ran
 
 pytestmark = pytest.mark.usefixtures("installed")
@@ -41,6 +42,12 @@ def test_it_is_listed_and_explained() -> None:
 def test_each_part_is_listed_with_its_package(kind: str) -> None:
     (row,) = json.loads(ok(kind, NAMES[kind], "--json"))
     assert row["from"] == "privfedmm-example" and row["reference"]
+
+
+def test_its_metric_is_recorded(tmp_path: Path) -> None:
+    record = json.loads(ok("run", *PLANTED, "--rounds", "2", *BARE, "--method", "popularity",
+                           "--metrics", "rbp@10", "--out", str(tmp_path / "run"), "--json"))
+    assert 0 < record["metrics"]["test"]["rbp@10"] < 0.2  # one target a user: 1 - 0.8 at most
 
 
 @pytest.mark.parametrize(("kind", "under"), [

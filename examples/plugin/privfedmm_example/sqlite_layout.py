@@ -27,7 +27,8 @@ def read(folder: Path, reading: Reading) -> Raw:
     columns = {name: name for name in table.columns}
     rows = interactions(table, Origin(FILE, first=1), columns, {}, reading)
     items = pd.DataFrame(index=pd.Index(rows.frame["item"].unique()))
-    return Raw(folder.name, FILE, rows.frame, items, lines=list(rows.lines))
+    return Raw(folder.name, FILE, rows.frame, items, lines=list(rows.lines),
+               everyone=rows.everyone)
 
 
 SQLITE = Layout(

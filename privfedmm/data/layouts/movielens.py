@@ -35,7 +35,8 @@ def _read(folder: Path, reading: Reading) -> Raw:
         raise DataError(f"{folder.name} holds both {name} and {second[0]}; keep one of them, or "
                         "give the file itself as --dataset")
     rows = read_rows(folder / name, reading).checked(reading)
-    raw = Raw(folder.name, name, rows.frame, empty_items(rows.frame), lines=list(rows.lines))
+    raw = Raw(folder.name, name, rows.frame, empty_items(rows.frame), lines=list(rows.lines),
+              everyone=rows.everyone)
     films = folder / _FILES[name]
     table = films_of(films) if films.is_file() and item_file(folder) is None else None
     if table is not None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from privfedmm.data.layouts.items import add_items, empty_items
 from privfedmm.data.layouts.layout import Layout
-from privfedmm.data.raw import SPLITS, DataError, Line, Origin, Raw, Reading, Table, read_rows
+from privfedmm.data.raw import SPLITS, DataError, Origin, Raw, Reading, Table, read_rows
 
 _STATE, _PARTS = "state.json", "dataset_dict.json"
 _SPLIT = "split"
@@ -40,7 +40,7 @@ def _read(folder: Path, reading: Reading) -> Raw:
     origin = Origin(folder.name, first.origin.place, first.origin.word, 0)
     rows = Table(whole, first.columns, origin, f"datasets on disk, {how}").checked(reading)
     raw = Raw(folder.name, folder.name, rows.frame, empty_items(rows.frame),
-              lines=[line for line in rows.lines if isinstance(line, Line)])
+              lines=list(rows.lines), everyone=rows.everyone)
     if add_items(folder, raw, reading):
         raw.catalogue = raw.items
     return raw

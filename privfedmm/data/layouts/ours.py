@@ -33,7 +33,8 @@ def with_items(folder: Path, path: Path, reading: Reading) -> Raw:
     """
     rows = read_rows(path, reading).checked(reading)
     frame = rows.frame
-    raw = Raw(folder.name, path.name, frame, empty_items(frame), lines=list(rows.lines))
+    raw = Raw(folder.name, path.name, frame, empty_items(frame), lines=list(rows.lines),
+              everyone=rows.everyone)
     listed = add_items(folder, raw, reading)
     if listed:
         raw.catalogue = raw.items

@@ -32,7 +32,7 @@ def _read(folder: Path, reading: Reading) -> Raw:
         lines.append(not_read([f"{name} (RecBole files do not say whose row is whose)"
                                for name in unused]))
     return Raw(path.stem, path.name, rows.frame, items, notes=notes if unused else [],
-               catalogue=catalogue, lines=lines)
+               catalogue=catalogue, lines=lines, everyone=rows.everyone)
 
 
 def _items(path: Path) -> pd.DataFrame:

@@ -18,11 +18,12 @@ def read_by_row_number(folder: Path, path: Path, name: str, reading: Reading) ->
     feature row.
     """
     rows = read_rows(path, reading).checked(reading)
-    raw = Raw(name, path.name, rows.frame, empty_items(rows.frame), lines=list(rows.lines))
+    raw = Raw(name, path.name, rows.frame, empty_items(rows.frame), lines=list(rows.lines),
+              everyone=rows.everyone)
 
     def refusal(file: Path, count: int, item: str) -> str:
         return (f"item {item} has no row in {file.name}, which has {count} rows; item ids must be "
-                "row numbers from 0")
+                "row numbers from 0; or move the file away")
 
     add_features(folder, raw, None, by_row_number(raw, refusal),
                  "item n has row n, counted from 0")

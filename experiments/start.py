@@ -1,0 +1,25 @@
+"""The program `privfedmm` from its first line on: a Ctrl-C ends it quietly, whatever it is loading.
+
+This file imports nothing of ours at its top: loading the rest takes seconds, and belongs to what a
+Ctrl-C may cut short.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line as a process of its own."""
+    try:
+        from privfedmm.base.interrupts import end_at_once
+
+        end_at_once()
+        from experiments.cli import main as run
+
+        run()
+    except KeyboardInterrupt:  # before there was a handler
+        sys.stderr.write("privfedmm: stopped\n")
+        sys.stderr.flush()
+        os._exit(130)
