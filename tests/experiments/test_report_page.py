@@ -212,7 +212,14 @@ def test_the_curve_has_its_points_and_intervals(tree: Node, folder: Path) -> Non
 def test_bars_rounds_and_costs_are_those_of_the_records(tree: Node, folder: Path) -> None:
     records = _records(folder)
     _, bars = _figure(tree, "Models by accuracy")
-    assert {b["name"] for b in bars["bars"] if b["group"] != "baseline"} >= records.keys()
+    bar = {b["name"]: b for b in bars["bars"]}
+    for label, runs in records.items():
+        values = [r["metrics"]["test"]["ndcg@50"] for r in runs]
+        assert bar[label]["value"] == pytest.approx(np.mean(values))
+        assert bar[label]["low"] < bar[label]["value"] < bar[label]["high"]
+    (masked,) = records["masked"]
+    popular = masked["baselines"]["popularity"]["test"]["ndcg@50"]
+    assert bar["popularity"]["value"] == pytest.approx(popular)
     _, rounds = _figure(tree, "Validation NDCG@50 by round")
     whole = next(one for one in rounds["series"] if one["name"] == "whole <b>")
     lines = [[json.loads(line)["validation"]["ndcg@50"] for line in
@@ -221,7 +228,6 @@ def test_bars_rounds_and_costs_are_those_of_the_records(tree: Node, folder: Path
     assert [p["y"] for p in whole["points"]] == pytest.approx(np.mean(lines, axis=0))
     assert [p["low"] for p in whole["points"]] == pytest.approx(np.min(lines, axis=0))
     traffic = {row["model"]: row for row in _csv(_figure(tree, "Traffic")[0])}
-    (masked,) = records["masked"]
     sent = masked["costs"]["bytes_up_per_client_round"] * masked["rounds_run"] / 1024
     assert float(traffic["masked"]["KiB sent"]) == pytest.approx(sent)
     seconds = {row["model"]: float(row["training seconds"])
