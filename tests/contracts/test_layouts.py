@@ -25,6 +25,7 @@ from privfedmm.data.raw import Origin, Reading, interactions
 from privfedmm.encoders import EncoderSettings
 from privfedmm.evaluation import EvalProtocol
 from privfedmm.testing.layouts import (
+    ITEMS,
     Interaction,
     LayoutContract,
     sample,
@@ -33,6 +34,7 @@ from privfedmm.testing.layouts import (
     write_ours,
     write_recbole,
 )
+from tests.small_tables import save_to_disk
 from tests.sqlite_folder import write_sqlite
 
 
@@ -62,6 +64,39 @@ class TestGfmfr(LayoutContract):
 
     def write(self, folder: Path, rows: Sequence[Interaction]) -> None:
         write_gfmfr(folder, rows)
+
+
+def _csv(path: Path, header: str, rows: Sequence[Interaction]) -> None:
+    lines = [header, *(",".join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+class TestMovielens(LayoutContract):
+    layout = LAYOUTS.get("MovieLens")
+
+    def write(self, folder: Path, rows: Sequence[Interaction]) -> None:
+        _csv(folder / "ratings.csv", "userId,movieId,timestamp", rows)
+        (folder / "movies.csv").write_text("movieId,title,genres\n" + "".join(
+            f"{item},Title {item},Drama\n" for item in range(ITEMS)), encoding="utf-8")
+
+
+class TestTable(LayoutContract):
+    layout = LAYOUTS.get("table")
+
+    def write(self, folder: Path, rows: Sequence[Interaction]) -> None:
+        _csv(folder / "log.csv", "uid,iid,ts", rows)
+
+
+class TestOnDisk(LayoutContract):
+    layout = LAYOUTS.get("datasets")
+
+    def write(self, folder: Path, rows: Sequence[Interaction]) -> None:
+        pytest.importorskip("pyarrow", reason="data sets on disk need the extra `tables`")
+        table = pd.DataFrame(list(rows), columns=["user_id", "item_id", "timestamp"])
+        save_to_disk(folder / "part", table.astype({"timestamp": "int64"}))
+        for file in list((folder / "part").iterdir()):
+            file.rename(folder / file.name)
+        (folder / "part").rmdir()
 
 
 _FILE = "events.jsonl"

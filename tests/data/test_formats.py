@@ -128,6 +128,10 @@ FAULTS: dict[str, tuple[Write, str]] = {
         "looks like data and not like names .* --columns user=1,item=2,rating=3,time=4"),
     "a name twice": (written("x.csv", "user_id,item_id,item_id\n1,2,3\n"),
                      r"x\.csv line 1 names two columns 'item_id'"),
+    "a NUL in an id": (written("x.csv", "user_id,item_id\n1,2\n1\0,3\n"),
+                       r"x\.csv line 3 holds a user id with a NUL"),
+    "names that are not UTF-8": (written("x.csv", "Zo\u00e9,user_id,item_id\n1,2,3\n".encode(
+        "latin-1")), r"x\.csv line 1 is not UTF-8"),
     "broken JSON": (written("x.jsonl", jsonl() + '{"user_id": \n'), r"x\.jsonl line 31 is no JSON"),
     "a JSON array": (written("x.json", "[" + ",\n".join(jsonl().splitlines()) + "]"),
                      r"x\.json line 1 is no JSON"),

@@ -215,6 +215,7 @@ def test_small_numbers_are_an_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("wrong", "sentence"), [
     (START * 1000, "a time in milliseconds where most are in seconds"),
     (0, "the time 0 beside dates"), (-1, "the time -1 beside dates"),
+    (9 * 10**35, "a time beyond the year 2128"),
     ("", "a time that is not a number like the others")])
 def test_other_units_and_placeholders_are_faults(
     wrong: object, sentence: str, tmp_path: Path

@@ -37,9 +37,10 @@ def _read(folder: Path, reading: Reading) -> Raw:
         raise DataError(f"{folder.name} holds no rows; save the data set again")
     first = tables[0]
     whole = pd.concat([table.frame for table in tables], ignore_index=True)
-    origin = Origin(folder.name, first.origin.place, first.origin.word, 0)
+    name = first.origin.name + (" and the files after it" if len(tables) > 1 else "")
+    origin = Origin(name, first.origin.place, first.origin.word, 0)
     rows = Table(whole, first.columns, origin, f"datasets on disk, {how}").checked(reading)
-    raw = Raw(folder.name, folder.name, rows.frame, empty_items(rows.frame),
+    raw = Raw(folder.name, name, rows.frame, empty_items(rows.frame),
               lines=list(rows.lines), everyone=rows.everyone)
     if add_items(folder, raw, reading):
         raw.catalogue = raw.items

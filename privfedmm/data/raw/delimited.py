@@ -125,6 +125,8 @@ def read_table(
 
 
 def _names(line: str, separator: str, name: str) -> list[str]:
+    if any("\ud800" <= letter <= "\udfff" for letter in line):
+        raise DataError(f"{name} line 1 is not UTF-8 text; save the file as UTF-8 and try again")
     names = [plain(field) for field in split_line(line, separator)]
     while len(names) > 1 and not names[-1]:
         names.pop()  # the line ends in a separator

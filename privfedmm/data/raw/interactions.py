@@ -91,6 +91,9 @@ def ids_of(column: pd.Series, lines: pd.Series, origin: Origin, who: str) -> pd.
             origin.refuse(rows, lines, where, what, fix)
 
     refuse(text == "", f"an empty {who} id", f"fill it in or delete the {origin.word}")
+    # Arrays of text end at such a character, so that two ids would be one.
+    refuse(text.str.contains("\0", regex=False), f"a {who} id with a NUL character",
+           "take it out; the file may be damaged")
     refuse(text.str.fullmatch(r"-\d+"), f"a negative {who} id", "ids must be 0 or more, or text")
     return pd.Series(text.array.take(place), index=column.index, name=column.name)
 

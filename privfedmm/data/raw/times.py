@@ -84,6 +84,9 @@ def _numbers(number: pd.Series, place: _Place) -> Line:
     if len(none):
         place.refuse(number <= 0, f"the time {none.iloc[0]:g} beside dates, which would come "
                      "before all others", "fill it in or delete the row")
+    place.refuse(pd.Series(values >= _MOST * UNITS[unit], index=number.index),
+                 f"a time beyond the year 2128 where others are {_WORDS[unit]} since 1970",
+                 "correct it")
     span = pd.to_datetime([number.min(), number.max()], unit=unit, utc=True)
     return _line(_NUMBERS, f"{_WORDS[unit]} since 1970", span, {"unit": unit})
 
