@@ -49,7 +49,8 @@ def _mlflow(folder: Path) -> Found:
 
 
 def _wandb(folder: Path) -> Found:
-    pytest.importorskip("wandb", reason="the extra 'wandb' is not installed")
+    wandb = pytest.importorskip("wandb", reason="the extra 'wandb' is not installed")
+    wandb.teardown()  # as at the end of a process: its service writes the file to its end
     from wandb.proto import wandb_internal_pb2
 
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
