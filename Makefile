@@ -2,7 +2,7 @@
 BIN ?= .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint types test test-slow smoke docs reference structure
+.PHONY: help setup lint types test test-slow smoke smoke-environment docs reference structure
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,11 +25,14 @@ test-slow:  ## the long ones: deployments, quickstart, larger audits
 
 PYTHON ?= python3
 smoke:  ## the main commands on another Python, in an environment of its own: PYTHON=python3.12
+	$(MAKE) --silent smoke-environment PYTHON=$(PYTHON)
+	.smoke/bin/python -m tests.smoke
+	rm -r .smoke
+
+smoke-environment:
 	$(PYTHON) -m venv --clear .smoke
 	.smoke/bin/pip install --quiet --no-compile torch==2.13.0
 	.smoke/bin/pip install --quiet --no-compile -e '.[deploy]'
-	.smoke/bin/python -m tests.smoke
-	rm -r .smoke
 
 docs:  ## the documentation site, into site/ (extra docs)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

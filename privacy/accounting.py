@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
-import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
 
@@ -31,7 +31,7 @@ from privacy.events import (
     events_of,
     is_known,
 )
-from privacy.extras import MissingExtra, need
+from privacy.library_prices import pld_price, prv_price, rdp_price
 from privacy.sampling import Sampling
 
 __all__ = [
@@ -50,8 +50,7 @@ __all__ = [
     "planned",
 ]
 _LARGEST = 1e4
-_ORDERS = np.concatenate([np.linspace(1.02, 12, 110), np.arange(12.5, 65, 0.5), 2.0 ** np.arange(
-    6.25, 12.1, 0.25)])
+_RESOLVED = 1e-12  # PLD of the library cuts tails of about 1e-15 a step off, to infinity
 # From tight to loose; prv is only ever asked by name.
 _RANK: tuple[Accountant, ...] = ("closed_form", "pld", "rdp")
 
@@ -117,7 +116,7 @@ def epsilon(
     entries: Iterable[Charged], delta: float, accountant: Accountant | None = None
 ) -> float:
     """Return the price of the entries at delta, by the tightest sound accountant unless one is
-    named.
+    named, and never above what it would be without sampling.
 
     Raises PricingError where the named accountant is no upper bound for an event.
     """
@@ -126,7 +125,26 @@ def epsilon(
         return 0.0
     if not all(event.private for event in events_of(steps)):
         return math.inf
-    return _price(tuple(steps), delta, accountant or best_accountant(steps))
+    if accountant is not None:
+        return _price(tuple(steps), delta, accountant)
+    return min(_price(tuple(steps), delta, name) for name in _sound(steps, delta))
+
+
+def _sound(steps: Sequence[Joint], delta: float) -> list[Accountant | Literal["unsampled"]]:
+    """The accountants of which the smallest price is taken.
+
+    Sampling never costs: for whatever coins a round is one of the mechanisms that it would be
+    without them, so that its trade-off is nowhere worse. Orders end and grids have a width, so that
+    the price with sampling may be the larger one. Below what a grid resolves RDP is asked as well.
+    """
+    best = best_accountant(steps)
+    names: list[Accountant | Literal["unsampled"]] = [best]
+    if best == "pld" and delta < _RESOLVED and all("rdp" in e.accountants
+                                                   for e in events_of(steps)):
+        names.append("rdp")
+    if best != "closed_form" and all(e.sampled for e in events_of(steps)):
+        names.append("unsampled")
+    return names
 
 
 def best_accountant(steps: Sequence[Joint]) -> Accountant:
@@ -140,8 +158,12 @@ def best_accountant(steps: Sequence[Joint]) -> Accountant:
 
 
 @lru_cache(maxsize=256)
-def _price(steps: tuple[Joint, ...], delta: float, accountant: Accountant) -> float:
+def _price(
+    steps: tuple[Joint, ...], delta: float, accountant: Accountant | Literal["unsampled"]
+) -> float:
     events = events_of(steps)
+    if accountant == "unsampled":
+        return _closed_form(steps, delta)
     for event in events:
         if accountant not in event.accountants:
             raise PricingError(event.refusal(accountant))
@@ -151,88 +173,13 @@ def _price(steps: tuple[Joint, ...], delta: float, accountant: Accountant) -> fl
     return _ACCOUNTANTS[accountant](steps, delta)
 
 
-def _mu(step: Joint) -> float:
-    return event_named(step.event).mu(step)
-
-
 def _closed_form(steps: Sequence[Joint], delta: float) -> float:
-    return gaussian_epsilon(math.sqrt(sum(s.steps * _mu(s) ** 2 for s in steps)), delta)
-
-
-def _runs(steps: Sequence[Joint]) -> list[tuple[Joint, int]]:
-    counts: dict[Joint, int] = {}
-    for step in steps:
-        counts[step] = counts.get(step, 0) + step.steps
-    return list(counts.items())
-
-
-# The library takes a second to import, and a node of a deployment starts a process per message:
-# whoever prices nothing does without it.
-
-
-def _pld(steps: Sequence[Joint], delta: float) -> float:
-    from dp_accounting import pld
-
-    accountant = pld.PLDAccountant()
-    for step, times in _runs(steps):
-        accountant.compose(event_named(step.event).library_event(step), times)
-    return float(accountant.get_epsilon(delta))
-
-
-def _curves(steps: Sequence[Joint], delta: float) -> float | None:
-    """Renyi divergences of the rounds, added up order by order, then converted.
-
-    None where no event has a curve of its own. Raises PricingError where only some have one.
-    """
-    curves = [(event_named(step.event).curve(step, _ORDERS), times)
-              for step, times in _runs(steps)]
-    own = [(curve, times) for curve, times in curves if curve is not None]
-    if not own:
-        return None
-    if len(own) < len(curves):
-        raise PricingError("releases with Renyi curves of their own cannot be priced with others")
-    total = np.zeros(len(_ORDERS))
-    for curve, times in own:
-        total += times * curve
-    if not np.isfinite(total).all():
-        return math.inf
-    from dp_accounting import rdp
-
-    price, _ = rdp.compute_epsilon(_ORDERS, total, delta)
-    return float(price)
-
-
-def _rdp(steps: Sequence[Joint], delta: float) -> float:
-    price = _curves(steps, delta)
-    if price is not None:
-        return price
-    from dp_accounting import NeighboringRelation, rdp
-
-    replaced = any(event.replace_one for event in events_of(steps))
-    accountant = rdp.RdpAccountant(neighboring_relation=(
-        NeighboringRelation.REPLACE_ONE if replaced
-        else NeighboringRelation.ADD_OR_REMOVE_ONE))
-    for step, times in _runs(steps):
-        accountant.compose(event_named(step.event).library_event(step), times)
-    return float(accountant.get_epsilon(delta))
-
-
-def _prv(steps: Sequence[Joint], delta: float) -> float:
-    try:
-        accountants = need("opacus.accountants", "dpsgd", "the PRV accountant")
-    except MissingExtra as error:
-        raise PricingError(str(error)) from error
-    accountant = accountants.PRVAccountant()
-    accountant.history = [
-        (1 / _mu(step), step.sampling_rate, times) for step, times in _runs(steps)
-    ]
-    # At a sampling rate of 1 the library takes the logarithm of 0, on purpose.
-    with np.errstate(divide="ignore"):
-        return float(accountant.get_epsilon(delta))
+    squared = sum(s.steps * event_named(s.event).mu(s) ** 2 for s in steps)
+    return gaussian_epsilon(math.sqrt(squared), delta)
 
 
 _ACCOUNTANTS: dict[str, Callable[[Sequence[Joint], float], float]] = {
-    "closed_form": _closed_form, "pld": _pld, "rdp": _rdp, "prv": _prv,
+    "closed_form": _closed_form, "pld": pld_price, "rdp": rdp_price, "prv": prv_price,
 }
 
 
@@ -336,4 +283,9 @@ def calibrate(
     while high / low - 1 > relative:
         middle = math.sqrt(low * high)
         low, high = (low, middle) if gap(middle) <= 0 else (middle, high)
+    reached = gap(high) + target
+    if reached < target / 2 and target <= _LARGEST:  # beyond it no epsilon is told from infinity
+        raise PricingError(
+            f"no noise gives an epsilon near {target:g} at delta {delta:g}: of the accountants for "
+            f"{event.what} the price jumps, and the next that is below costs {reached:.3g}")
     return high

@@ -112,9 +112,10 @@ class Event:
     holds one. counts_steps: whether one charge may stand for several steps. adjacency: what it
     compares, where the sampling does not decide. unsampled: word for its noise where no sampling
     amplifies it. replace_one: whether its library event is one of the replace-one relation.
-    apart: why it cannot be priced with other events; empty where it can. what: what it is a release
-    of, in words. scores_are_normal: whether the score of a canary under it is a normal number,
-    which the audit's sharper bounds assume.
+    sampled: whether it is a Gaussian mechanism of `mu` but for a sampling that only helps. apart:
+    why it cannot be priced with other events; empty where it can. what: what it is a release of, in
+    words. scores_are_normal: whether the score of a canary under it is a normal number, which the
+    audit's sharper bounds assume.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Event:
     adjacency: str | None = None
     unsampled: str = ""
     replace_one: bool = False
+    sampled: bool = False
     apart: str = ""
     scores_are_normal: bool = False
 
@@ -213,6 +215,7 @@ class PoissonSampledGaussian(_GaussianEvent):
     sampling."""
 
     scores_are_normal = False  # a mixture: some rounds leave the canary out
+    sampled = True
     name = "PoissonSampledGaussian"
     what = "a Poisson-sampled Gaussian release"
     accountants = ("pld", "rdp", "prv")
@@ -226,7 +229,11 @@ class PoissonSampledGaussian(_GaussianEvent):
 
 
 class FixedSizeSampledGaussian(Event):
-    """Price noise on a sum over a cohort of fixed size (Wang, Balle and Kasiviswanathan 2019)."""
+    """Price noise on a sum over a cohort of fixed size (Wang, Balle and Kasiviswanathan 2019).
+
+    The library has no order above 256 for it, so that no amplification is known below an epsilon of
+    about log(1 / delta) / 255; what remains there is the price without sampling.
+    """
 
     name = "FixedSizeSampledGaussian"
     what = "a Gaussian release of a cohort of fixed size"
@@ -234,6 +241,7 @@ class FixedSizeSampledGaussian(Event):
     factor = 2.0
     adjacency = REPLACE_ONE
     replace_one = True
+    sampled = True
     apart = "cohorts of fixed size cannot be priced with others: adjacencies differ"
 
     def refusal(self, accountant: Accountant) -> str:
@@ -244,6 +252,9 @@ class FixedSizeSampledGaussian(Event):
         if accountant == "prv":
             return "Opacus models Poisson sampling only; use rdp"
         return super().refusal(accountant)
+
+    def mu(self, step: Joint) -> float:
+        return self.factor / step.noise_multiplier
 
     def library_event(self, step: Joint) -> Any:
         """Return the Gaussian event sampled without replacement, for a member that is replaced."""

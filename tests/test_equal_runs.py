@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.equal_runs import ROOT, RUNS
+from tests.equal_runs import ROOT, RUNS, differences
 
 PAGE = ROOT / "docs" / "results" / "equal_runs.md"
 TWO = ("gfmfr (private groups)", "private, user unit")
 
 
-def equal_runs(*arguments: str) -> subprocess.CompletedProcess[str]:
-    only = [word for name in TWO for word in ("--only", name)]
+def equal_runs(*arguments: str,
+               names: tuple[str, ...] = TWO) -> subprocess.CompletedProcess[str]:
+    only = [word for name in names for word in ("--only", name)]
     return subprocess.run([sys.executable, "-m", "tests.equal_runs", *only, *arguments],
                           cwd=ROOT, capture_output=True, text=True, check=False)
 
@@ -35,12 +36,19 @@ def test_twice_the_same_and_a_changed_figure_is_named(tmp_path: Path) -> None:
     assert json.loads(again.read_text(encoding="utf-8")) == figures
     assert "all 2 equal" in done.stdout
 
-    figures[TWO[1]]["curve"] = "0" * 64
+    figures[TWO[0]]["curve"] = "0" * 64
     before.write_text(json.dumps(figures), encoding="utf-8")
-    done = equal_runs("--against", str(before))
+    done = equal_runs("--against", str(before), names=TWO[:1])
     assert done.returncode == 1, done.stdout + done.stderr
-    assert f"{TWO[1]}: other curve" in done.stdout.splitlines()
-    assert f"{TWO[0]}: other" not in done.stdout
+    assert f"{TWO[0]}: other curve" in done.stdout.splitlines()
+
+
+def test_differences_are_named_run_by_run() -> None:
+    now = {"a": {"metrics": "1", "curve": "2"}, "b": {"metrics": "1"}, "c": {"metrics": "1"}}
+    before = {"a": {"metrics": "3", "curve": "4"}, "b": {"metrics": "1"}}
+    assert differences(now, before) == ["a: other metrics, curve",
+                                        "c: not among the runs to compare with"]
+    assert differences(now, now) == []
 
 
 def test_a_folder_without_the_packages_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -10,9 +11,10 @@ import typer
 from click import ClickException, UsageError
 from click.exceptions import NoArgsIsHelpError
 
-from experiments.cli import bench, budget, data, deploy, judge, lists, release
+from experiments.cli import bench, budget, data, deploy, history, judge, lists, release
 from experiments.cli.command import Command
 from experiments.cli.run import run
+from experiments.cli.talk import loud
 from experiments.cli.tune import tune
 from privfedmm import __version__
 from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
@@ -34,9 +36,11 @@ _APP: dict[str, Callable[..., None]] = {
     "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
     "sweep": judge.sweep, "tune": tune, "report": judge.report,
+    "history": history.history,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}
 _DATA: dict[str, Callable[..., None]] = {
-    "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
+    "list": data.data_list, "get": data.data_get, "check": data.data_check,
+    "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
     "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
     "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
@@ -57,6 +61,11 @@ def _version(asked: bool) -> None:
 def _privfedmm(
     version: Annotated[bool, typer.Option(
         "--version", is_eager=True, callback=_version, help="Print the version.")] = False,
+    quiet: Annotated[bool, typer.Option(
+        "--quiet", "-q", callback=loud, help="Show results and errors only.")] = False,
+    verbose: Annotated[bool, typer.Option(
+        "--verbose", "-v", callback=loud,
+        help="Show details as well, and where an error came from.")] = False,
 ) -> None:
     """Privacy-hardened federated multimodal recommendation."""
 
@@ -77,6 +86,10 @@ for group, commands in ((app, _APP), (data_app, _DATA), (config_app, _CONFIG),
 
 def main() -> None:
     """Run the command line. A user's error is one sentence on standard error and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A letter that the terminal cannot show is no reason to stop.
+            stream.reconfigure(errors="replace")
     sentence, code = "", BAD_INPUT
     try:
         code = app(standalone_mode=False, prog_name=NAME) or 0
@@ -86,6 +99,13 @@ def main() -> None:
         code = error.exit_code
     except ClickException as error:
         sentence = _parsed(error)
+    except OSError as error:
+        from privfedmm.runs.folder import DISK  # the package is loaded where something was written
+
+        if error.errno not in DISK:
+            raise
+        sentence = (f"{error.filename or 'a file'} cannot be opened or written "
+                    f"({error.strerror}); make room, or name another place")
     except UserError as error:
         sentence, code = str(error), error.code
     except KeyboardInterrupt:

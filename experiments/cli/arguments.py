@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privfedmm.base.errors import UserError
+from privfedmm.base.interrupts import begun
 from privfedmm.base.values import value_of
 
 if TYPE_CHECKING:
     from privfedmm.config import RunConfig
+
+RATE = "dp.sampling_rate"
 
 
 def overrides(pairs: list[str] | None) -> dict[str, Any]:
@@ -23,6 +29,19 @@ def overrides(pairs: list[str] | None) -> dict[str, Any]:
             raise UserError(f"--set {pair}: write it as path=value")
         out[path] = value_of(text)
     return out
+
+
+def sampled(file: Path | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """Return flags in which a sampling rate without a budget is the share of a plain cohort."""
+    from privfedmm.config import read_toml
+
+    asked = any(flags.get(name) is not None for name in flags
+                if name.startswith("dp.") and name != RATE)
+    held = {} if file is None else read_toml(file)
+    if flags.get(RATE) is None or asked or "dp" in held:
+        return flags
+    return {**{name: value for name, value in flags.items() if name != RATE},
+            "cohort": flags[RATE]}
 
 
 def modalities(text: str | None) -> object:
@@ -60,8 +79,38 @@ def show(result: dict[str, Any], as_json: bool) -> None:
             print(f"{key:28} {row}")
 
 
-def folder_of(out: Path | None, config: RunConfig) -> Path:
-    """Return the run folder `out`, or else one under runs/ named by data, method, seed and time."""
-    return out or Path("runs") / (
-        f"{Path(config.dataset).name}-{config.method}-seed{config.seed}-"
-        f"{time.strftime('%Y%m%d-%H%M%S')}")
+@contextmanager
+def folder_of(out: Path | None, config: RunConfig, kind: str = "") -> Iterator[Path]:
+    """Give the run folder `out`, or else a new one under runs/ named by data, method, seed and
+    time.
+
+    kind: in the place of the method. Two processes never get the same one: whoever comes second in
+    a second has a number after it. Where nothing is written to it, none is left. Raises UserError
+    where it cannot be made.
+    """
+    if out is not None:
+        yield out
+        return
+    name = (f"{Path(config.dataset).name}-{kind or config.method}-seed{config.seed}-"
+            f"{time.strftime('%Y%m%d-%H%M%S')}")
+    begun()
+    folder = _fresh(Path("runs") / name)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _fresh(wanted: Path) -> Path:
+    for number in count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"--out: {folder} cannot be made ({error.strerror}); run this in a "
+                            "folder that can be written, or name one with --out") from error
+    raise AssertionError("unreachable")

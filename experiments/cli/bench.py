@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from experiments.cli.arguments import show
-from experiments.cli.common import JsonOption
+from experiments.cli.common import JsonOption, wrote
 
 
 def bench_round(
@@ -74,3 +74,4 @@ def bench_deploy(
     from experiments.benchmarks.deploy import bench
 
     show(bench([int(n) for n in nodes.split(",")], users, out), json_)
+    wrote(out)

@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.common import AllowMissingOption, JsonOption, errors, reporter
+from experiments.cli.arguments import overrides
+from experiments.cli.common import (
+    AllowMissingOption,
+    ColumnsOption,
+    DuplicatesOption,
+    JsonOption,
+    KCoreOption,
+    MinRatingOption,
+    SetOption,
+    errors,
+    reporter,
+    wrote,
+)
 from privfedmm.base.errors import UserError
 
 
@@ -36,6 +48,30 @@ def data_get(
     except DataError as error:
         raise UserError(f"data get: {error}") from error
     print(f"{name} is in {folder}\n\n{fetch.terms}")
+    wrote(folder)
+
+
+def data_check(
+    dataset: Annotated[str, typer.Argument(help="Known name, folder or file, as for run.")],
+    columns: ColumnsOption = None,
+    min_rating: MinRatingOption = None,
+    duplicates: DuplicatesOption = None,
+    k_core: KCoreOption = None,
+    settings: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """What a run would read of a data set, drop, filter, ignore and guess; nothing is encoded."""
+    from experiments.cli.check import check, picture
+
+    found = check(dataset, {"columns": columns, "min_rating": min_rating,
+                            "duplicates": duplicates, "k_core": k_core, **overrides(settings)})
+    if json_:
+        print(json.dumps(found))
+        return
+    for line in found["sentences"]:
+        print(line)
+    for line in picture(found):
+        print(line)
 
 
 def data_encode(
@@ -69,3 +105,4 @@ def data_encode(
     else:
         for key, value in result.items():
             print(f"{key:12} {value}")
+    wrote(Path(result["cache"]))

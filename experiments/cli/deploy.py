@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.arguments import overrides, show
-from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors, reporter
+from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors, reporter, wrote
 from experiments.cli.progress import RunProgress
 from privfedmm.base.errors import INTERRUPTED, UserError
 
@@ -45,7 +45,8 @@ def _here(way: str, explained: str) -> Callable[..., None]:
         aggregation: AggregationOption = None, group_statistics: StatisticsOption = None,
         dp_epsilon: EpsilonOption = None, trust: TrustOption = None, noise: NoiseOption = None,
         settings: SetOption = None,
-        nodes: Annotated[int | None, typer.Option(help="Nodes that share the users.")] = None,
+        nodes: Annotated[
+            int | None, typer.Option(help="Nodes that share the users; default 3.")] = None,
         wait: Annotated[float | None, typer.Option(help="Seconds an exchange may take.")] = None,
         out: Annotated[Path | None, typer.Option(help="Run folder; default under runs/.")] = None,
         resume: Annotated[Path | None, typer.Option(help="Continue a deployment.")] = None,
@@ -165,9 +166,12 @@ def serve(
     from privfedmm.base.interrupts import resumable
     from privfedmm.runs.run import rounds_of
 
-    with RunProgress(errors(), rounds_of(folder)) as progress:
+    console = errors()
+    console.keep(folder)
+    with RunProgress(console, rounds_of(folder)) as progress:
         found = resumable(lambda: serve(folder, wait, resume, progress), folder, COMMAND)
     show(found, json_)
+    wrote(folder)
 
 
 def budget(

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from experiments.cli.arguments import folder_of
+from experiments.cli.common import tell_picked
 from experiments.cli.progress import RunProgress, summary
+from experiments.cli.talk import Talk
 from experiments.deployment.carrier import Carrier, Shape
 from experiments.deployment.carrier import resume as continued
 from experiments.deployment.carrier import start as started
@@ -25,7 +25,7 @@ CARRIERS: dict[str, Carrier] = {"local": LOCAL, "simulated": SIMULATED}
 
 
 def play(
-    console: Console, way: str, file: Path | None, flags: dict[str, Any], nodes: int | None,
+    console: Talk, way: str, file: Path | None, flags: dict[str, Any], nodes: int | None,
     wait: float | None, out: Path | None, resume: Path | None, as_json: bool,
 ) -> None:
     """Start or continue a deployment, and show its record. Raises UserError.
@@ -35,17 +35,19 @@ def play(
     carrier = CARRIERS[way]
     if resume is not None:
         given = [name for name, value in flags.items() if value is not None]
-        if given or file or out or nodes or wait:
+        if given or file or out or nodes is not None or wait is not None:
             raise UserError("--resume takes the settings of the deployment it continues; give no "
                             "other option with it")
         folder, rounds = resume, runs.rounds_of(resume)
+        console.keep(folder)
         with RunProgress(console, rounds) as progress:
             record = resumable(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
         config = resolve(file, flags)
-        folder, shape = folder_of(out, config), Shape(nodes or NODES, wait or WAIT)
-        with RunProgress(console, config.rounds) as progress:
+        tell_picked(console, file, flags)
+        shape = Shape(NODES if nodes is None else nodes, WAIT if wait is None else wait)
+        with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:
             record = resumable(
                 lambda: started(carrier, config, folder, shape, progress, progress.announce),
                 folder, carrier.command)

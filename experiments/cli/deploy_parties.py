@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli.arguments import folder_of
+from experiments.cli.common import wrote
 from experiments.deployment.directory import accept, fingerprint, settle
 from experiments.deployment.invitation import INVITATION, invite, read_invitation
 from experiments.deployment.joining import ANSWER, join
@@ -17,9 +18,10 @@ from experiments.deployment.sources import offered, rows_for
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig, resolve
-from privfedmm.data import Dataset, Shard
+from privfedmm.data import Catalogue, Dataset, Shard
 from privfedmm.encoders import Report
 from privfedmm.runs import run as runs
+from privfedmm.runs.folder import new_folder
 from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
 
@@ -32,11 +34,20 @@ def invite_all(
     host: str, out: Path | None, report: Report, tell: Tell,
 ) -> None:
     """Make a run folder with an invitation to hand out. Raises UserError."""
+    if nodes is not None and nodes < 1:
+        raise UserError(f"--nodes: {nodes} nodes host nobody; give 1 or more")
+    if nodes is not None and users is not None:
+        raise UserError("--nodes: --users says already how many nodes there are; leave one out")
     config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
     config = with_nodes(config, shares)
-    folder = folder_of(out, config)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--out: {folder} exists and is not empty; name another folder")
+    with folder_of(out, config) as folder, new_folder(folder):
+        _invite(config, catalogue, shares, host, folder, tell)
+
+
+def _invite(
+    config: RunConfig, catalogue: Catalogue, shares: Sequence[int], host: str, folder: Path,
+    tell: Tell,
+) -> None:
     address = host if ":" in host else f"{host}:{PORT}"
     data = catalogue.with_rows(sum(shares), 0, Shard())
     _terms(config, data, tell)
@@ -46,6 +57,7 @@ def invite_all(
     tell(f"{len(shares)} nodes, {', '.join(invitation.parties)}, meet at {address}")
     tell(f"hand out {folder / DEPLOY / INVITATION}; nothing in it is secret. Then: privfedmm "
          f"deploy settle {folder} ANSWERS")
+    wrote(folder)
 
 
 def join_one(
@@ -68,6 +80,7 @@ def join_one(
     answer.write_bytes(join(invitation, party, part, folder))
     tell(f"{folder} is private and stays on this machine. If its users agree to the terms above, "
          f"hand {answer} back to the operator; nothing in it is secret")
+    wrote(folder)
 
 
 def settle_run(out: Path, answers: Sequence[Path], tell: Tell) -> None:
@@ -78,6 +91,7 @@ def settle_run(out: Path, answers: Sequence[Path], tell: Tell) -> None:
          "other, by a way that is not yours:")
     tell(heard)
     tell(f"when they have started their nodes: privfedmm deploy serve {out}")
+    wrote(root / KNOWN)
 
 
 def accept_one(known: Path, folder: Path, heard: str | None, tell: Tell) -> None:
@@ -93,6 +107,7 @@ def accept_one(known: Path, folder: Path, heard: str | None, tell: Tell) -> None
                         "that they tell you")
     accept(known, folder, heard)
     tell(f"{folder} is ready: privfedmm deploy node {folder}")
+    wrote(folder)
 
 
 def _terms(config: RunConfig, data: Dataset, tell: Tell) -> None:

@@ -48,6 +48,7 @@ def encode_folder(
         "encoders": done.feature_notes,
         "missing": {n: int((~mask).sum()) for n, mask in done.present.items()},
         "notes": done.notes,
+        "content": [line.says for line in done.lines if line.kind == "content"],
         "seconds": time.perf_counter() - started,
         "cache": str(feature_cache()),
     }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from experiments.cli.arguments import folder_of, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
-from experiments.cli.arguments import overrides, share
-from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors
+from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors, wrote
 from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
@@ -45,16 +44,16 @@ def compare(
         **overrides(settings),
     }
     resolved = resolve(config, flags)
-    folder = out or Path("runs") / (
-        f"compare-{Path(resolved.dataset).name}-seed{resolved.seed}-"
-        f"{time.strftime('%Y%m%d-%H%M%S')}")
     shares = [share(text) for text in dropouts.split(",") if text]
-    result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
-                        lambda text: console.print(text, highlight=False))
+    with folder_of(out, resolved, "compare") as folder:
+        console.keep(folder, "compare.json")
+        result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
+                            lambda text: console.print(text, highlight=False))
     if json_:
         print(json.dumps({**result, "folder": str(folder)}))
     else:
         print(section(result))
+    wrote(folder / "compare.json")
 
 
 def audit(
@@ -77,16 +76,26 @@ def audit(
         Path | None,
         typer.Option(help="Instead: break the run's stack on purpose; rates, as Markdown."),
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Also tables: releases, prices, canaries, attacks.")
+    ] = False,
     json_: JsonOption = False,
 ) -> None:
     """Check a run's budget, audit its stack with canaries, attack every mode; exit 3 on a fault.
 
     What is finished is not repeated, unless the run or the options changed.
     """
+    from experiments.report.audit_summary import summary
     from experiments.report.audit_tables import tables
     from experiments.report.sabotage_table import write_table
+    from experiments.report.sections import way_of
     from privfedmm.audit.audit_run import Options, audit_run
 
+    chosen = parts.split(",")
+    for name, set_ in (("--canaries", canaries is not None), ("--full-protocol", full_protocol)):
+        if set_ and "empirical" not in chosen:
+            raise UserError(f"{name}: it is for canaries, which --parts leaves out; name the part "
+                            "empirical, or leave it out")
     console = errors()
 
     def tell(text: str) -> None:
@@ -94,15 +103,20 @@ def audit(
 
     if sabotage_table is not None:
         write_table(folder, sabotage_table, tell)
+        wrote(sabotage_table)
         return
+    console.keep(folder, "record.json")
     result = audit_run(folder, Options(
         quick=quick, canaries=canaries, seed=audit_seed, full_protocol=full_protocol,
-        parts=tuple(parts.split(","))), tell)
+        parts=tuple(chosen)), tell)
+    wrote(folder / "audit.json")  # the verdict is to be the last word
     if json_:
         print(json.dumps(result))
     else:
-        for table in tables(result):
+        for table in tables(result) if verbose else ():
             console.print(table, highlight=False)
+        for line in summary(result, way_of(folder)):
+            console.print(line, highlight=False, soft_wrap=True)
     if result["faults"]:
         raise UserError("audit: " + "; ".join(result["faults"]), PRIVACY_VIOLATION)
 
@@ -114,14 +128,19 @@ def sweep(
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
     metrics: MetricsOption = None,
+    beside: Annotated[
+        bool, typer.Option("--beside", help="Where settings have changed since a run was made, "
+                           "make a new one beside it; default: refuse, with the difference.")
+    ] = False,
 ) -> None:
     """Run every variant at every epsilon with every seed; what is finished is not run again."""
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
+    console.keep(out, "")
     try:
         run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-                  processes, metrics_of(metrics))
+                  processes, metrics_of(metrics), beside)
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on with the runs that are left",
                         INTERRUPTED) from None
@@ -142,22 +161,42 @@ def report(
         typer.Option(help="Folders of runs of other sizes, for the figure over users (--html)."),
     ] = None,
     gallery: Annotated[
-        int, typer.Option(min=0, help="Users whose items are shown, with pictures (--html).")
-    ] = 0,
+        int | None, typer.Option(min=0, help=(
+            "Users whose items are shown, with pictures (--html); default: 3 where the users are "
+            "made up, else none."))
+    ] = None,
 ) -> None:
     """Tables and curves from run records: means over seeds, baselines, paired intervals."""
+    for name, given in (("--scaling", scaling), ("--gallery", gallery)):
+        if given and html is None:
+            raise UserError(f"{name}: it is drawn on the page alone; give --html FILE as well")
+    from experiments.report.finding import find
     from experiments.report.tables import markdown
 
     if html is not None:
         from experiments.report.page import page
 
-        html.parent.mkdir(parents=True, exist_ok=True)
-        html.write_text(page(folders, against, title, scaling or [], gallery), encoding="utf-8")
-    if out is None and html is not None:
-        return
-    text = markdown(folders, against, title)
-    if out is None:
-        print(text)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        _write(html, page(folders, against, title, scaling or [], gallery))
+    if out is not None or html is None:
+        text = markdown(folders, against, title)
+        if out is None:
+            print(text)
+        else:
+            _write(out, text)
+    damaged = find(folders).damaged
+    if damaged:
+        raise UserError(f"report: {len(damaged)} of the records left out, the others are in the "
+                        f"table: {'; '.join(damaged)}")
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a page whole, and say so."""
+    from privfedmm.base.files import write_text
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written ({error.strerror}); name another file, or make "
+                        "room") from error
+    wrote(file)

@@ -9,11 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from experiments.cli.talk import Talk
+
+JUDGED = "ndcg@50"
+
 
 class RunProgress:
     """This context manager shows a bar with round, loss, validation metric, seconds and bytes."""
 
-    def __init__(self, console: Console, rounds: int) -> None:
+    def __init__(self, console: Talk, rounds: int) -> None:
         self._bar = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
@@ -21,7 +25,7 @@ class RunProgress:
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
         )
         self._task = self._bar.add_task("run", total=rounds, note="starting")
         self._console = console
@@ -38,6 +42,12 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
+    def describe(self, lines: list[str]) -> None:
+        """Show what was read of the data, and what was dropped or guessed."""
+        self._console.print("data", style="bold")
+        for line in lines:
+            self._console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+
     def announce(self, lines: list[str]) -> None:
         """Show what the run promises."""
         self._console.print("privacy statement", style="bold")
@@ -52,8 +62,12 @@ class RunProgress:
             note += f"val ndcg@50 {row['validation']['ndcg@50']:.4f}  "
         note += (f"{row['seconds']:.2f} s  up {row['bytes_up_per_client'] / 1024:.0f} KiB  "
                  f"down {row['bytes_down_per_client'] / 1024:.0f} KiB a client")
+        for warned in row.get("simulation_warnings", []):
+            self._console.print(warned, style="bold", highlight=False, soft_wrap=True)
         self._bar.update(self._task, completed=row["round"], note=note)
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            self._console.note(f"round {row['round']}: {note}")
+        else:
             self._console.print(f"round {row['round']}: {note}", highlight=False, soft_wrap=True)
 
 
@@ -81,7 +95,9 @@ def judged(protocol: dict[str, Any]) -> list[str]:
 def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     """Print the result beside its baselines, what is claimed about privacy, and where it is
     kept."""
+    # Late: --help must not wait for them.
     from privfedmm.runs.record import shown
+    from privfedmm.runs.trust import BELOW, of_record, sentence
 
     data = record["dataset"]
     table = Table(title=f"{data['name']}: test metrics, {record['protocol']['ranking']} ranking "
@@ -91,12 +107,17 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     for key in keys:
         table.add_column(key, justify="right", no_wrap=True)
     ours = f"{record['method']} ({record['backbone']}), round {record['best_round']}"
-    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}" for k in keys), style="bold")
+    ndcg, better = of_record(record)
+    table.add_row(ours, *(f"{record['metrics']['test'][k]:.4f}"
+                          + (f" {BELOW}" if better and k == JUDGED else "") for k in keys),
+                  style="bold")
     for name, line in record["baselines"].items():
         table.add_row(name, *(f"{line['test'][k]:.4f}" for k in keys))
     console.print(table)
     for line in judged(record["protocol"]):
         console.print(line, highlight=False, soft_wrap=True)
+    if better:
+        console.print(sentence(record["method"], ndcg, better), highlight=False, soft_wrap=True)
     if record["cold_items"]:
         cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
         console.print(
@@ -122,4 +143,4 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
             f"{privacy['delta']:.3g}; {privacy['unit']} level, {privacy['adjacency']}, trust "
             f"{privacy['trust']}, noise {privacy['noise_source']}; what is not covered: "
             f"{folder}/record.json", highlight=False)
-    console.print(f"record: {folder}/record.json", highlight=False)
+    console.print(f"wrote {folder}/record.json", highlight=False, soft_wrap=True)

@@ -9,19 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from click import Choice
 
-from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.arguments import folder_of, overrides, sampled
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
 from experiments.cli.common import (
     LOGGERS,
     AllowMissingOption,
+    ColumnsOption,
     ConfigOption,
+    DuplicatesOption,
     JsonOption,
+    KCoreOption,
     MetricsOption,
+    MinRatingOption,
     SetOption,
     errors,
     reporter,
+    tell_picked,
 )
+from privfedmm import __version__
 from privfedmm.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,17 +39,9 @@ def run(
     dataset: Annotated[
         str | None, typer.Option(help="Known name, folder or file; docs/data.md lists formats.")
     ] = None,
-    columns: Annotated[
-        str | None, typer.Option(help="What columns are called where that is not known: "
-                                 "user=uid,item=asin,rating=overall,time=unixReviewTime.")
-    ] = None,
-    min_rating: Annotated[
-        float | None, typer.Option(help="Least rating that counts as liked; default: all rows.")
-    ] = None,
-    duplicates: Annotated[
-        str | None, typer.Option(help="Which row of a pair that stands several times is kept: "
-                                 "last or first by time (default last), or error.")
-    ] = None,
+    columns: ColumnsOption = None,
+    min_rating: MinRatingOption = None,
+    duplicates: DuplicatesOption = None,
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
@@ -56,7 +54,7 @@ def run(
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
-    k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
+    k_core: KCoreOption = None,
     split: Annotated[str | None, typer.Option(
         help="What is held out: auto, leave-one-out, or given: every item that the data says.")
     ] = None,
@@ -84,7 +82,9 @@ def run(
         str | None, typer.Option(help="What is protected: user, or a single interaction.")
     ] = None,
     sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
-    sampling_rate: Annotated[float | None, typer.Option(help="Share of users a round.")] = None,
+    sampling_rate: Annotated[
+        float | None, typer.Option(help="Share of users a round; with or without a budget.")
+    ] = None,
     noise: Annotated[
         str | None, typer.Option(help="csprng, or simulation: repeatable, protects nobody.")
     ] = None,
@@ -141,6 +141,7 @@ def run(
             raise UserError("--resume takes the settings of the run it continues; "
                             "give no other option with it")
         folder, rounds_ = resume, runs.rounds_of(resume)
+        console.keep(folder)
         with (RunProgress(console, rounds_) as progress,
               logging(log or (), resolve_saved(folder / runs.CONFIG), folder, tell) as loggers):
             listen = both(progress, loggers)
@@ -148,15 +149,23 @@ def run(
                 lambda: runs.resume(folder, listen, accept_changed_code), folder)
             loggers.finish(record)
     else:
+        flags = sampled(config, flags)
         resolved = resolve(config, flags)
-        folder = folder_of(out, resolved)
-        with (RunProgress(console, resolved.rounds) as progress,
+        tell_picked(console, config, flags)
+        with (folder_of(out, resolved) as folder,
+              RunProgress(console, resolved.rounds) as progress,
               logging(log or (), resolved, folder, tell) as loggers):
+            # A folder that holds a run already is refused, and its log is not this run's.
+            if not (folder / runs.CONFIG).exists():
+                console.keep(folder)
+            console.detail(f"privfedmm {__version__}; run folder {folder}; given: " + (", ".join(
+                f"{path}={value}" for path, value in flags.items() if value is not None)
+                or "nothing"))
             listen = both(progress, loggers)
             record = resumable(
                 lambda: runs.start(
                     resolved, folder, listen, progress.announce, reporter(console),
-                    dataset_budget), folder)
+                    dataset_budget, progress.describe), folder)
             loggers.finish(record)
     if json_:
         print(json.dumps({**record, "folder": str(folder)}))

@@ -19,6 +19,7 @@ from privfedmm.config import RunConfig, resolve_saved
 from privfedmm.data import Dataset
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
+from privfedmm.runs.folder import held_folder, new_folder
 from privfedmm.runs.run import DEPLOY, SHAPE
 from privfedmm.runs.session import Session
 
@@ -35,6 +36,13 @@ class Shape:
 
     nodes: int
     wait: float
+
+    def __post_init__(self) -> None:
+        """Refuse a deployment of nobody. Raises UserError."""
+        if self.nodes < 1:
+            raise UserError(f"--nodes: {self.nodes} nodes host nobody; give 1 or more")
+        if not self.wait > 0:
+            raise UserError(f"--wait: {self.wait:g} seconds is no time for an answer; give more")
 
     def names(self, config: RunConfig) -> list[str]:
         """Return the folders of the nodes, with the key holder's last where one takes part."""
@@ -82,19 +90,17 @@ def start(
     hook: is called about twice a second while the run goes on. Raises UserError, with no process
     left, whatever happens.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
-                        f"that run with --resume {out}")
-    carrier.check()
-    data = _data(config)
-    parties.check_carried(config, data.num_users, shape.nodes)
-    config = parties.hosted_by(config, data.num_users, shape.nodes)
-    root = out.absolute() / DEPLOY
-    config = runs.open_folder(config, data, out, announce, deployed=True).config
-    root.mkdir(mode=0o700)
-    settle_all(config, data, root, shape.nodes)
-    write_json(root / SHAPE, {**vars(shape), "command": carrier.command})
-    return _run(carrier, config, data, out, shape, listen, hook)
+    with new_folder(out):
+        carrier.check()
+        data = _data(config)
+        parties.check_carried(config, data.num_users, shape.nodes)
+        config = parties.hosted_by(config, data.num_users, shape.nodes)
+        root = out.absolute() / DEPLOY
+        config = runs.open_folder(config, data, out, announce, deployed=True).config
+        root.mkdir(mode=0o700)
+        settle_all(config, data, root, shape.nodes)
+        write_json(root / SHAPE, {**vars(shape), "command": carrier.command})
+        return _run(carrier, config, data, out, shape, listen, hook)
 
 
 def resume(
@@ -109,13 +115,13 @@ def resume(
         raise UserError(f"--resume: {out} was begun by another command; continue with: privfedmm "
                         f"{command} --resume {out}")
     if (out / runs.RECORD).exists():
-        finished: dict[str, Any] = json.loads((out / runs.RECORD).read_text(encoding="utf-8"))
-        return finished
-    carrier.check()
-    config = resolve_saved(out / runs.CONFIG)
-    found = json.loads((out / DEPLOY / SHAPE).read_text(encoding="utf-8"))
-    shape = Shape(found["nodes"], found["wait"])
-    return _run(carrier, config, _data(config), out, shape, listen, hook)
+        return runs.finished(out)
+    with held_folder(out):
+        carrier.check()
+        config = resolve_saved(out / runs.CONFIG)
+        found = json.loads((out / DEPLOY / SHAPE).read_text(encoding="utf-8"))
+        shape = Shape(found["nodes"], found["wait"])
+        return _run(carrier, config, _data(config), out, shape, listen, hook)
 
 
 def _data(config: RunConfig) -> Dataset:

@@ -14,7 +14,7 @@ from experiments.deployment.certificates import CA
 from experiments.deployment.joining import NODE
 from experiments.deployment.parties import Party
 from experiments.deployment.processes import Processes, free_ports
-from experiments.deployment.superlink import environment
+from experiments.deployment.superlink import environment, proxy_note
 from privfedmm.base.errors import UserError
 from privfedmm.base.interrupts import begun
 
@@ -24,14 +24,19 @@ _PAUSE, _LOOK = 5.0, 0.5  # seconds
 def command(folder: Path, experiment: bool) -> list[str]:
     """Return the SuperNode's command for an accepted folder. Raises UserError."""
     Party.read(folder)
+    party, address = _told(folder)
+    whole = folder.absolute()
+    return commands.supernode(whole, party, whole / CA, address, free_ports(1)[0], experiment)
+
+
+def _told(folder: Path) -> tuple[str, str]:
+    """Party and address of the SuperLink. Raises UserError."""
     try:
         told = json.loads((folder / NODE).read_text(encoding="utf-8"))
-        party, address = str(told["party"]), str(told["superlink"])
+        return str(told["party"]), str(told["superlink"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / NODE} does not say where the SuperLink is ({error}); write "
                         '{"party": "shard-0", "superlink": "host:8443"}') from error
-    whole = folder.absolute()
-    return commands.supernode(whole, party, whole / CA, address, free_ports(1)[0], experiment)
 
 
 def shown(folder: Path, line: list[str]) -> str:
@@ -52,6 +57,10 @@ def host(folder: Path, experiment: bool, tell: Callable[[str], None]) -> None:
     logs = root / "logs"
     (root / "home").mkdir(exist_ok=True)
     tell(shown(folder, line))
+    _, address = _told(folder)
+    note = proxy_note(address)
+    if note is not None:
+        tell(note)
     tell(f"its log is {logs / 'supernode.log'}; Ctrl-C ends it")
     with Processes(logs, environment(root), (MARK, str(root))) as processes:
         while True:

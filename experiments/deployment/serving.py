@@ -38,6 +38,7 @@ from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.evaluation import metrics_from_ranks
 from privfedmm.runs import record as records
 from privfedmm.runs import run as runs
+from privfedmm.runs.folder import held_folder
 from privfedmm.runs.run import DEPLOY
 from privfedmm.runs.session import Session
 
@@ -73,7 +74,7 @@ def serve(
         hook(deployment)
 
     try:
-        with _running(invitation, out, wait) as deployment:
+        with held_folder(out), _running(invitation, out, wait) as deployment:
             follow(deployment, out, COMMAND, "flwr-serverapp", listen, watch)
     except (RuntimeError, OSError, TimeoutError) as error:
         raise UserError(f"deploy: {error}; logs are in {root / 'logs'}", ABORTED) from error

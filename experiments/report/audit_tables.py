@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from privfedmm.audit.budget import budget_tables
+from privfedmm.front.verdict import verdict
 
 _COLUMNS = ("mode", "attack", "view", "AUC", "chance", "bound", "precision", "recall", "F1",
             "chance F1")
@@ -22,14 +23,13 @@ _READING = (
 
 
 def tables(result: Mapping[str, Any]) -> list[Table | str]:
-    """Return the parts of an audit for people: budget, canaries, attacks and verdict."""
+    """Return the parts of an audit for people: budget, canaries and attacks."""
     out = budget_tables(dict(result))
     if result["empirical"] is not None:
         out += _empirical(result["empirical"])
     if result["attacks"]:
         out += [_matrix(result["attacks"]), *_remarks(result["attacks"])]
-    verdict = "passed" if result["passed"] else "FAILED: " + "; ".join(result["faults"])
-    return [*out, f"audit {verdict} ({result['seconds']:.0f} s)"]
+    return out
 
 
 def _matrix(attacks: Mapping[str, Any]) -> Table:
@@ -129,15 +129,17 @@ def _remarks(attacks: Mapping[str, Any]) -> list[str]:
     return out + [f"{', '.join(modes)}: {text}" for text, modes in notes.items()]
 
 
-def markdown(result: Mapping[str, Any], name: str = "") -> str:
-    """Return an audit as a section of a report."""
+def markdown(result: Mapping[str, Any], name: str = "", way: str = "plain") -> str:
+    """Return an audit as a section of a report.
+
+    way: how the run sums updates, by name.
+    """
     claim = result["claimed"]
     claimed = "no epsilon" if claim["epsilon"] is None else (
         f"epsilon {claim['epsilon']:.4g} at delta {claim['delta']:.3g}, {claim['unit']} level, "
         f"trust {claim['trust']}")
-    verdict = "passed" if result["passed"] else "FAILED: " + "; ".join(result["faults"])
-    lines = [f"## Audit{f': {name}' if name else ''}", "", f"Claimed: {claimed}. Audit {verdict}.",
-             ""]
+    lines = [f"## Audit{f': {name}' if name else ''}", "",
+             f"Claimed: {claimed}. Audit {verdict(result, way)}.", ""]
     prices = ", ".join(f"{n} {_number(p['epsilon'])}" for n, p in result["prices"].items())
     if prices:
         lines += [f"Price of the whole ledger by accountant: {prices}.", ""]

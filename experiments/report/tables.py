@@ -10,43 +10,32 @@ from typing import Any
 
 import numpy as np
 
+from experiments.report.finding import Group, cells, columns, find
 from experiments.report.sections import sections
 from privfedmm.base.errors import UserError
 from privfedmm.evaluation import gains, paired_interval
-from privfedmm.runs.recommend import BUNDLE
-from privfedmm.runs.record import same_data
-from privfedmm.runs.run import RECORD, ROUNDS, ranks_of
+from privfedmm.runs import finished
+from privfedmm.runs.finished import ROUNDS, read_ranks
+from privfedmm.runs.record import same_data, same_protocol
+from privfedmm.runs.trust import BELOW, below, sentence
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
+JUDGED = "ndcg@50"
 
 
 def find_runs(folders: Iterable[Path]) -> dict[str, dict[int, Path]]:
-    """Return the finished runs below the folders: label -> seed -> folder.
+    """Return the finished runs below the folders: name -> seed -> folder.
 
-    A bundle beside them is no run: it has the record, and not the ranks of every user that the
-    tables are made from. Raises UserError where there is no run.
+    One name an identity: the label, and where several runs have one, what they differ in. Raises
+    UserError where there is none.
     """
-    found: dict[str, dict[int, Path]] = {}
-    bundle: Path | None = None
-    for folder in folders:
-        for file in sorted(folder.rglob(RECORD)):
-            if (file.parent / BUNDLE).exists():
-                bundle = file.parent
-                continue
-            record = json.loads(file.read_text(encoding="utf-8"))
-            label = record["label"] or f"{record['method']} ({record['backbone']})"
-            found.setdefault(label, {})[record["seed"]] = file.parent
-    if not found and bundle:
-        raise UserError(f"report: {bundle} is a bundle, which holds no user's ranks; give the "
-                        "folder of the run that it was released from")
-    if not found:
-        raise UserError("report: there is no finished run below "
-                        f"{', '.join(str(f) for f in folders)}")
-    return found
+    return {name: group.seeds for name, group in find(folders).groups.items()}
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    """Return the record of a finished run, with what curves need. Raises RecordError for a damaged
+    one."""
+    record = finished.read_record(folder)
     # Records of earlier versions know of no curves.
     return {"series": "", "dp_epsilon": None, "validation_by_round": _validation(folder), **record}
 
@@ -63,17 +52,31 @@ class Runs:
 
     folders: dict[str, dict[int, Path]]
     records: dict[str, list[dict[str, Any]]]
+    groups: dict[str, Group]
+    notes: list[str]
 
     @classmethod
     def read(cls, folders: Iterable[Path]) -> Runs:
         """Read the finished runs below the folders. Raises UserError where they are on different
-        data."""
-        found = find_runs(folders)
+        data, or were ranked under different protocols."""
+        every = find(folders)
+        found = {name: group.seeds for name, group in every.groups.items()}
         records = {n: [read_record(f) for f in seeds.values()] for n, seeds in found.items()}
         if len({same_data(r) for rs in records.values() for r in rs}) > 1:
             raise UserError("report: the runs are on different data sets; report one at a time")
+        _refuse_protocols(records)
         order = sorted(found, key=lambda label: _place(records[label][0]))
-        return cls({n: found[n] for n in order}, {n: records[n] for n in order})
+        return cls({n: found[n] for n in order}, {n: records[n] for n in order},
+                   {n: every.groups[n] for n in order}, every.notes)
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the heads of the cells of `what`: the budget always, and what differs."""
+        return columns(list(self.groups.values()))
+
+    def what(self, label: str) -> list[str]:
+        """Return what the runs of a label are, one cell for each of `columns`."""
+        return cells(self.groups[label], list(self.groups.values()))
 
     def rival(self, label: str, against: str) -> str | None:
         """Return the label that `label` is compared with: `against`, or its point at the same
@@ -91,6 +94,10 @@ class Runs:
 
     def check(self, against: str) -> None:
         """Check the name `against`. Raises UserError for a name that no run has."""
+        same = [name for name, group in self.groups.items() if group.label == against]
+        if against and against not in self.folders and same:
+            raise UserError(f"--against: {len(same)} groups of runs are labelled {against!r}; name "
+                            f"one of them: {', '.join(same)}")
         series = {r["series"] for rs in self.records.values() for r in rs}
         if against and against not in self.folders and against not in series:
             raise UserError(f"--against: no run is labelled {against!r}; labels are "
@@ -108,7 +115,7 @@ class Runs:
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
         """Return NDCG@50 of each user in the test, [seeds, users]."""
         folders = self.folders[label]
-        return np.stack([gains(ranks_of(folders[s])["test"], 50)
+        return np.stack([gains(read_ranks(folders[s])["test"], 50)
                          for s in (sorted(folders) if seeds is None else seeds)])
 
 
@@ -124,14 +131,14 @@ def markdown(folders: list[Path], against: str, title: str) -> str:
     runs = Runs.read(folders)
     runs.check(against)
     lines = [f"# {title}", "", *preface(runs), ""]
-    lines += ["| model | seeds | " + " | ".join(KEYS) + " | validation ndcg@50 |"
-              + (f" ndcg@50 against {against} (95% interval) |" if against else "")]
-    lines += ["|---" * (len(KEYS) + 3 + bool(against)) + "|"]
-    for label, cells in rows(runs, against):
-        lines.append(f"| {label} | " + " | ".join(cells) + " |")
-    for name, found in runs.baselines().items():
-        cells = [_spread([line["test"][k] for line in found]) for k in KEYS]
-        lines.append(f"| *{name}* | | " + " | ".join(cells) + " | |" + (" |" if against else ""))
+    names = head(runs, against)
+    lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+    for label, row in rows(runs, against):
+        lines.append(f"| {label} | " + " | ".join(row) + " |")
+    for name, baseline in runs.baselines().items():
+        spread = [_spread([line["test"][k] for line in baseline]) for k in KEYS]
+        lines.append(f"| *{name}* |" + " |" * (1 + len(runs.columns)) + " "
+                     + " | ".join(spread) + " | |" + (" |" if against else ""))
     lines += ["", FOOTNOTE, ""]
     for section in sections(folders):
         lines += [section, ""]
@@ -145,13 +152,21 @@ FOOTNOTE = (
 )
 
 
+def head(runs: Runs, against: str) -> list[str]:
+    """Return the heads of a row: the model, and those of the cells of `rows`."""
+    return ["model", *runs.columns, "seeds", *KEYS, "validation ndcg@50",
+            *([f"ndcg@50 against {against} (95% interval)"] if against else [])]
+
+
 def rows(runs: Runs, against: str) -> list[tuple[str, list[str]]]:
-    """Return each label with its cells: seeds, test metrics, validation, and the paired
-    difference."""
+    """Return each label with its cells: what it is, seeds, test metrics, validation, and the paired
+    difference. A result below what needs less trust is marked."""
+    low = marked(runs)
     out = []
     for label, records in runs.records.items():
-        cells = [str(len(records))]
-        cells += [_spread([r["metrics"]["test"][k] for r in records]) for k in KEYS]
+        cells = [*runs.what(label), str(len(records))]
+        cells += [_spread([r["metrics"]["test"][k] for r in records])
+                  + (f" {BELOW}" if k == JUDGED and label in low else "") for k in KEYS]
         cells.append(_spread([r["metrics"]["validation"]["ndcg@50"] for r in records]))
         if against:
             rival = runs.rival(label, against)
@@ -161,7 +176,8 @@ def rows(runs: Runs, against: str) -> list[tuple[str, list[str]]]:
 
 
 def preface(runs: Runs) -> list[str]:
-    """Return data, protocol and what is claimed, as two paragraphs."""
+    """Return data, protocol, what is claimed, what is marked and what is left out, as
+    paragraphs."""
     records = [r for rs in runs.records.values() for r in rs]
     data, protocol = records[0]["dataset"], records[0]["protocol"]
     selections = sorted({r["protocol"]["selection"] for r in records})
@@ -178,7 +194,7 @@ def preface(runs: Runs) -> list[str]:
     listed = [r["dataset"] for r in records if r["dataset"]["items"] != data["items"]]
     other = f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}. " if (
         listed) else ""
-    return [
+    paragraphs = [
         f"Data: {data['name']}, {data['users']} users, {data['items']} items, "
         f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
         f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
@@ -186,6 +202,40 @@ def preface(runs: Runs) -> list[str]:
         "",
         f"Generated by `privfedmm report` from run records. Privacy: {claim}.",
     ]
+    for note in [*marked(runs).values(), *runs.notes]:
+        paragraphs += ["", note if note.endswith(".") else note + "."]
+    return paragraphs
+
+
+def marked(runs: Runs) -> dict[str, str]:
+    """Return the labels whose result is below what needs less trust, each with a sentence on
+    it."""
+    out = {}
+    for label, records in runs.records.items():
+        lines: dict[str, list[float]] = {}
+        for record in records:
+            for name, line in record["baselines"].items():
+                lines.setdefault(name, []).append(line["test"][JUDGED])
+        ndcg = float(np.mean([record["metrics"]["test"][JUDGED] for record in records]))
+        better = below(ndcg, records[0].get("trusted_with"),
+                       {name: float(np.mean(values)) for name, values in lines.items()})
+        if better:
+            out[label] = sentence(label, ndcg, better)
+    return out
+
+
+def _refuse_protocols(records: dict[str, list[dict[str, Any]]]) -> None:
+    """Raise UserError where runs were ranked or split in different ways: their figures do not
+    compare."""
+    ways: dict[tuple[str, ...], list[str]] = {}
+    for label, found in records.items():
+        for record in found:
+            ways.setdefault(same_protocol(record), []).append(label)
+    if len(ways) > 1:
+        words = "; ".join(f"{', '.join(dict.fromkeys(labels))}: {', '.join(way)}"
+                          for way, labels in ways.items())
+        raise UserError("report: the runs were judged under different protocols, so their figures "
+                        f"do not compare ({words}); report each by itself")
 
 
 def _spread(values: list[float]) -> str:

@@ -77,6 +77,7 @@ def mode_config(config: RunConfig, mode: str) -> RunConfig:
         raise UserError(f"audit: there is no mode {mode!r}; known are {', '.join(known)}")
     values: dict[str, Any] = config.model_dump() | AGGREGATORS.get(way).alone()
     values["secure"] |= {"simulated_dropout": 0.0, "mode": "full"}
+    values["cohort"] = 1.0  # as with sampling below: who is watched takes part
     dp = values["dp"] or {"epsilon": WITHOUT_CLAIM, "clip_norm": 1.0, "subspace_rank": 64}
     if dp["epsilon"] == float("inf"):
         dp["epsilon"] = WITHOUT_CLAIM

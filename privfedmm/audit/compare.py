@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from privfedmm.data import Dataset
 from privfedmm.evaluation import SHOWN
 from privfedmm.mechanisms.aggregators import AGGREGATORS, PLAIN
 from privfedmm.runs import run as runs
+from privfedmm.runs.identity import changes
 from privfedmm.runs.record import set_threads
 
 RESULT = "compare.json"
@@ -81,9 +81,10 @@ def _with(config: RunConfig, mode: str, **secure: float) -> RunConfig:
 
 
 def _played(config: RunConfig, folder: Path) -> dict[str, Any]:
-    if (folder / runs.RECORD).exists():
-        record: dict[str, Any] = json.loads((folder / runs.RECORD).read_text(encoding="utf-8"))
-        return record
+    differs = changes(folder, config)
+    if differs:
+        raise UserError(f"compare: {folder} holds a run with other settings: {'; '.join(differs)}; "
+                        "put them back, or name another --out")
     if (folder / runs.CONFIG).exists():
         return runs.resume(folder, lambda row: None)
     return runs.start(config, folder, lambda row: None)

@@ -158,3 +158,24 @@ class Neighbours:
         """Return the weighted mean of each item's neighbours' rows: table [items, width] -> the
         same."""
         return torch.einsum("ij,ijw->iw", self.weight, table[self.index])
+
+
+def alike(rows: np.ndarray, block: int = 4096) -> np.ndarray:
+    """Return how many rows there are of each different one, in no order.
+
+    rows [n, F]. Two are alike that differ by less than a hundred-thousandth of the largest value:
+    an encoder's rows of equal contents differ in the last bits with the batch that they were in.
+    Rows are compared with their neighbours along one random direction, so that memory and time
+    grow with n alone.
+    """
+    if not len(rows):
+        return np.zeros(0, dtype=np.int64)
+    direction = np.random.default_rng(0).normal(size=rows.shape[1])
+    order = np.argsort(rows @ direction, kind="stable")
+    near = 1e-5 * float(np.abs(rows).max())
+    new = np.ones(len(rows), dtype=bool)
+    for start in range(1, len(rows), block):
+        here = order[start:start + block]
+        before = order[start - 1:start - 1 + len(here)]
+        new[start:start + block] = np.abs(rows[here] - rows[before]).max(axis=1) > near
+    return np.bincount(np.cumsum(new) - 1)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 
@@ -20,12 +20,23 @@ from privfedmm.base.interrupts import held
 def write_text(path: Path, text: str) -> None:
     """Write a text by way of a temporary file in the same folder, flushed to disk before the
     rename."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
+    with whole(path) as out:
+        out.write(text.encode("utf-8"))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append a text to a file; where the disk has no room for all of it, none of it is left."""
+    left = memoryview(text.encode("utf-8"))
+    # Unbuffered: what did not fit is not tried again when the file is closed.
+    with path.open("ab", buffering=0) as out:
+        before = out.tell()
+        try:
+            while left:
+                left = left[out.write(left):]
+        except OSError as error:
+            os.truncate(path, before)
+            error.filename = error.filename or str(path)
+            raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -46,26 +57,61 @@ def flush_folder(folder: Path) -> None:
 def save_tensors(path: Path, value: Any, private: bool = False) -> None:
     """Write a value with `torch.save`; the file is whole or not there.
 
-    private: whether nobody but the owner may open it, from its first byte on.
+    private: whether nobody but the owner may open it, from its first byte on. Raises OSError where
+    it cannot be written.
     """
     with held(), whole(path, private) as out:
-        torch.save(value, out)
+        told = _Told(out)
+        try:
+            torch.save(value, cast(BinaryIO, told))
+        except RuntimeError as error:
+            # torch makes of a disk that is full a fault in its own positions.
+            raise (told.fault or error) from error
+
+
+class _Told:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self.fault: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._out.write(data)
+        except OSError as error:
+            self.fault = error
+            raise
+
+    def flush(self) -> None:
+        """Hand on what is buffered; `whole` does it again, and sees what fails."""
+        if self.fault is None:
+            self._out.flush()
 
 
 @contextmanager
 def whole(path: Path, private: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that is whole, and on disk, or not there.
 
+    Where the block or the disk fails, what was there before is left, and nothing beside it.
     private: as for `save_tensors`.
     """
     part = path.with_name(path.name + ".part")
     part.unlink(missing_ok=True)
     mode = 0o600 if private else 0o666  # less what the process's umask takes away
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
-        yield out
-        out.flush()
-        os.fsync(out.fileno())
-    part.replace(path)
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(path)
+    except OSError as error:
+        # Of a disk that is full the system does not say in which file.
+        error.filename = error.filename or str(path)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> Any:

@@ -12,12 +12,21 @@ from privfedmm.base.errors import UserError
 
 
 def state_folder() -> Path:
-    """Return $PRIVFEDMM_STATE, else $XDG_STATE_HOME/privfedmm, else ~/.local/state/privfedmm."""
+    """Return $PRIVFEDMM_STATE, else $XDG_STATE_HOME/privfedmm, else ~/.local/state/privfedmm.
+
+    Raises UserError where none of them is known.
+    """
     given = os.environ.get("PRIVFEDMM_STATE")
     if given:
         return Path(given)
     base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "privfedmm"
+    if base:
+        return Path(base) / "privfedmm"
+    try:
+        return Path.home() / ".local" / "state" / "privfedmm"
+    except RuntimeError as error:
+        raise UserError("this user has no home folder, and private runs are remembered there; set "
+                        "PRIVFEDMM_STATE to a folder that is kept") from error
 
 
 @contextmanager

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from privfedmm.base.registry import Registry
 from privfedmm.data.types import Dataset
 from privfedmm.evaluation import Scorer
 
+# What a server is trusted with, from nothing to all: noisy releases, sums in the clear, or rows.
+TRUST = ("nothing", "noise", "sums", "rows")
 Candidates = Callable[[Dataset, int], Iterable[tuple[str, Scorer]]]
 
 
@@ -22,6 +25,8 @@ class Baseline:
     scorer) a setting; the best on validation NDCG@50 is reported; it may raise `ValueError` with a
     sentence. needs_features: whether it needs at least one modality. needs_modalities: the
     modalities that it needs. needs_times: whether it needs the order of interactions in time.
+    trusted_with: what its server is trusted with, one of `TRUST`; a result that needs more and is
+    worse is marked.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Baseline:
     needs_features: bool = False
     needs_modalities: tuple[str, ...] = ()
     needs_times: bool = False
+    trusted_with: Literal["nothing", "noise", "sums", "rows"] = "rows"
 
     def fits(self, data: Dataset) -> bool:
         """Return whether a data set has all that this baseline needs."""

@@ -39,6 +39,7 @@ RANDOM = Baseline(
     summary="uniform scores: what chance alone gives",
     reference="none; scores are drawn from a named stream of the seed",
     sees="nothing",
+    trusted_with="nothing",
     candidates=lambda data, seed: [("", random_scores(data.num_items, seed))],
 )
 
@@ -48,5 +49,6 @@ POPULARITY = Baseline(
     reference="Cremonesi et al., Performance of Recommender Algorithms on Top-N Recommendation "
               "Tasks, RecSys 2010 (TopPop)",
     sees="item counts in the clear",
+    trusted_with="sums",
     candidates=lambda data, seed: [("", popularity(data.train, data.num_items))],
 )

@@ -1,7 +1,7 @@
 """The configuration of a run: its sections, how it is resolved, and what each setting means."""
 
 from privfedmm.config.explain import explain
-from privfedmm.config.resolve import read_toml, resolve, resolve_saved, settled, to_toml
+from privfedmm.config.resolve import picked, read_toml, resolve, resolve_saved, settled, to_toml
 from privfedmm.config.sections import (
     DPSettings,
     EvaluationSettings,
@@ -11,4 +11,4 @@ from privfedmm.config.sections import (
 from privfedmm.config.tuned import TunedSettings
 
 __all__ = ["DPSettings", "EvaluationSettings", "RunConfig", "SecureSettings", "TunedSettings",
-           "explain", "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]
+           "explain", "picked", "read_toml", "resolve", "resolve_saved", "settled", "to_toml"]

@@ -46,6 +46,24 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
         raise UserError(_sentence(error, file)) from error
 
 
+def picked(file: Path | None, flags: Mapping[str, Any]) -> str | None:
+    """Return in a sentence which method a budget picked, and why; None where the method was named,
+    or the default is what it is without a budget.
+
+    file, flags: as of `resolve`, whose errors it leaves to it.
+    """
+    values = {} if file is None else read_toml(file)
+    given = {path.partition(".")[0] for path, value in flags.items() if value is not None}
+    if "method" in values or "method" in given:
+        return None
+    config = resolve(file, flags)
+    if config.dp is None or config.method == DEFAULT:
+        return None
+    return (f"method: {config.method}, since a budget is given and no method is named: it releases "
+            f"a few sums in place of a model every round, and under noise that serves better "
+            f"here; for the other give --method {DEFAULT}")
+
+
 def resolve_saved(file: Path) -> RunConfig:
     """Return the config of a run folder, as the run meant it.
 

@@ -132,8 +132,8 @@ class SecureSettings(Settings):
         "full", description="full: keys, masks and shares are really made. ring: the same integers "
         "summed without them.")
     clip_norm: Annotated[float, Field(
-        gt=0, description="Without dp: uploads longer than this are shortened to it, so that "
-        "their sum fits the ring.")] = 64.0
+        gt=0, le=1e6, description="Without dp: uploads longer than this are shortened to it, so "
+        "that their sum fits the ring.")] = 64.0
     levels: Annotated[int, Field(ge=16, le=2**22)] | None = Field(
         None, description="Steps in a clip norm; default 4096 under a budget, else as many as the "
         "ring holds.")
@@ -203,6 +203,9 @@ class RunConfig(Settings):
     rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = 50
     seed: Annotated[int, Field(
         ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
+    cohort: Annotated[float, Field(
+        gt=0, le=1, description="Share of users in a round without a budget, as many in every "
+        "round and drawn by the seed; under a budget dp.sampling says who takes part.")] = 1.0
     aggregation: str = Field(
         "plain", description="How updates are summed; `privfedmm aggregators` lists the ways.")
     group_statistics: str | None = Field(
@@ -291,6 +294,13 @@ class RunConfig(Settings):
             return values
         own = given if isinstance(given, Settings) else entry.settings.model_validate(given or {})
         return {**values, "settings": own}
+
+    @model_validator(mode="after")
+    def _one_cohort(self) -> RunConfig:
+        if self.dp is not None and self.cohort != 1:
+            raise ValueError("cohort: under a budget dp.sampling says who takes part, and what "
+                             "that costs; set dp.sampling and dp.sampling_rate instead")
+        return self
 
     @property
     def entry(self) -> Method:

@@ -71,7 +71,8 @@ def text_contents(
             out.append(Content(None, 0, str, f"item {item} has no text: {', '.join(columns)} "
                                              f"of {source} are empty"))
         else:
-            out.append(Content(content_key(text.encode()), len(text), partial(str, text)))
+            out.append(Content(content_key(text.encode()), len(text), partial(str, text),
+                               name=f"item {item}: its text in {source}"))
     return out
 
 
@@ -139,7 +140,8 @@ def _picture(
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
         return missing(f": {name} in {place} cannot be read ({error}); replace it")
     # Read again when it is encoded: all pictures together may not fit in memory.
-    return Content(key, 0, lambda: open_picture(_again(read, name, item), name, item, max_pixels))
+    return Content(key, 0, lambda: open_picture(_again(read, name, item), name, item, max_pixels),
+                   name=f"item {item}: its picture {name} in {place}")
 
 
 def _again(read: Read, name: str, item: str) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.content import item_texts, picture_contents, text_columns, text_contents
-from privfedmm.data.raw import Raw
+from privfedmm.data.raw import Line, Raw
 from privfedmm.data.types import DataError
 from privfedmm.encoders import (
     Content,
@@ -50,13 +50,18 @@ def encode_raw(raw: Raw, how: Encoding) -> Raw:
 
     Raises DataError with a sentence naming the item or the model.
     """
-    if raw.features or raw.items.empty:
+    if raw.features or not len(raw.items):
         return raw
     settings = how.settings
     columns = text_columns(raw.items, settings.text_columns)
-    out = replace(raw, features={}, present={}, feature_notes={}, items=_clean(raw.items))
+    out = replace(raw, features={}, present={}, feature_notes={}, items=_clean(raw.items),
+                  lines=list(raw.lines))
     try:
         text = text_encoder(settings, how.download) if columns else None
+        for there, name in ((columns, "text"), (raw.pictures, "image")):
+            if there and getattr(settings, f"{name}_model") == "none":
+                out.lines.append(Line("content", f"{name}: there, not encoded "
+                                      f"(encoders.{name}_model none)"))
         # Without a choice, texts that are all empty are no modality rather than a fault.
         chosen = bool(settings.text_columns)
         if text and (chosen or any(item_texts(raw.items, columns, chosen))):
@@ -82,9 +87,25 @@ def _run(modality: str, encoder: Encoder, contents: list[Content], how: Encoding
 def _add(raw: Raw, modality: str, encoder: Encoder, encoded: Encoded, source: str) -> None:
     raw.features[modality] = (raw.items.index.to_numpy().astype(str), encoded.rows)
     raw.feature_notes[modality] = encoder.note + source
+    raw.lines.append(_line(modality, encoder.note + source, encoded))
     if encoded.faults:
         raw.present[modality] = encoded.present
         raw.notes = [*raw.notes, *_faults(modality, encoded)]
+
+
+def _line(modality: str, how: str, encoded: Encoded) -> Line:
+    """How a modality was made, and what of the content is not in it."""
+    parts = [f"{modality}: {how}"]
+    if encoded.cut:
+        parts.append(f"{encoded.cut:,} of {len(encoded.rows):,} are longer than what is read of "
+                     "them (encoders.max_tokens)")
+    if encoded.shared:
+        parts.append(f"{encoded.shared:,} different contents have the row of another")
+    if encoded.faults:
+        parts.append(f"{len(encoded.faults):,} items lack it (--allow-missing)")
+    return Line("content", ", ".join(parts), values={
+        f"{modality}_cut": encoded.cut, f"{modality}_same_row": encoded.shared,
+        f"{modality}_missing": len(encoded.faults)})
 
 
 def _faults(modality: str, encoded: Encoded) -> list[str]:

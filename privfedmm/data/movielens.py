@@ -15,6 +15,7 @@ from privfedmm.data.extract import TEXT_NOTE, text_features
 from privfedmm.data.layouts import read_folder
 from privfedmm.data.over_catalogue import listed, prepare_over_catalogue
 from privfedmm.data.prepare import content_hash, prepare
+from privfedmm.data.raw import Line
 from privfedmm.data.sources import Fetch, Request, Source
 from privfedmm.data.types import DataError, Dataset
 
@@ -34,10 +35,22 @@ LICENCE_TERMS = """MovieLens 100K, GroupLens Research, University of Minnesota.
 - No endorsement by the University of Minnesota or GroupLens may be stated or implied."""
 
 
+_NO_HOME = Path(os.devnull) / "this-user-has-no-home"
+
+
 def default_cache() -> Path:
-    """Return the folder of fetched data: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm."""
+    """Return the folder of fetched data: $PRIVFEDMM_CACHE, else ~/.cache/privfedmm.
+
+    Of a user without a home it is a place that holds nothing and cannot be written: whoever needs a
+    cache is told to name one, and nobody else.
+    """
     given = os.environ.get("PRIVFEDMM_CACHE")
-    return Path(given) if given else Path.home() / ".cache" / "privfedmm"
+    if given:
+        return Path(given)
+    try:
+        return Path.home() / ".cache" / "privfedmm"
+    except RuntimeError:
+        return _NO_HOME
 
 
 def is_cached(folder: Path) -> bool:
@@ -110,10 +123,12 @@ def _load(request: Request) -> Dataset:
     note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"
     held = {"validation": data.validation, "test": data.test}
     digest = content_hash(data.user_ids, data.item_ids, data.train, held, features)
-    return replace(data, features=features, feature_notes={"text": note}, sha256=digest)
+    summary = data.summary and data.summary.plus(Line("content", f"text: {note}"))
+    return replace(data, features=features, feature_notes={"text": note}, sha256=digest,
+                   summary=summary)
 
 
 ML_100K = Source(
     _NAME, "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it", _load,
     Fetch(fetch_ml100k, LICENCE_TERMS),
-    "Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015")
+    reference="Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015")

@@ -24,12 +24,14 @@ from privfedmm.data.prepare import (
     refuse_empty,
     resplit_of,
     split_and_index,
+    with_lines,
 )
-from privfedmm.data.raw import DataError, Raw, item_table
+from privfedmm.data.raw import DataError, Line, Raw, item_table
 from privfedmm.data.types import Dataset, SplitBy, Unit
 
 ITEMS, USERS = "items.csv", "users.csv"
 SHORTEST = 3  # rows of a user of whom one is held out for validation and one for test
+_ALL = "all users and all items of the catalogue are in training"
 HOW = (f"add {ITEMS} with a column item_id that lists every item, whoever has it (in Python, the "
        "argument items), or set "
        "dp.catalogue to from_interactions, which the statement names as outside the claim")
@@ -87,6 +89,8 @@ def prepare_over_catalogue(
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
+    raw = with_lines(raw, Line("filter", _ALL if k == 0 else f"{_ALL}; the {k}-core is of the "
+                               "evaluation alone"))
     items, _ = index_ids(pd.Series(raw.items.index))
     frame = raw.frame.reset_index(drop=True)
     split = split_and_index(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from privfedmm.data.parts import Shard
 from privfedmm.data.raw import AS_IT_IS, SPLITS, Reading, interactions, read_rows
+from privfedmm.data.raw.files import names_of
 from privfedmm.data.types import DataError, Rows
 
 ALONE = "you"  # who the rows are of, where the file does not say
@@ -22,16 +24,25 @@ def read_own_rows(
 
     path: a table in any format that is read, with a column of items, and maybe times and users.
     items: the ids [items] by number. timed: whether it matters which row came first; without a
-    column of times the rows count as the oldest first. reading: how rows are taken. Raises
-    DataError for a file that is none, for two users in it, and where no row is of a known item.
+    column of times the rows count as the oldest first. reading: how the rows of the run's data were
+    taken; names of columns hold where the file has them, a least rating where it has ratings.
+    Raises DataError for a file that is none, for two users in it, and where no row is of a known
+    item.
     """
-    table = read_rows(path, reading, needed=("item",))
+    there = names_of(path)
+    own = replace(reading, columns={
+        ours: theirs for ours, theirs in reading.columns.items() if theirs in there})
+    table = read_rows(path, own, needed=("item",))
     columns, rows = dict(table.columns.found), table.frame
+    # Without a least rating, what the run's owner chose for all is that every row counts.
+    if "rating" not in columns or reading.min_rating is None:
+        own = replace(own, min_rating=None)
+        columns.pop("rating", None)
     if "user" not in columns:
         columns["user"] = _NOBODY
         rows = rows.assign(**{_NOBODY: ALONE})
     frame = interactions(rows, table.origin, {
-        n: c for n, c in columns.items() if n != "split"}, SPLITS, reading).frame
+        n: c for n, c in columns.items() if n != "split"}, SPLITS, own).frame
     users = frame["user"].unique()
     if len(users) > 1:
         raise DataError(f"{path.name} has rows of {len(users)} users, {users[0]} and {users[1]} "

@@ -158,21 +158,35 @@ def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndar
     return np.argsort(-keys, axis=1)[:, :count]
 
 
+DEFAULT_CORE = 5  # of a config that does not say
+
+
 def _load(request: Request) -> Dataset:
+    if request.k_core not in (0, DEFAULT_CORE):
+        raise DataError("k_core: the planted set is not filtered, every user has as many items as "
+                        f"it draws, so {request.k_core} would do nothing; leave --k-core out")
     if request.max_users:
         raise DataError("max_users: the planted set is drawn in any size; use planted:N")
     if request.reading != AS_IT_IS:
         raise DataError("columns, min_rating, duplicates: not for the planted set, whose rows are "
                         "generated without ratings; leave them out")
+    return planted(DATA_SEED, _shape(request.size))
+
+
+def _shape(size: str) -> PlantedShape:
     try:
-        shape = PlantedShape(users=int(request.size)) if request.size else PlantedShape()
+        return PlantedShape(users=int(size)) if size else PlantedShape()
     except ValueError as error:
         raise DataError(str(error)) from error
-    return planted(DATA_SEED, shape)
+
+
+def _pictures(size: str) -> list[Image.Image]:
+    return planted_images(DATA_SEED, _shape(size))
 
 
 PLANTED = Source(
     "planted", "generated: 300 users, 240 items, 4 groups, rendered text and pictures", _load,
-    reference="this project, docs/concepts.md")
+    reference="this project, docs/concepts.md", pictures=_pictures, invented=True)
 PLANTED_SIZED = Source("planted:N", "the same with N users, for measurements of size", _load,
-                       reference="this project, docs/concepts.md")
+                       reference="this project, docs/concepts.md", pictures=_pictures,
+                       invented=True)

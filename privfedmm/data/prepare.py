@@ -14,10 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from privfedmm.data.raw import Raw
+from privfedmm.data.raw import Line, Raw
+from privfedmm.data.raw.features import refuse_flat
+from privfedmm.data.raw.times import tied_last
 from privfedmm.data.split import FURTHER, names_held_out, split_of
+from privfedmm.data.summary import Summary, core_line, row_lines
 from privfedmm.data.types import DataError, Dataset, Protocol, Rows, SplitBy
 
+_NEARLY_ALL = 0.9  # of the users
 TIES = "interactions at the same time keep the order of the file"
 
 
@@ -41,12 +45,14 @@ def some_users(raw: Raw, count: int, seed: int) -> Raw:
     drawn = np.random.default_rng([seed, 3]).choice(users, count, replace=False)
     kept = set(drawn.tolist())
     given = raw.given_test
+    told = f"{count} of {len(users)} users, drawn at random (split seed {seed})"
     return replace(
         raw,
         frame=raw.frame[raw.frame["user"].isin(kept)],
         given_test=None if given is None else given[given["user"].isin(kept)],
         users=None if raw.users is None else drawn,
-        notes=[*raw.notes, f"{count} of {len(users)} users, drawn at random (split seed {seed})."],
+        notes=[*raw.notes, f"{told}."],
+        lines=[*raw.lines, Line("filter", told)],
     )
 
 
@@ -66,6 +72,13 @@ class Split:
     name: str
     note: str
     further: dict[str, Rows]
+
+    def line(self, held: Mapping[str, np.ndarray]) -> Line:
+        """Return the split in words; held: validation and test targets [users]."""
+        counts = {"train": len(self.train.indices),
+                  **{name: int((target >= 0).sum()) for name, target in held.items()}}
+        parts = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        return Line("split", self.name, "; ".join(t for t in (parts, self.note) if t), counts)
 
 
 def asked_of(raw: Raw, by: SplitBy) -> Raw:
@@ -93,11 +106,13 @@ def prepare(raw: Raw, k: int, seed: int, by: SplitBy = "auto") -> Dataset:
     if k < 0:
         raise DataError(f"the k-core filter cannot be {k}; give 0 for none, or a positive number")
     refuse_empty(raw)
-    frame = k_core(raw.frame.reset_index(drop=True), k)
+    before = raw.frame.reset_index(drop=True)
+    frame = k_core(before, k)
     if frame.empty:
         raise DataError(f"{raw.source} has no interactions left after the {k}-core filter; "
                         "lower --k-core")
     every = by == "given"
+    frame, raw = timed(frame, with_lines(raw, core_line(k, _sizes(before), _sizes(frame))))
     split = split_and_index(frame, raw, seed, every=every)
     return dataset_of(raw, split, split.held, k, [split.note],
                       read_hash(raw, k, seed, every=every), every_target=every,
@@ -112,6 +127,39 @@ def resplit_of(
     return again if names_held_out(raw) else None
 
 
+def with_lines(raw: Raw, *lines: Line) -> Raw:
+    """Return the same data with more lines of the summary."""
+    return replace(raw, lines=[*raw.lines, *lines])
+
+
+def _sizes(frame: pd.DataFrame) -> tuple[int, int, int]:
+    return frame["user"].nunique(), frame["item"].nunique(), len(frame)
+
+
+def timed(frame: pd.DataFrame, raw: Raw) -> tuple[pd.DataFrame, Raw]:
+    """Return a filtered frame and its `Raw` without their times where these tell nothing.
+
+    They do not where the last two interactions of nearly all users are of one time: which of them
+    is held out would be decided by the order of the file. Not for data under a budget: it asks
+    all rows at once.
+    """
+    if "time" not in frame or "split" in frame or raw.given_test is not None:
+        return frame, raw
+    tied = tied_last(frame)
+    users = frame["user"].nunique()
+    count = int(tied.sum())
+    if not count:
+        return frame, raw
+    told = f"{count:,} of {users:,} users have their last two interactions at one time"
+    values = {"tied_users": count}
+    if count < _NEARLY_ALL * users:
+        return frame, with_lines(
+            raw, Line("split", "", f"{told}: those keep the order of the file", values))
+    return frame.drop(columns="time"), replace(
+        with_lines(raw, Line("times", "", f"not used: {told}", values)),
+        frame=raw.frame.drop(columns="time"), untimed=told)
+
+
 def dataset_of(
     raw: Raw, split: Split, held: Mapping[str, np.ndarray], k: int, notes: Sequence[str],
     read: str, **more: Any,
@@ -124,6 +172,11 @@ def dataset_of(
     users, items = split.users, split.items
     further = more.get("further", {})
     features, present = features_of(raw, items)
+    lines = [*raw.lines, split.line(held)]
+    for name, matrix in features.items():
+        lines += row_lines(name, matrix, present.get(name))
+    if not features:
+        lines.append(Line("content", "no features of items"))
     return Dataset(
         name=raw.name,
         user_ids=users,
@@ -141,6 +194,7 @@ def dataset_of(
         present=present,
         train_age=split.age,
         read_sha256=read,
+        summary=Summary.of(lines, private=bool(more.get("public_items"))),
         **more,
     )
 
@@ -216,6 +270,8 @@ def features_of(
         place = pd.Series(np.arange(len(ids)), index=ids).loc[items].to_numpy()
         features[modality] = matrix[place]
         mask = raw.present.get(modality, np.ones(len(ids), dtype=bool))[place]
+        how = [line.says for line in raw.lines if f"{modality}_cut" in line.values]
+        refuse_flat(raw.source, modality, features[modality][mask], "".join(how))
         if not mask.any():
             raise DataError(f"{raw.source}: no item that is left has {modality}; give some, or "
                             "take the modality away")

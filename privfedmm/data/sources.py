@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from privfedmm.base.registry import Registry
 from privfedmm.data.encoded import Encoding
 from privfedmm.data.raw import AS_IT_IS, Reading
@@ -54,21 +56,26 @@ class Source:
 
     name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for lists.
     load: returns the data set of a request; it raises `DataError` with a sentence. fetch: how
-    `privfedmm data get` brings it; None where there is nothing to fetch.
-    reference: the paper that describes it.
+    `privfedmm data get` brings it; None where there is nothing to fetch. pictures: returns the
+    pictures of its items in a size, in item order; None where it has none. invented: whether its
+    users are made up, so that showing what they have betrays nobody. reference: the paper that
+    describes it.
     """
 
     name: str
     summary: str
     load: Callable[[Request], Dataset]
     fetch: Fetch | None = None
+    pictures: Callable[[str], list[Image.Image]] | None = None
+    invented: bool = False
     reference: str = ""
 
     def words(self) -> list[str]:
         """Return what it can, for a table: whether it is generated here or fetched, in which
-        sizes."""
+        sizes, and whether it has pictures."""
         return ["fetched" if self.fetch else "without the network",
-                *(["any number of users"] if self.name.endswith(_SIZED) else [])]
+                *(["any number of users"] if self.name.endswith(_SIZED) else []),
+                *(["pictures"] if self.pictures else [])]
 
     def size_in(self, text: str) -> str | None:
         """Return the digits of N in a text of this name, if it has any; None for another name."""

@@ -40,7 +40,7 @@ def split_of(
     shuffled = _drawn(frame, seed, 1, apart)
     return (
         _from_last(frame, shuffled),
-        "leave-one-out at random (seeded): the data has no times",
+        f"leave-one-out at random (seeded): {raw.untimed or 'the data has no times'}",
         f"split seed {seed}",
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.raw.errors import DataError
+from privfedmm.data.summary import Summary
 
 __all__ = ["DataError", "Dataset", "Held", "Protocol", "Rows", "SplitBy", "Truth", "Unit"]
 
@@ -171,6 +172,8 @@ class Dataset:
     every_target: bool = False
     # The same rows split another way; None where there is but one, or the rows are gone.
     resplit: Callable[[SplitBy], Dataset] | None = field(default=None, compare=False, repr=False)
+    # What was read, dropped, filtered, ignored or guessed; None for generated data.
+    summary: Summary | None = field(default=None, compare=False, repr=False)
     # The same rows over their public catalogue, for a `unit`; None where there is no way to it.
     over_catalogue: Callable[..., Dataset] | None = field(default=None, compare=False, repr=False)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from privfedmm.base.features import alike
 from privfedmm.encoders.cache import FeatureCache
-from privfedmm.encoders.protocol import ContentError, Encode, Encoder, EncoderError
+from privfedmm.encoders.protocol import ContentError, Encode, Encoder, EncoderError, Shortens
 
 _SHARD = 256
 Report = Callable[[str], None]
@@ -23,13 +24,14 @@ class Content:
 
     key: the key of its bytes, None where it has nothing. size: its size, by which contents are put
     in batches. read: returns it, and may raise ContentError. missing: why there is nothing, in a
-    sentence naming the item.
+    sentence naming the item. name: what sentences call it.
     """
 
     key: str | None
     size: int
     read: Callable[[], Any]
     missing: str = ""
+    name: str = "a content"
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,17 @@ class Encoded:
     """These are the contents of all items, encoded.
 
     rows [items, F] float32: 0 where present [items] is False. faults: a map from an item's place to
-    why it has no row. encoded: how many contents were not in the cache.
+    why it has no row. encoded: how many contents were not in the cache. cut: how many items'
+    contents are longer than what the encoder reads, as far as that is known. shared: how many
+    different contents have the row of another.
     """
 
     rows: np.ndarray
     present: np.ndarray
     faults: dict[int, str]
     encoded: int
+    cut: int = 0
+    shared: int = 0
 
 
 def encode_all(
@@ -71,6 +77,13 @@ def encode_all(
         _encode(encoder, contents, wanted, kept, batch_size, allow_missing, faults, report)
     found = {p: kept.get(c.key) for p, c in enumerate(contents)
              if c.key is not None and p not in faults}
+    empty = {place: f"{contents[place].name} holds nothing that the encoder knows, so its row "
+             f"would be zeros ({encoder.note})"
+             for place, row in found.items() if row is not None and not row.any()}
+    if empty and not allow_missing:
+        raise ContentError(next(iter(empty.values())) + _others(len(empty)))
+    faults |= empty
+    found = {place: row for place, row in found.items() if place not in empty}
     if not found:
         raise EncoderError("no item has content that can be encoded; "
                            "check the folder, or leave the modality out")
@@ -80,7 +93,11 @@ def encode_all(
     present = np.zeros(len(contents), dtype=bool)
     for place, row in found.items():
         rows[place], present[place] = row, True
-    return Encoded(rows, present, faults, len(wanted))
+    keys = {contents[place].key: place for place in found}
+    different = rows[list(keys.values())]
+    shared = len(different) - len(alike(different))
+    cut = sum(kept.cut(str(contents[place].key)) is True for place in found)
+    return Encoded(rows, present, faults, len(wanted), cut, shared)
 
 
 def _encode(
@@ -98,7 +115,7 @@ def _encode(
     encode: Encode | None = None
     keys = sorted(wanted, key=lambda key: (contents[wanted[key][0]].size, key))
     report(f"{len(keys)} to encode with {encoder.note}")
-    pending: list[tuple[str, np.ndarray]] = []
+    pending: list[tuple[str, np.ndarray, bool]] = []
     try:
         for start in range(0, len(keys), batch_size):
             names, values = [], []
@@ -112,7 +129,8 @@ def _encode(
                     faults.update(dict.fromkeys(wanted[key], str(error)))
             if values:
                 encode = encode or encoder.load()
-                pending += zip(names, _rows(encode, values, encoder.note), strict=True)
+                pending += zip(names, _rows(encode, values, encoder.note),
+                               _cut(encode, values), strict=True)
             if len(pending) >= _SHARD:
                 _keep(kept, pending)
             now = time.monotonic()
@@ -133,9 +151,15 @@ def _rows(encode: Encode, values: list[Any], note: str) -> np.ndarray:
     return rows
 
 
-def _keep(kept: FeatureCache, pending: list[tuple[str, np.ndarray]]) -> None:
+def _cut(encode: Encode, values: list[Any]) -> list[bool]:
+    return [bool(c) for c in encode.cut(values)] if isinstance(encode, Shortens) else (
+        [False] * len(values))
+
+
+def _keep(kept: FeatureCache, pending: list[tuple[str, np.ndarray, bool]]) -> None:
     if pending:
-        kept.add([key for key, _ in pending], np.stack([row for _, row in pending]))
+        kept.add([key for key, _, _ in pending], np.stack([row for _, row, _ in pending]),
+                 np.array([cut for _, _, cut in pending]))
         pending.clear()
 
 

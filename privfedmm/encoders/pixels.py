@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from privfedmm.encoders.protocol import ContentError, EncoderError
 
@@ -44,10 +44,26 @@ def open_picture(data: bytes, name: str, item: str, max_pixels: int) -> Image.Im
     if picture.width * picture.height > max_pixels:
         raise ContentError(_too_large(item, name, max_pixels))
     try:
-        return picture.convert("RGB")
+        return _upright(picture)
     except (OSError, ValueError, SyntaxError, IndexError, EOFError) as error:
         raise ContentError(f"item {item}: {name} cannot be decoded ({error}); "
                            "replace it") from error
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """The picture as a viewer shows it: turned as its EXIF says, on white, in 8 bits a colour."""
+    out = ImageOps.exif_transpose(picture)
+    if out.mode.startswith("I") or out.mode == "F":
+        levels = np.asarray(out, dtype=np.float64)
+        # Grey of 16 bits; one whose values are few enough is of 8 bits in a wider type.
+        scale = 257.0 if out.mode != "F" and levels.max(initial=0) > 255 else 1.0
+        return Image.fromarray(np.clip(levels / scale, 0, 255).round().astype(np.uint8)).convert(
+            "RGB")
+    if out.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in out.info:
+        whole = out.convert("RGBA")
+        white = Image.new("RGBA", whole.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, whole).convert("RGB")
+    return out.convert("RGB")
 
 
 def _too_large(item: str, name: str, max_pixels: int) -> str:

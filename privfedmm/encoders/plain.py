@@ -43,7 +43,7 @@ def _load_hashing() -> Encode:
 def histogram_image() -> Encoder:
     """Return the encoder of colours and edge directions of the picture at 64 x 64."""
     note = f"no pretrained model: {IMAGE_NOTE} at {_SIDE} x {_SIDE}"
-    return Encoder(f"histogram-1/{_SIDE}", note, _load_histogram)
+    return Encoder(f"histogram-2/{_SIDE}", note, _load_histogram)
 
 
 def _load_histogram() -> Encode:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 # A batch of texts (str) or pictures (PIL, RGB) to one row of float32 each: [n, F].
 Encode = Callable[[Sequence[Any]], np.ndarray]
+
+
+@runtime_checkable
+class Shortens(Protocol):
+    """What encodes may read a long content in part; then it says of which it did."""
+
+    def cut(self, contents: Sequence[Any]) -> np.ndarray:
+        """Return whether each content is longer than what is read of it [n] bool."""
+        ...
 
 
 class EncoderError(ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,37 @@ def _load(folder: Path, two: bool, pooling: str, max_tokens: int, place: Place) 
     # SigLIP's text tower was trained on padding to the full length; the mask has no say in it.
     padding = "max_length" if model.config.model_type.startswith("siglip") else True
 
+    return _TextModel(model, tokenizer, padding, length, "" if two else pooling, place)
+
+
+@dataclass(frozen=True)
+class _TextModel:
+    """A loaded model; pooling: of the token vectors, empty for one with a text tower."""
+
+    model: Any
+    tokenizer: Any
+    padding: str | bool
+    length: int
+    pooling: str
+    place: Place
+
     @torch.inference_mode()
-    def encode(texts: Sequence[str]) -> np.ndarray:
-        batch = tokenizer(list(texts), padding=padding, truncation=True, max_length=length,
-                          return_tensors="pt").to(place.device)
-        if two:
-            known = {k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}
-            rows = vectors(model.get_text_features(**known))
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        batch = self.tokenizer(list(texts), padding=self.padding, truncation=True,
+                               max_length=self.length, return_tensors="pt").to(self.place.device)
+        if self.pooling:
+            hidden = self.model(**batch).last_hidden_state
+            rows = _pooled(hidden, batch["attention_mask"], self.pooling)
         else:
-            rows = _pooled(model(**batch).last_hidden_state, batch["attention_mask"], pooling)
+            known = {k: batch[k] for k in ("input_ids", "attention_mask") if k in batch}
+            rows = vectors(self.model.get_text_features(**known))
         unit: np.ndarray = functional.normalize(rows.float(), dim=1).cpu().numpy()
         return unit
 
-    return encode
+    def cut(self, texts: Sequence[str]) -> np.ndarray:
+        """Return whether each text has more tokens than are read [n] bool."""
+        ids = self.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        return np.array([len(tokens) > self.length for tokens in ids])
 
 
 def _pooled(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:

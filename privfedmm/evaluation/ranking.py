@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from privfedmm.evaluation.metrics import ScoreError, metrics_from_ranks
 from privfedmm.evaluation.places import Places, Ranks, as_rows
 
 TARGETS = ("validation", "test")
-_CELLS = 2**22  # scores that are compared at a time, beside those of the block
+_COUNTED = 24  # targets of a user up to which they are counted one by one
 Scorer = Callable[[np.ndarray], np.ndarray]  # users [m] int64 -> scores [m, items] float32
 
 
@@ -154,12 +155,25 @@ def _rivals(
 def _places(rivals: np.ndarray, scores: np.ndarray, held: Rows) -> np.ndarray:
     """The ranks [n] of the held-out items of a block of users, ascending for each user."""
     owner = held.owner
-    own = scores[owner, held.indices][:, None]
-    better = np.empty(len(owner), dtype=np.int32)
-    step = max(1, _CELLS // scores.shape[1])
-    for start in range(0, len(owner), step):
-        here = slice(start, start + step)
-        better[here] = (rivals[owner[here]] >= own[here]).sum(1)
+    own = scores[owner, held.indices]
+    if held.counts.max(initial=0) <= 1:
+        bar = np.full(held.users, np.inf, dtype=np.float32)
+        bar[owner] = own
+        better = (rivals >= bar[:, None]).sum(1)[owner]
+    else:
+        better = np.concatenate([
+            _beaten(rivals[user], own[start:stop])
+            for user, (start, stop) in enumerate(pairwise(held.indptr))])
     # Of one user's targets those come first that fewer rivals beat; of equal ones either may.
     better = better[np.lexsort((better, owner))]
     return better + Places(held.counts, better).nth
+
+
+def _beaten(rivals: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """For the score of each of one user's targets, how many rivals [items] are as good or better.
+
+    Counting takes a pass a target; from some targets on, sorting the rivals once is cheaper.
+    """
+    if len(own) <= _COUNTED:
+        return np.count_nonzero(rivals >= own[:, None], axis=1)
+    return len(rivals) - np.searchsorted(np.sort(rivals), own)

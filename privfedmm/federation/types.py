@@ -20,9 +20,10 @@ class Costs:
 
     What begins with `simulation` is no release and exists only where one process plays all clients:
     the mean training loss; the number of clients whose upload was unusable and counted as zero, or
-    was longer than the clip. bytes_down_per_client: the bytes of the plan and of the protocol's
-    messages. protocol_seconds: the seconds by party (CPU seconds, but for waiting), in a protocol
-    that counts them.
+    was longer than the clip; the largest absolute value of an upload, weighted as in the clip, in
+    the first round of sums on a grid, else None. bytes_down_per_client: the bytes of the plan
+    and of the protocol's messages. protocol_seconds: the seconds by party (CPU seconds, but for
+    waiting), in a protocol that counts them.
     """
 
     client_cpu_seconds: float
@@ -31,6 +32,7 @@ class Costs:
     simulation_loss: float
     simulation_zeroed: int = 0
     simulation_shortened: int = 0
+    simulation_largest: float | None = None
     survivors: int = 0
     protocol_seconds: Mapping[str, float] = field(default_factory=dict)
 

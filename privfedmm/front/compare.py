@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from privfedmm.base.errors import UserError
 from privfedmm.evaluation import SHOWN, Cut, cut_of, names_of, paired_interval
 from privfedmm.front.run import Run
 from privfedmm.front.training import open_run
-from privfedmm.runs.record import same_data
+from privfedmm.runs.finished import RECORD, RecordError, read_ranks, read_record
+from privfedmm.runs.record import same_data, same_protocol
 
 
 def compare(
@@ -21,16 +23,17 @@ def compare(
     """Return one row a run: method, seed, claim, test metrics, bytes, and the difference to the
     first in one metric with its 95% interval (percentile bootstrap over users).
 
-    runs: those that `train` returned, or their folders. metrics: names as in recall@20, of any
-    length: they are computed from the ranks, whatever the runs recorded. difference: the name of
-    the metric of the difference. Raises UserError for none, for a name that is not known, and for
-    runs on different data or under different protocols, whose figures do not compare.
+    runs: those that `train` returned, or their folders; a folder whose record is damaged is left
+    out, with a warning. metrics: names as in recall@20, of any length: they are computed from the
+    ranks, whatever the runs recorded. difference: the name of the metric of the difference. Raises
+    UserError for none, for a name that is not known, and for runs on different data or under
+    different protocols, whose figures do not compare.
     """
     try:
         cuts, against = [cut_of(name) for name in names_of(metrics)], cut_of(difference)
     except ValueError as error:
         raise UserError(f"compare: {error}") from error
-    found = [run if isinstance(run, Run) else open_run(run) for run in runs]
+    found = [run if isinstance(run, Run) else open_run(run) for run in runs if _whole(run)]
     if not found:
         raise UserError("compare: give at least one run")
     first = found[0]
@@ -39,8 +42,8 @@ def compare(
         record, privacy = run.record, run.record["privacy"]
         differs = {
             "dataset (sha256)": same_data(record) != same_data(first.record),
-            "protocol (ranking)": record["protocol"]["ranking"] != first.record["protocol"][
-                "ranking"]}
+            "protocol (split, ranking, candidates, ties)":
+                same_protocol(record) != same_protocol(first.record)}
         if any(differs.values()):
             what = next(name for name, there in differs.items() if there)
             raise UserError(f"compare: the runs differ in {what}, so their figures do not "
@@ -59,3 +62,14 @@ def compare(
 def _values(run: Run, cut: Cut) -> np.ndarray:
     """A metric of each user's test items [1, users]."""
     return cut.per_user(run.ranks["test"])[None]
+def _whole(run: Run | str | Path) -> bool:
+    """Whether a run can be compared; of a damaged record a warning says that it is left out."""
+    if isinstance(run, Run) or not (Path(run) / RECORD).exists():
+        return True  # `open_run` says what is wrong with a folder without a record
+    try:
+        read_record(Path(run))
+        read_ranks(Path(run))
+    except RecordError as error:
+        warnings.warn(f"compare: left out: {error}", stacklevel=3)
+        return False
+    return True

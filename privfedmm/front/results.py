@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from privfedmm.front.verdict import verdict
+
 
 def metrics_frame(record: Mapping[str, Any]) -> pd.DataFrame:
     """Return the metrics of a record and its baselines, one row a model and target (validation,
@@ -34,8 +36,9 @@ class Audit:
     passed: whether there is no fault. faults: the faults, each a sentence.
     """
 
-    def __init__(self, result: dict[str, Any]) -> None:
-        self.result = result
+    def __init__(self, result: dict[str, Any], way: str = "plain") -> None:
+        """way: how the run sums updates, by name."""
+        self.result, self._way = result, way
 
     @property
     def passed(self) -> bool:
@@ -79,8 +82,7 @@ class Audit:
         return dict(self.result["empirical"] or {"skipped": "not asked for"})
 
     def __repr__(self) -> str:
-        verdict = "passed" if self.passed else "FAILED: " + "; ".join(self.faults)
-        return f"<privfedmm.Audit {verdict}>"
+        return f"<privfedmm.Audit {verdict(self.result, self._way)}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self)[1:-1])}</p>{self.attacks.to_html(index=False)}"

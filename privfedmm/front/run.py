@@ -108,7 +108,8 @@ class Run:
         subject = Subject(str(self.folder or self.record["label"] or self.record["method"]),
                           self.record, self.config, self._ledger, self.folder)
         options = Options(quick=quick, canaries=canaries, seed=seed, parts=parts)
-        return Audit(audit_subject(subject, options, tell, data=self.data))
+        return Audit(audit_subject(subject, options, tell, data=self.data),
+                     self.config.aggregation)
 
     def save(self, out: str | Path) -> Path:
         """Copy the run folder to `out`, which must be absent, and return it.

@@ -14,6 +14,7 @@ from privfedmm.data import DataError, Dataset
 from privfedmm.front.run import Run
 from privfedmm.loggers import logging
 from privfedmm.runs import run as runs
+from privfedmm.runs.finished import RecordError, read_ranks, read_record
 from privfedmm.runs.session import Session
 
 Callback = Callable[[dict[str, Any]], object]
@@ -123,6 +124,11 @@ def open_run(folder: str | Path) -> Run:
 
     place = Path(folder)
     record, config, ledger = read_run(place)
+    try:
+        record, ranks = read_record(place), read_ranks(place)
+    except RecordError as error:
+        raise UserError(f"open_run: {error}; put back a whole copy, or make the run anew"
+                        ) from error
     rows = [json.loads(line) for line in
             (place / runs.ROUNDS).read_text(encoding="utf-8").splitlines()]
     kept: dict[str, Dataset] = {}
@@ -136,4 +142,4 @@ def open_run(folder: str | Path) -> Run:
         algorithm, state, clients, _ = restored(place, config, data())
         return algorithm, state, clients
 
-    return Run(config, record, rows, list(ledger), runs.ranks_of(place), restore, data, place)
+    return Run(config, record, rows, list(ledger), ranks, restore, data, place)

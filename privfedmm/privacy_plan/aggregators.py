@@ -24,13 +24,14 @@ def check_cohort(config: RunConfig) -> None:
     Raises UserError where one of them needs everyone. This is asked before anything is calibrated,
     which takes long for drawn cohorts.
     """
-    if config.dp is None or config.dp.everyone:
+    if config.cohort == 1 and (config.dp is None or config.dp.everyone):
         return
     ways = {"aggregation": config.aggregation, "group_statistics": config.statistics_way}
     for field, way in ways.items():
         if AGGREGATORS.get(way).fixed_cohort:
             raise UserError(f"{field}: the key holder fixes the fewest contributors for the "
-                            "whole run, so everyone must take part; set dp.sampling to everyone")
+                            "whole run, so everyone must take part; set dp.sampling to everyone, "
+                            "and leave cohort out")
 
 
 def tolerance(config: RunConfig) -> Tolerance:

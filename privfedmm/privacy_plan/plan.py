@@ -101,8 +101,9 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     dp = config.dp
     check_masks(config, population)
     if dp is None:
-        return _settled(
-            config, population, items, PrivacyPlan(Everyone(), None, 0.0, config.rounds))
+        check_cohort(config)
+        return _settled(config, population, items, PrivacyPlan(
+            _cohort(config.cohort, population), None, 0.0, config.rounds))
     if config.is_reference:
         raise UserError("mode: the reference hands the server every client's own parameters; "
                         "no epsilon holds there; use mode default")
@@ -198,6 +199,16 @@ def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPla
     settings, rounds = config.entry.settle(
         config.method_settings, Public(population, items, stddev, config.rounds))
     return replace(planned, settings=settings, rounds=rounds)
+
+
+def _cohort(share: float, population: int) -> Sampling:
+    """Who takes part where nothing is promised. Raises UserError."""
+    if share == 1:
+        return Everyone()
+    try:
+        return FixedSize(round(share * population), population)
+    except ValueError as error:
+        raise UserError(f"cohort: {error}") from error
 
 
 def _sampling(dp: DPSettings, population: int) -> Sampling:

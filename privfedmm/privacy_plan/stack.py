@@ -68,7 +68,8 @@ def build_stack(
     dp = config.dp
     if dp is None and not config.is_secure:
         return PrivacyStack(
-            algorithm.releases, ledger, survivors=survivors(config),
+            algorithm.releases, ledger, planned.sampling, source=noise_source(config),
+            survivors=survivors(config),
             aggregator=aggregator(config, population, survivors(config), transcript))
     if isinstance(algorithm, TrainsOnDevice):
         if config.is_secure:

@@ -27,7 +27,8 @@ def recommend_own(folder: Path, rows: Path, top: int, explain: bool) -> dict[str
     """
     bundle = Bundle.read(folder)
     try:
-        shard, unknown = read_own_rows(rows, bundle.items, bundle.timed)
+        shard, unknown = read_own_rows(
+            rows, bundle.items, bundle.timed, bundle.config.reading)
     except DataError as error:
         raise UserError(f"--rows: {error}") from error
     catalogue = Catalogue(bundle.config.dataset, bundle.items, bundle.features, {}, bundle.present,

@@ -139,6 +139,12 @@ class Account:
         self._change(lambda held: _charged(held, run))
         return str(run["run"])
 
+    def withdraw(self, run: str | None) -> None:
+        """Take a run off the account that could not begin, so that nothing of it was released."""
+        if run is not None:
+            self._change(lambda held: {
+                **held, "runs": [one for one in held["runs"] if one["run"] != run]})
+
     def close(self, run: str | None, entries: Sequence[Charged]) -> None:
         """Put what a finished run's ledger holds in the place of what was planned."""
         if run is None:

@@ -10,16 +10,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from privacy import Ledger, LedgerError, Statement
-from privacy.commitment import canonical
 from privacy.crypto.keys import KEY_BYTES, Identity
 from privfedmm.base.code_digest import code_digest, version
 from privfedmm.base.errors import PRIVACY_VIOLATION, UserError
@@ -27,6 +24,8 @@ from privfedmm.base.files import whole
 from privfedmm.config import RunConfig, read_toml, to_toml
 from privfedmm.privacy_plan.continuing import SIMULATED
 from privfedmm.privacy_plan.keeping import overspent, read_ledger
+from privfedmm.runs.differences import differing, flat, plain_config, shown
+from privfedmm.runs.differences import plain as plain
 
 KEY, CONFIG, STATEMENT = "run.key", "config.toml", "statement.json"
 
@@ -82,7 +81,7 @@ def commit(
     key = RunKey.fresh(config)
     key.write(folder)
     ledger.commit({
-        "run": key.run(), "config": plain(tomllib.loads(to_toml(config))),
+        "run": key.run(), "config": plain_config(config),
         "statement": plain(statement.to_json()), "data": key.hidden(data_hash),
         "code": code_digest(), "version": version()}, key.signer)
 
@@ -169,36 +168,6 @@ def code_of(ledger: Ledger) -> tuple[str, str]:
 
 def differences(promised: Mapping[str, Any], found: Any, file: str) -> list[str]:
     """Return the fields of a file that are not as promised, one sentence each."""
-    ours, theirs = _flat(promised), _flat(found if isinstance(found, Mapping) else {})
-    out = []
-    for name in sorted(ours.keys() | theirs.keys()):
-        if ours.get(name, _NOT_THERE) != theirs.get(name, _NOT_THERE):
-            out.append(f"{file}: {name} is {_shown(theirs, name)}, and the ledger commits to "
-                       f"{_shown(ours, name)}")
-    return out
-
-
-_NOT_THERE = object()
-
-
-def _shown(values: Mapping[str, Any], name: str) -> str:
-    return json.dumps(values[name]) if name in values else "not there"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, value in values.items():
-        out |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {
-            prefix + name: value}
-    return out
-
-
-def plain(values: Any) -> Any:
-    """Return values as JSON has them, infinities as text."""
-    if isinstance(values, Mapping):
-        return {str(name): plain(value) for name, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [plain(value) for value in values]
-    if isinstance(values, float) and not math.isfinite(values):
-        return str(values)
-    return json.loads(canonical(values))
+    ours, theirs = flat(promised), flat(found if isinstance(found, Mapping) else {})
+    return [f"{file}: {name} is {shown(theirs, name)}, and the ledger commits to "
+            f"{shown(ours, name)}" for name in differing(ours, theirs)]

@@ -28,7 +28,10 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
     paired_interval,
 )
+from privfedmm.runs.differences import flat, plain_config
+from privfedmm.runs.identity import identity
 from privfedmm.runs.session import Session
+from privfedmm.runs.trust import trusted_with
 
 _PACKAGES = ("privfedmm", "torch", "numpy", "scipy", "scikit-learn", "dp-accounting",
              "cryptography")
@@ -72,6 +75,7 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
         "feature_sha256": pinned(data.features),
         "missing": data.missing,
         "k_core": data.protocol.k_core,
+        "summary": None if data.summary is None else data.summary.to_json(),
     }
 
 
@@ -88,6 +92,18 @@ def same_data(record: dict[str, Any]) -> tuple[str, int]:
 def shown(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of the metrics that the tables of a run show."""
     return tuple(record["protocol"].get("metrics") or SHOWN)  # earlier versions had no choice
+
+
+def same_protocol(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return what two records share that were judged alike: split, ranking, whom a target is ranked
+    against, and ties.
+
+    Under a budget the experimenter's k-core is named beside the candidates; it is not compared.
+    """
+    protocol = record["protocol"]
+    return (protocol["split"], f"{protocol['ranking']} ranking",
+            str(protocol["candidates"]).partition("; of the ")[0].partition(" (stream")[0],
+            f"ties {protocol['ties']}")
 
 
 def protocol_section(data: Dataset, protocol: EvalProtocol, private: bool) -> dict[str, Any]:
@@ -217,7 +233,7 @@ def build(
     carried: Carried = SIMULATOR,
 ) -> dict[str, Any]:
     """Return the whole record, as JSON values."""
-    totals = session.totals
+    totals, settings = session.totals, plain_config(session.config)
     rounds = max(session.state.round, 1)
     parts = session.config.entry.parts(session.config.method_settings)
     fresh = {}
@@ -228,12 +244,15 @@ def build(
             session.best_ranks["test"][new], more=protocol.metrics)}
     return {
         "format": 1,
+        "identity": identity(flat(settings), data.sha256),
+        "config": settings,
         "label": session.config.label,
         "series": session.config.series,
         "method": session.config.method,
         "dp_epsilon": (
             None if session.config.dp is None else
             finite(session.config.dp.epsilon) or "inf"),
+        "trusted_with": trusted_with(session.config),
         "mode": session.config.mode,
         "backbone": (
             parts.get("backbone", "none")),

@@ -9,6 +9,7 @@ from typing import Any
 
 from privfedmm.evaluation import Ranks, metrics_from_ranks
 from privfedmm.federation import Backend, run_round
+from privfedmm.runs import notices
 from privfedmm.runs.session import Session
 
 Ranking = Callable[[Session], Mapping[str, Ranks]]
@@ -50,6 +51,9 @@ def play_round(session: Session, means: Means) -> dict[str, Any]:
     if session.stack.mechanism is not None:
         row |= {"simulation_zeroed": report.costs.simulation_zeroed,
                 "simulation_shortened": report.costs.simulation_shortened}
+    warned = notices.of_round(session, report.costs, session.said)
+    if warned:
+        row["simulation_warnings"] = warned
     if session.stack.clipper is not None:
         row["clip_norm"] = session.stack.clipper.clip_norm(number)
     last = number + 1 == session.planned.rounds

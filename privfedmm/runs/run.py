@@ -13,8 +13,7 @@ import numpy as np
 
 from privacy import LedgerError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
-from privfedmm.base.files import write_json, write_text
-from privfedmm.base.interrupts import begun
+from privfedmm.base.files import append_text, write_json, write_text
 from privfedmm.baselines import baseline_metrics
 from privfedmm.config import RunConfig, resolve_saved, settled, to_toml
 from privfedmm.data import (
@@ -35,20 +34,22 @@ from privfedmm.evaluation import (
     ScoreError,
     cold_ranks,
     evaluate_on,
-    from_arrays,
-    to_arrays,
 )
 from privfedmm.federation import Simulator
 from privfedmm.privacy_plan.keeping import LEDGER, overspent
-from privfedmm.runs import binding
+from privfedmm.runs import binding, folder, identity, notices
 from privfedmm.runs import record as records
 from privfedmm.runs.account import Account
 from privfedmm.runs.attempts import goes_on
+from privfedmm.runs.finished import RANKS as RANKS
+from privfedmm.runs.finished import RECORD as RECORD
+from privfedmm.runs.finished import ROUNDS as ROUNDS
+from privfedmm.runs.finished import RecordError, read_record, save_ranks
+from privfedmm.runs.folder import held_folder, new_folder
 from privfedmm.runs.rounds import Means as Means
 from privfedmm.runs.rounds import judge, play_round
 from privfedmm.runs.session import MODEL, Session
 
-RECORD, ROUNDS, RANKS = "record.json", "rounds.jsonl", "ranks.npz"
 CONFIG, STATEMENT = binding.CONFIG, binding.STATEMENT
 DEPLOY = "deploy"  # in the folder of a deployment: its parties
 SHAPE = "shape.json"  # and how many they are, and the command that goes on with them
@@ -88,26 +89,22 @@ def changed(data: Dataset, config: RunConfig) -> Dataset:
 def start(
     config: RunConfig, out: Path, listen: Listener, announce: Announce = lambda lines: None,
     report: Report = silent, dataset_budget: float | None = None,
+    describe: Announce = lambda lines: None,
 ) -> dict[str, Any]:
     """Start a new run in folder `out`, which must be absent or empty, and return its record.
 
     announce: is told what the run promises, before its first round. report: is told of encoding.
     dataset_budget: what all private runs on the data's users together may cost from now on, in
-    epsilon; None leaves that as it is.
+    epsilon; None leaves that as it is. describe: is told what was read of the data.
     """
-    refuse_full(out)
-    records.set_threads(config.threads)
-    data = replace(load_data(config, report), resplit=None)  # which keeps all that was read
-    if dataset_budget is not None:
-        Account(data).limit(dataset_budget)
-    return in_folder(config, data, out, listen, announce)[1]
-
-
-def refuse_full(out: Path) -> None:
-    """Refuse a run folder that is not empty. Raises UserError for one."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out: {out} exists and is not empty; name another folder, or continue "
-                        f"that run with --resume {out}")
+    with new_folder(out):
+        records.set_threads(config.threads)
+        data = replace(load_data(config, report), resplit=None)  # which keeps all that was read
+        if data.summary is not None:
+            describe(data.summary.sentences())
+        if dataset_budget is not None:
+            Account(data).limit(dataset_budget)
+        return _in_held(config, data, out, listen, announce)[1]
 
 
 def in_folder(
@@ -118,7 +115,13 @@ def in_folder(
 
     Raises UserError as `start` does.
     """
-    refuse_full(out)
+    with new_folder(out):
+        return _in_held(config, data, out, listen, announce)
+
+
+def _in_held(
+    config: RunConfig, data: Dataset, out: Path, listen: Listener, announce: Announce
+) -> tuple[Session, dict[str, Any]]:
     session = open_folder(config, data, out, announce)
     play(session, data.sha256, out, listen, in_one_process(session, data))
     return session, conclude(session, data, out, records.SIMULATOR)
@@ -137,7 +140,7 @@ def in_memory(
     account = Account(data)
     run = account.open(session, None)
     if config.dp is not None:
-        announce(session.statement.lines())
+        announce([*session.statement.lines(), *notices.of_plan(session)])
     play(session, data.sha256, None, listen, in_one_process(session, data))
     record = conclude(session, data, None, records.SIMULATOR)
     account.close(run, session.stack.ledger.entries)
@@ -155,22 +158,38 @@ def resume(
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
     if (out / RECORD).exists():
-        if (out / LEDGER).exists():
-            binding.refuse_changed_folder(out)
-        finished: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return finished
+        return finished(out)
     if (out / DEPLOY).exists():
         raise UserError(f"--resume: the clients of {out} are on nodes; continue with: privfedmm "
                         f"{deployed_by(out)} --resume {out}")
-    binding.refuse_changed_folder(out)
-    config = resolve_saved(out / CONFIG)
-    records.set_threads(config.threads)
-    data = load_data(config)
-    begun()
-    session = Session.start(config, data, out)
-    session.restore(out, data.sha256, accept_changed_code)
-    play(session, data.sha256, out, listen, in_one_process(session, data))
-    return conclude(session, data, out, records.SIMULATOR)
+    with held_folder(out):
+        if (out / RECORD).exists():  # another process was faster
+            return finished(out)
+        binding.refuse_changed_folder(out)
+        config = resolve_saved(out / CONFIG)
+        records.set_threads(config.threads)
+        data = load_data(config)
+        session = Session.start(config, data, out)
+        session.restore(out, data.sha256, accept_changed_code)
+        play(session, data.sha256, out, listen, in_one_process(session, data))
+        return conclude(session, data, out, records.SIMULATOR)
+
+
+def finished(out: Path) -> dict[str, Any]:
+    """Return the record of a finished run.
+
+    Raises UserError where it is damaged, and where the folder is not what its record and its
+    ledger say.
+    """
+    if (out / LEDGER).exists():
+        binding.refuse_changed_folder(out)
+    try:
+        record = read_record(out)
+    except RecordError as error:
+        raise UserError(f"--resume: {error}; remove that file, and it is made anew from the "
+                        "checkpoint") from error
+    identity.refuse_edited(out, record)
+    return record
 
 
 def open_folder(
@@ -179,12 +198,18 @@ def open_folder(
     """Return a session before its first round, and write its config, statement and checkpoint.
 
     The session's config, and the folder's, is settled by the data. deployed: as for `Session`.
+    Raises UserError. Where the disk does not take the first checkpoint nothing of it is left.
     """
     config = settled(config, data.train_age is not None)
     session = Session.start(config, data, out, deployed=deployed)
-    begin(session, data, out)
+    before = set(out.iterdir()) if out.exists() else set()
+    try:
+        begin(session, data, out)
+    except OSError:
+        folder.forget(out, before)
+        raise
     if config.dp is not None:
-        announce(session.statement.lines())
+        announce([*session.statement.lines(), *notices.of_plan(session)])
     return session
 
 
@@ -196,14 +221,18 @@ def begin(session: Session, data: Dataset, out: Path) -> None:
     """
     account = Account(data)
     account.check(session)
-    begun()
     out.mkdir(parents=True, exist_ok=True)
+    folder.refuse_small(out, session.checkpoint_bytes())
     write_text(out / CONFIG, to_toml(session.config))
     if session.config.dp is not None:
         write_json(out / STATEMENT, session.statement.to_json())
         binding.commit(session.stack.ledger, out, session.config, session.statement, data.sha256)
-        account.open(session, out)
-    session.save(out, data.sha256)
+    charged = account.open(session, out)
+    try:
+        session.save(out, data.sha256)
+    except OSError:
+        account.withdraw(charged)
+        raise
 
 
 def protocol_of(config: RunConfig) -> EvalProtocol:
@@ -250,8 +279,7 @@ def play(
                 continue
             session.rows.append(row)
             if out is not None:
-                with (out / ROUNDS).open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(row) + "\n")
+                append_text(out / ROUNDS, json.dumps(row) + "\n")
                 session.save(out, data_hash)
             listen(row)
     except StopTraining:
@@ -297,19 +325,12 @@ def conclude(
     session.totals["seconds_baselines"] = time.perf_counter() - started
     result = records.build(session, data, protocol, lines, carried)
     if out is not None:
-        arrays = to_arrays(session.best_ranks)
-        np.savez_compressed(out / RANKS, **arrays)  # type: ignore[arg-type]
+        save_ranks(out / RANKS, session.best_ranks)
         write_json(out / RECORD, result)
         bound = session.stack.ledger.commitment
         if bound is not None:
             Account(data).close(str(bound["run"]), session.stack.ledger.entries)
     return result
-
-
-def ranks_of(out: Path) -> dict[str, Ranks]:
-    """Return the ranks of the held-out items of the finished run in a folder, by target."""
-    with np.load(out / RANKS) as arrays:
-        return from_arrays(dict(arrays))
 
 
 def deployed_by(out: Path) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,11 @@ from privfedmm.privacy_plan.keeping import (
     read_ledger,
 )
 from privfedmm.privacy_plan.plan import PrivacyPlan
-from privfedmm.runs import binding, halves
+from privfedmm.runs import binding, halves, identity
+from privfedmm.runs.differences import plain_config
+from privfedmm.runs.folder import CHECKPOINT as CHECKPOINT
 
-CHECKPOINT, MODEL = "checkpoint.pt", "model.npz"
+MODEL = "model.npz"
 
 
 @dataclass
@@ -54,6 +58,7 @@ class Session:
     rows: list[dict[str, Any]] = field(default_factory=list)
     lost: list[int] = field(default_factory=list)  # rounds that were skipped, for they cannot open
     deployed: bool = False
+    said: set[str] = field(default_factory=set)  # kinds of warnings of this process
     unprepared: int = 0  # rounds of this process that were tried again, for no keys came together
 
     @classmethod
@@ -105,6 +110,7 @@ class Session:
             folder / CHECKPOINT,
             {
                 "data": data_hash,
+                "config": json.dumps(plain_config(self.config)),
                 "features": self.pin.digest.hex(),
                 "model": now.released,
                 "best": vars(self.best),
@@ -123,6 +129,13 @@ class Session:
         if number is not None:
             halves.forget_devices(folder, number)
         save_arrays(folder / MODEL, (best or now).released)
+
+    def checkpoint_bytes(self) -> int:
+        """Return the bytes that checkpoints of this run take at most, of two rounds at once: the
+        reported model and the last one, of both halves, and the released one once more."""
+        now = self.algorithm.to_saved(self.state, self.clients)
+        released, devices = _bytes(now.released), 0 if self.deployed else _bytes(now.devices)
+        return 2 * (2 * released + 2 * devices) + released
 
     def skip(self) -> bool:
         """Go on to the next round from the same state, in place of one that is lost.
@@ -189,6 +202,8 @@ class Session:
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
                                 "start a new run")
+            if "config" in saved:
+                identity.refuse_other_settings(folder, json.loads(saved["config"]))
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             model, self.best_model = halves.of_checkpoint(folder, saved, self.algorithm)
             self.state, self.clients = self.algorithm.from_saved(model)
@@ -204,3 +219,9 @@ class Session:
         self.stack = replace(self.stack, ledger=ledger)
         if self.stack.clipper is not None:
             self.stack.clipper.shares = list(saved["clip_shares"])
+
+
+def _bytes(values: Mapping[str, Any]) -> int:
+    """What nested tensors take."""
+    return sum(value.nbytes if isinstance(value, torch.Tensor) else _bytes(value)
+               for value in values.values() if isinstance(value, torch.Tensor | Mapping))

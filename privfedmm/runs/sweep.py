@@ -7,11 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import Any
 
 from privfedmm.base.errors import UserError
 from privfedmm.base.interrupts import begun, ignored
@@ -20,18 +20,10 @@ from privfedmm.evaluation import SHOWN
 from privfedmm.privacy_plan.continuing import LEDGER
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import curve_costs
+from privfedmm.runs.differences import flat
+from privfedmm.runs.finished import RecordError, read_record
+from privfedmm.runs.identity import changes
 from privfedmm.runs.record import shown
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested tables as one table of dotted paths."""
-    out: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            out |= flatten(value, f"{prefix}{key}.")
-        else:
-            out[prefix + key] = value
-    return out
 
 
 @dataclass(frozen=True)
@@ -67,7 +59,7 @@ def jobs(
         for epsilon in variant.get("epsilons", plan.get("epsilons", [])) or [None]:
             label = variant["label"] if epsilon is None else (
                 f"{variant['label']}, epsilon {epsilon:g}")
-            flags = flatten(plan.get("base", {})) | flatten(settings)
+            flags = flat(plan.get("base", {})) | flat(settings)
             flags = {"series": variant["label"], **flags, "label": label}
             if dataset is not None:
                 flags["dataset"] = dataset
@@ -80,6 +72,21 @@ def jobs(
             for seed in variant.get("seeds", plan["seeds"]):
                 folder = out / label.replace(" ", "_").replace("/", "_") / f"seed{seed}"
                 yield Job(f"{label} seed {seed}", resolve(None, flags | {"seed": seed}), folder)
+
+
+def changed(job: Job) -> list[str]:
+    """Return in what a job differs from the run that its folder holds; nothing where it holds
+    none."""
+    return changes(job.folder, job.config)
+
+
+def beside(job: Job) -> Job:
+    """Return the job in a folder of its own, beside those that runs of other settings hold."""
+    for number in count(2):
+        moved = replace(job, folder=job.folder.with_name(f"{job.folder.name}-{number}"))
+        if not changed(moved):
+            return moved
+    raise AssertionError("unreachable")
 
 
 def play(job: Job) -> str:
@@ -98,9 +105,41 @@ def play(job: Job) -> str:
 def costs(played: Iterable[Job]) -> list[str]:
     """Return what the finished private runs of a sweep cost together; nothing without any."""
     return curve_costs(
-        (json.loads((job.folder / runs.RECORD).read_text(encoding="utf-8")),
-         json.loads((job.folder / LEDGER).read_text(encoding="utf-8")))
-        for job in played if (job.folder / runs.RECORD).exists())
+        (read_record(job.folder), json.loads((job.folder / LEDGER).read_text(encoding="utf-8")))
+        for job in played if damage(job) == "")
+
+
+def damage(job: Job) -> str | None:
+    """Return what is wrong with the record of a job: nothing, as "", where it is whole; None where
+    the job is not finished."""
+    if not (job.folder / runs.RECORD).exists():
+        return None
+    try:
+        read_record(job.folder)
+    except RecordError as error:
+        return (f"{error}; remove that file, and the sweep makes it anew from the checkpoint, or "
+                "remove the folder")
+    return ""
+
+
+def _refuse_changed(every: Iterable[Job]) -> None:
+    found = [(job, differs) for job in every if (differs := changed(job))]
+    if found:
+        job, differs = found[0]
+        raise UserError(
+            f"sweep: {len(found)} of the runs are there with other settings, the first in "
+            f"{job.folder}: {'; '.join(differs)}; put the settings back, name another --out, or "
+            "give --beside to make new runs beside the old ones")
+
+
+def _refuse_twice(every: Iterable[Job]) -> None:
+    """Two jobs in one folder would be one run."""
+    seen: dict[Path, Job] = {}
+    for job in every:
+        first = seen.setdefault(job.folder, job)
+        if first is not job:
+            raise UserError(f"sweep: two runs are called {job.name!r} and would share the folder "
+                            f"{job.folder}; give each variant a label of its own")
 
 
 def _end_with_parent() -> None:
@@ -118,18 +157,27 @@ def _end_with_parent() -> None:
 
 def run_sweep(
     file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1,
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None, move: bool = False,
 ) -> None:
     """Play what is not finished, in `processes` processes; a failed run does not stop the others.
 
     At the end it says what all private runs of the sweep cost together, on the same users.
+    move: whether runs whose settings have changed since are made beside the old ones.
 
-    Raises UserError for a malformed file, and at the end where runs failed.
+    Raises UserError for a malformed file, for changed settings before anything is played, and at
+    the end where runs failed or a record is damaged.
     """
     begun()
     every = list(jobs(file, out, dataset, metrics))
-    todo = [j for j in every if not (j.folder / runs.RECORD).exists()]
-    failed: list[str] = []
+    if move:
+        every = [beside(job) if changed(job) else job for job in every]
+    _refuse_changed(every)
+    _refuse_twice(every)
+    states = {job.name: damage(job) for job in every}
+    todo = [job for job in every if states[job.name] is None]
+    failed = [f"{name}: {text}" for name, text in states.items() if text]
+    for line in failed:
+        say(f"left out: {line}")
 
     def note(job: Job, result: Callable[[], str]) -> None:
         try:
@@ -157,5 +205,6 @@ def run_sweep(
             pool.shutdown(cancel_futures=True)
     for line in costs(every):
         say(line)
+    say(f"{len(todo)} runs played, {len(every) - len(todo)} were there; wrote {out}")
     if failed:
         raise UserError(f"{len(failed)} runs did not finish; the first: {failed[0]}")

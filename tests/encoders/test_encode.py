@@ -85,9 +85,9 @@ def test_second_start_encodes_nothing_and_a_change_only_itself(raw: Path) -> Non
 
 
 def test_equal_contents_are_encoded_once(raw: Path) -> None:
-    write_items(raw, ["Same"] * 6 + [f"Film {i}" for i in range(6, ITEMS)])
+    write_items(raw, ["Twin"] * 6 + [f"Film {i}" for i in range(6, ITEMS)])
     text = (raw / "items.csv").read_text("utf-8").splitlines()
-    text[1:7] = [f"i{i},Same,Same" for i in range(6)]
+    text[1:7] = [f"i{i},Twin,Twin" for i in range(6)]
     (raw / "items.csv").write_text("\n".join(text) + "\n", "utf-8")
     said: list[str] = []
     read(raw, said, image_model="none")
@@ -110,9 +110,10 @@ def test_chosen_columns_make_the_text(raw: Path) -> None:
 
 def test_damaged_cache_is_named(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path, "model")
-    cache.add(["a", "b"], np.ones((2, 3), np.float32))
+    cache.add(["a", "b"], np.ones((2, 3), np.float32), np.array([True, False]))
     again = FeatureCache(tmp_path, "model").get("a")
     assert again is not None and again.tolist() == [1, 1, 1]
+    assert [FeatureCache(tmp_path, "model").cut(name) for name in "abc"] == [True, False, None]
     assert FeatureCache(tmp_path, "another model").get("a") is None
     shard = next(tmp_path.rglob("*.npz"))
     whole = shard.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from privfedmm.encoders import EncoderError, EncoderSettings, image_encoder, text_encoder
+from privfedmm.encoders import (
+    Content,
+    EncoderError,
+    EncoderSettings,
+    content_key,
+    encode_all,
+    image_encoder,
+    text_encoder,
+)
 from privfedmm.encoders.models import installed
 from privfedmm.encoders.pixels import preparation
 
@@ -99,6 +108,24 @@ def test_rows_do_not_depend_on_the_batch(tiny_clip: Path) -> None:
     encode = text.load()
     alone = np.concatenate([encode([t]) for t in texts])
     np.testing.assert_allclose(encode(texts), alone, atol=1e-5)
+
+
+def test_texts_that_are_read_in_part_are_counted(tiny_clip: Path, tmp_path: Path) -> None:
+    """Also where features come from the cache, and how many texts then have one row."""
+    long = "the red disc on the sea a"
+    texts = [f"{long} on a sea", f"{long} on a disc", "red sea", ""]
+    encoder = text_encoder(settings(tiny_clip, max_tokens=8))
+    assert encoder is not None
+    contents = [Content(content_key(t.encode()) if t else None, len(t), partial(str, t), "no text")
+                for t in texts]
+    for fresh in (3, 0):
+        done = encode_all(encoder, contents, tmp_path, 2, True, lambda line: None)
+        assert (done.encoded, done.cut, done.shared) == (fresh, 2, 1)
+        assert done.present.tolist() == [True, True, True, False]
+    whole = text_encoder(settings(tiny_clip))
+    assert whole is not None
+    done = encode_all(whole, contents, tmp_path, 2, True, lambda line: None)
+    assert done.shared == 0 and done.cut == 0  # 12 tokens, and 12 are read
 
 
 def test_vision_model_without_text_gives_its_class_token(tmp_path: Path) -> None:

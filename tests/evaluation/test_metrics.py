@@ -128,6 +128,25 @@ def test_sampled_lists_hold_all_targets_and_some_others(seed: int, wanted: int, 
     assert (again.ranks == some.ranks).all()
 
 
+def test_users_with_few_and_with_many_targets_are_ranked_alike() -> None:
+    """From some number of targets on the rivals are sorted; ties count against them there too."""
+    rng = np.random.default_rng(4)
+    scores = rng.integers(0, 30, (3, 400)).astype(np.float32)
+    counts = [3, 60, 24]
+    order = np.argsort(rng.random(scores.shape), axis=1)
+    user = np.repeat(np.arange(3), counts)
+    held = Rows.from_pairs(user, np.concatenate([order[u, :n] for u, n in enumerate(counts)]), 3)
+    train = Rows.from_pairs(np.arange(3), order[:, -1], 3)
+    found = evaluate(lambda users: scores[users], train, {"test": held}, EvalProtocol())
+    places = found.ranks["test"]
+    assert isinstance(places, Places) and places.counts.tolist() == counts
+    for u, n in enumerate(counts):
+        rivals = scores[u, order[u, n:-1]]
+        slow = [place + int((rivals >= own).sum())
+                for place, own in enumerate(sorted(scores[u, order[u, :n]], reverse=True), 1)]
+        assert places.ranks[places.owner == u].tolist() == slow
+
+
 def test_metrics_by_hand() -> None:
     """Two users: held-out items at 1, 3 and 6; at 2; and one without any."""
     places = Places(np.array([3, 1, 0]), np.array([1, 3, 6, 2], dtype=np.int32))

@@ -197,7 +197,7 @@ def test_a_report_gains_the_audit_and_the_comparison(
                   "| lower bound mean_shift |", "swapped item features: the method uses no item"):
         assert words in text
     assert cli("report", str(tmp_path / "runs"), "--html", str(page)).returncode == 0
-    assert "## Audit: one" in page.read_text()
+    assert "Audit of one" in page.read_text()
     (tmp_path / "runs" / "one" / AUDIT).write_text("{}")
     done = cli("report", str(tmp_path / "runs"))
     assert done.returncode == 2 and "audit the run again" in done.stderr

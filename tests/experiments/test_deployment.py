@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from tests.deployments import (
     same_model,
 )
 from tests.ledgers import charges
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -196,12 +196,9 @@ def test_ctrl_c_ends_every_process_and_says_how_to_go_on(tmp_path: Path) -> None
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as running:
-        until = time.monotonic() + PATIENCE
-        while len(left_over(out)) < 2 and time.monotonic() < until:
-            time.sleep(0.3)
-        assert left_over(out)
+        wait_until(lambda: len(left_over(out)) > 1, lambda: running.poll() is None, 0.3)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=PATIENCE)
+        _, said = running.communicate()
     assert running.returncode == INTERRUPTED
     assert f"deploy local --resume {out}" in said
     assert left_over(out) == []

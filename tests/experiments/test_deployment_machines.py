@@ -54,7 +54,7 @@ def node(machine: Path) -> Iterator[None]:
             yield
         finally:
             running.terminate()
-            code = running.wait(timeout=PATIENCE)
+            code = running.wait()
     assert code == 128 + 15
     assert left_over(machine / "mine") == []
 
@@ -94,7 +94,7 @@ def test_two_machines_by_the_documented_commands_play_the_simulators_run(tmp_pat
         joining.append(subprocess.Popen(
             command("join", "invitation.bin", "--node", str(number), "--out", "mine"),
             cwd=machine, env=surroundings(), stdout=subprocess.DEVNULL))
-    assert [one.wait(timeout=PATIENCE) for one in joining] == [0, 0]
+    assert [one.wait() for one in joining] == [0, 0]
     done = cli("deploy", "settle", str(out), *(str(m / "mine.answer") for m in machines))
     assert done.returncode == 0, done.stderr
     known = out / "deploy" / "known.bin"

@@ -7,7 +7,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from experiments.deployment.certificates import (
     write_secret,
 )
 from experiments.deployment.processes import Processes
+from tests.waiting import STAYS, wait_until
 
 
 def test_a_client_that_trusts_the_authority_accepts_localhost_and_no_other(
@@ -100,9 +100,8 @@ def test_a_secret_replaces_what_was_there_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["secret"]
 
 
-CHILD = "import subprocess, sys, time; " \
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], " \
-    "start_new_session=True); time.sleep(60)"
+CHILD = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STAYS!r}], " \
+    f"start_new_session=True); {STAYS}"
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found through /proc")
@@ -110,35 +109,28 @@ def test_every_process_ends_its_runaway_children_too(tmp_path: Path) -> None:
     processes = Processes(tmp_path, {}, ("PRIVFEDMM_TEST", str(tmp_path)))
     with pytest.raises(KeyboardInterrupt), processes:
         processes.start("parent", [sys.executable, "-c", CHILD])
-        until = time.monotonic() + 50
-        while len(processes.survivors()) < 2 and time.monotonic() < until:
-            time.sleep(0.05)
-        assert len(processes.survivors()) == 2
+        wait_until(lambda: len(processes.survivors()) == 2, lambda: not processes.ended())
         raise KeyboardInterrupt
     assert processes.survivors() == []
     assert processes.ended().keys() == {"parent"}
 
 
 # A process that writes its title over its environment, as Ray's do, carries no mark any more.
-UNMARKED = "import subprocess, sys, time; " \
-    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], env={}); " \
-    "time.sleep(60)"
+UNMARKED = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STAYS!r}], " \
+    f"env={{}}); {STAYS}"
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found through /proc")
 def test_a_child_that_lost_the_mark_is_found_by_its_session(tmp_path: Path) -> None:
-    parent = ("import subprocess, sys, time; "
+    parent = ("import subprocess, sys; "
               f"subprocess.Popen([sys.executable, '-c', {UNMARKED!r}], start_new_session=True); "
-              "time.sleep(60)")
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+              f"{STAYS}")
+    stranger = subprocess.Popen([sys.executable, "-c", STAYS])
     processes = Processes(tmp_path, {}, ("PRIVFEDMM_TEST", str(tmp_path)))
     try:
         with processes:
             processes.start("parent", [sys.executable, "-c", parent])
-            until = time.monotonic() + 50
-            while len(processes.survivors()) < 3 and time.monotonic() < until:
-                time.sleep(0.05)
-            assert len(processes.survivors()) == 3
+            wait_until(lambda: len(processes.survivors()) == 3, lambda: not processes.ended())
             assert stranger.pid not in processes.survivors()
         assert processes.survivors() == []
         assert stranger.poll() is None
@@ -152,4 +144,4 @@ def test_a_command_that_fails_is_told_with_its_last_words(tmp_path: Path) -> Non
         Processes(tmp_path, {}, ("PRIVFEDMM_TEST", str(tmp_path))) as processes,
         pytest.raises(RuntimeError, match=r"greet failed: .*sad"),
     ):
-        processes.call("greet", [sys.executable, "-c", "raise SystemExit('sad')"], 20)
+        processes.call("greet", [sys.executable, "-c", "raise SystemExit('sad')"], 3600)

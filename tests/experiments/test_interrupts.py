@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from experiments.deployment.processes import Processes
 from privfedmm.base.errors import INTERRUPTED, UserError
 from privfedmm.base.files import save_tensors
 from privfedmm.base.interrupts import held, resumable
+from tests.waiting import wait_until
 
 
 def interrupt() -> None:
@@ -77,17 +77,13 @@ def test_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), mark[0]: mark[1]})
     try:
-        until = time.monotonic() + 240
-        while len(list(out.rglob("rounds.jsonl"))) < 2 and time.monotonic() < until:
-            time.sleep(0.1)
+        wait_until(lambda: len(list(out.rglob("rounds.jsonl"))) == 2,
+                   lambda: sweep.poll() is None, 0.1)
         alive = Processes(tmp_path, {}, mark)
         assert len(set(alive.survivors()) - {sweep.pid}) >= 2
         sweep.kill()
         sweep.wait()
-        until = time.monotonic() + 60
-        while alive.survivors() and time.monotonic() < until:
-            time.sleep(0.1)
-        assert alive.survivors() == []
+        wait_until(lambda: not alive.survivors(), lambda: True, 0.1)
     finally:
         sweep.kill()
         for pid in Processes(tmp_path, {}, mark).survivors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from privfedmm.assemble import algorithm_of, plan_of
 from privfedmm.base.arrays import load_arrays, save_arrays
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
-from privfedmm.data import Dataset, load
+from privfedmm.data import Dataset, load, read_own_rows
+from privfedmm.data.raw import Reading
 from privfedmm.federation import Saved
 from privfedmm.releases.bundle import Bundle, release
 from privfedmm.releases.device import recommend_own
@@ -98,7 +100,7 @@ def test_a_bundle_holds_what_the_claim_covers(finished: Path, bundle: Path) -> N
         assert name not in record
     text = "".join(path.read_text("utf-8") for path in bundle.iterdir()
                    if path.suffix in (".json", ".toml", ".csv"))
-    for secret in (whole["dataset"]["sha256"], "ndcg", "simulation_only", "u17"):
+    for secret in (whole["dataset"]["sha256"], '"ndcg@50":', "simulation_only", "u17"):
         assert secret not in text
     assert (bundle / "model.npz").read_bytes() == (finished / "model.npz").read_bytes()
     done = cli("audit", str(bundle), "--parts", "budget")
@@ -145,6 +147,23 @@ def test_the_command_needs_a_user_or_rows(bundle: Path, data: Dataset, tmp_path:
     assert cli("recommend", str(bundle)).returncode == 2
     done = cli("recommend", str(bundle), "--user", "u3")
     assert done.returncode == 2 and "there are no users" in " ".join(done.stderr.split())
+
+
+def test_own_rows_are_taken_as_those_of_the_run(data: Dataset, tmp_path: Path) -> None:
+    """A least rating and names of columns hold, where the file has ratings and such names."""
+    mine = _rows(data, 7, tmp_path / "my.csv")
+    lines = mine.read_text().splitlines()
+    rated = [lines[0] + ",stars", *(f"{line},{n % 2}" for n, line in enumerate(lines[1:]))]
+    mine.write_text("\n".join(rated).replace("item_id", "what", 1) + "\n")
+    reading = Reading({"item": "what", "user": "who"}, min_rating=1)
+    half, _ = read_own_rows(mine, data.item_ids, False, reading)
+    assert len(half.train.indices) == (len(lines) - 1) // 2
+    # Without a least rating every row counts, whatever the ratings look like.
+    every, _ = read_own_rows(mine, data.item_ids, False, replace(reading, min_rating=None))
+    bare = _rows(data, 7, tmp_path / "bare.csv")
+    without, _ = read_own_rows(bare, data.item_ids, False, reading)
+    assert every.train.indices.tolist() == without.train.indices.tolist()
+    assert len(without.train.indices) == len(lines) - 1
 
 
 def test_rows_that_do_not_fit_are_sentences(bundle: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from privfedmm.federation.codec import decode, encode
 from privfedmm.runs import run as runs
 from tests.commands import cli
 from tests.deployments import NODES, ONE, PATIENCE, TWO, keys, left_over, released
+from tests.waiting import wait_until
 
 with_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason="Ray is absent: pip install 'privfedmm[simulation]'")
@@ -92,13 +92,11 @@ def test_ctrl_c_ends_ray_as_well_and_the_run_goes_on(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": str(root)},
     ) as running:
-        state, until = out / "deploy" / "shard-0" / "state.bin", time.monotonic() + PATIENCE
-        while not state.exists() and time.monotonic() < until:
-            time.sleep(0.1)
-        assert state.exists()
+        state = out / "deploy" / "shard-0" / "state.bin"
+        wait_until(state.exists, lambda: running.poll() is None)
         sessions = sessions_of(left_over(out))
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=PATIENCE)
+        _, said = running.communicate()
     assert running.returncode == INTERRUPTED
     assert f"deploy simulated --resume {out}" in said
     assert sessions

@@ -19,6 +19,7 @@ from privfedmm.federation import transport
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.told_ranks import put_together, told_ranks
 from privfedmm.runs import run as runs
+from privfedmm.runs.finished import read_ranks
 from privfedmm.runs.record import Carried
 from privfedmm.runs.session import Session
 from tests.deployments import NODES
@@ -65,8 +66,8 @@ def test_metrics_are_the_simulators(
     theirs = runs.conclude(session, data, out, Carried("flower", NODES, 0, "loop", ("ranks",)))
     assert theirs["metrics"] == ours["metrics"] and theirs["protocol"] == ours["protocol"]
     assert ours["protocol"]["targets"]["test"]["max"] == (4 if split == "given" else 1)
-    for name, array in to_arrays(runs.ranks_of(tmp_path / "simulated")).items():
-        assert (to_arrays(runs.ranks_of(out))[name] == array).all()
+    for name, array in to_arrays(read_ranks(tmp_path / "simulated")).items():
+        assert (to_arrays(read_ranks(out))[name] == array).all()
 
 
 def test_a_node_reads_its_rows_as_the_run_splits_them(folder: Path) -> None:

@@ -102,8 +102,15 @@ TOGETHER = {
 @pytest.mark.parametrize("name", TOGETHER)
 def test_it_is_deployed(name: str, installed: Path, tmp_path: Path) -> None:
     flags, shown = TOGETHER[name]
-    record = played("local", flags, installed, tmp_path / "run")
+    out = tmp_path / "run"
+    record = played("local", flags, installed, out)
     assert all(text in record for text in shown)
+    # The nodes' own ledgers are priced by the events of the package as well.
+    spent = [run["epsilon_spent"] for run in
+             json.loads(ok("deploy", "budget", str(out), "--json"))["runs"]]
+    assert spent == ([pytest.approx(8.0, rel=1e-3)] * 2 if "noise" in name else [None, None])
+    shown_to_one = json.loads(ok("recommend", str(out), "--user", "u3", "--top", "3", "--json"))
+    assert len(shown_to_one["items"]) == 3
 
 
 WAYS = ["local", pytest.param("simulated", marks=pytest.mark.skipif(
@@ -125,6 +132,9 @@ def test_its_method_and_layout_are_deployed(
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("ray") is None, reason="Ray is absent: pip install "
                                                      "'privfedmm[simulation]'")
-def test_its_backbone_is_under_flowers_simulation(installed: Path, tmp_path: Path) -> None:
-    record = played("simulated", ASKED["backbone"], installed, tmp_path / "run")
-    assert PARTS["backbone"].shown[0] in record
+def test_its_parts_together_are_under_flowers_simulation(installed: Path, tmp_path: Path) -> None:
+    flags = (*ASKED["grouping"], *BUDGET, "--set", "algorithm.model.backbone=fcf", "--set",
+             "algorithm.fusion.module=low_rank_bilinear", "--set", "dp.mechanism=laplace")
+    record = played("simulated", flags, installed, tmp_path / "run")
+    assert all(text in record for kind in ("backbone", "grouping", "fusion", "noise")
+               for text in PARTS[kind].shown)

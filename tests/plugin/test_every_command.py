@@ -131,6 +131,18 @@ aggregation = "two_servers"
 """
 
 
+SHOP = """
+seeds = [1]
+[base]
+k_core = 0
+rounds = 1
+baselines = []
+[[variants]]
+label = "sqlite"
+method = "fedavg_embeddings"
+"""
+
+
 @pytest.mark.parametrize("processes", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_sweep_and_budget_count_its_runs(
     processes: str, database: Path, installed: Path, tmp_path: Path,
@@ -158,6 +170,10 @@ def test_sweep_and_budget_count_its_runs(
     (total,) = json.loads(told)["totals"]
     assert total["runs"] == 3 and total["alone"] <= 8.0 < total["epsilon"]
     if processes == "1":
+        (tmp_path / "shop.toml").write_text(SHOP)
+        ok("sweep", str(tmp_path / "shop.toml"), "--dataset", str(database), "--out",
+           str(tmp_path / "shops"))
+        assert "| sqlite | 1 |" in ok("report", str(tmp_path / "shops"))
         shop = ran("layout", "private", database, tmp_path / "shop")
         account = json.loads(ok("budget", str(database), "--set", "k_core=0", "--json"))
         assert shop["dataset"]["users"] == SHOP_USERS and len(account["runs"]) == 1

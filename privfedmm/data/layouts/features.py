@@ -28,7 +28,8 @@ def add_features(folder: Path, raw: Raw, rows: int | None, whose: Whose, how: st
 
     rows: the number of rows that files must have, None for any. whose: returns the item ids in the
     order of a file's rows. how: the rule in words. A file whose name says that it holds features
-    and that does not fit is refused; of another name it is left out, and named. Raises DataError.
+    and that holds none is refused; of another name it is left out, and named. Whether a file is
+    read follows from files of features alone, never from who has which items. Raises DataError.
     """
     told, left = [], []
     for path in array_files(folder):
@@ -39,13 +40,12 @@ def add_features(folder: Path, raw: Raw, rows: int | None, whose: Whose, how: st
         try:
             mask = presence(path)
             matrix = feature_matrix(path, rows, mask)
-            ids = whose(path, len(matrix))
         except DataError as error:
             if says_features(path):
                 raise
             left.append(f"{path.name} ({str(error).partition(';')[0]})")
             continue
-        raw.features[modality] = (ids, matrix)
+        raw.features[modality] = (whose(path, len(matrix)), matrix)
         if mask is not None:
             raw.present[modality] = mask
         told.append(f"{modality} {matrix.shape[1]} from {path.name}")

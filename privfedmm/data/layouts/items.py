@@ -52,7 +52,7 @@ def add_items(
     def refusal(path: Path, rows: int, item: str) -> str:
         return (f"{path.name} has no items.csv beside it, which says whose row is whose, and item "
                 f"{item} is no number of one of its {rows} rows; add items.csv with a column "
-                "item_id")
+                "item_id, or move the file away")
 
     add_features(folder, raw, None, by_row_number(raw, refusal),
                  "there is no items.csv, so item n has row n, counted from 0")

@@ -22,7 +22,7 @@ def read_by_row_number(folder: Path, path: Path, name: str, reading: Reading) ->
 
     def refusal(file: Path, count: int, item: str) -> str:
         return (f"item {item} has no row in {file.name}, which has {count} rows; item ids must be "
-                "row numbers from 0")
+                "row numbers from 0; or move the file away")
 
     add_features(folder, raw, None, by_row_number(raw, refusal),
                  "item n has row n, counted from 0")

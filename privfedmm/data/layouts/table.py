@@ -7,11 +7,9 @@ from pathlib import Path
 from privfedmm.data.layouts.items import ITEM_FILES, empty_items
 from privfedmm.data.layouts.layout import LAYOUTS, Layout
 from privfedmm.data.layouts.ours import with_items
-from privfedmm.data.raw import AS_IT_IS, NAMES, DataError, Line, Raw, Reading, read_rows
+from privfedmm.data.raw import AS_IT_IS, DataError, Line, Raw, Reading, read_rows
 from privfedmm.data.raw.columns import roles
-from privfedmm.data.raw.delimited import head, separator_of, split_line
-from privfedmm.data.raw.files import ARROW, ENDINGS, HEADLESS, JSON, PARQUET, suffix_of
-from privfedmm.data.raw.typed import arrow_names, json_names, parquet_names
+from privfedmm.data.raw.files import ENDINGS, names_of, suffix_of
 
 _NAME = "table"
 _BESIDE = (*ITEM_FILES, "users.csv", "last_interaction.csv")
@@ -24,7 +22,7 @@ def tables_in(folder: Path, reading: Reading = AS_IT_IS) -> list[Path]:
     """
     out = []
     for path in _tables(folder):
-        names = _names(path)
+        names = names_of(path)
         told = {ours for ours, theirs in reading.columns.items() if theirs in names}
         if {"user", "item"} <= roles(names) | told:
             out.append(path)
@@ -33,28 +31,13 @@ def tables_in(folder: Path, reading: Reading = AS_IT_IS) -> list[Path]:
 
 def columns_in(folder: Path) -> dict[str, list[str]]:
     """Return the columns of each file of a folder that is a table of several columns, by name."""
-    names = {path.name: _names(path) for path in _tables(folder)}
+    names = {path.name: names_of(path) for path in _tables(folder)}
     return {name: columns for name, columns in names.items() if len(columns) > 1}
 
 
 def _tables(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir())
             if path.is_file() and suffix_of(path) in ENDINGS and path.name not in _BESIDE]
-
-
-def _names(path: Path) -> list[str]:
-    """The columns of a file, or none where it is no table."""
-    if path.name.lower().removesuffix(".gz") in HEADLESS:
-        return list(NAMES)
-    kind = suffix_of(path)
-    try:
-        for endings, names in ((PARQUET, parquet_names), (ARROW, arrow_names), (JSON, json_names)):
-            if kind in endings:
-                return names(path)
-        first = head(path)
-        return split_line(first[0], separator_of(first, path.name))
-    except DataError:
-        return []
 
 
 def _recognises(folder: Path) -> bool:

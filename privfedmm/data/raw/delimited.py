@@ -115,9 +115,10 @@ def read_table(
     if table[_SPARE].ne("").any():
         _refuse_broken(path, separator, len(columns), lines_in_fields)
     table = table.drop(columns=_SPARE)
-    if not lines_in_fields and separator in ",;|" and any(
-            table[column].str.contains("\n", regex=False).any() for column in columns):
-        _refuse_broken(path, separator, len(columns), lines_in_fields)
+    if not lines_in_fields and separator in ",;|":
+        marks, lines = _count(path)
+        if marks and lines > len(table) + (not names):
+            _refuse_broken(path, separator, len(columns), lines_in_fields)
     blank = table.iloc[:, 0] == ""
     blank[blank] = (table[blank] == "").all(axis=1)
     return table[~blank]
@@ -145,7 +146,9 @@ def _parse(
     with warnings.catch_warnings(), opened(path) as file:
         warnings.simplefilter("error", pd.errors.ParserWarning)
         table = pd.read_csv(
-            file, sep=":" if gaps else separator, dtype=str, keep_default_na=False, header=None,
+            # pandas' own text cannot hold lone surrogates where pyarrow is installed.
+            file, sep=":" if gaps else separator, dtype=object if lenient else str,
+            keep_default_na=False, header=None,
             names=[*every, _SPARE], index_col=False, skiprows=0 if headless else 1,
             quoting=quoting, skip_blank_lines=False, encoding="latin-1" if latin else "utf-8",
             encoding_errors="surrogateescape" if lenient else "strict")
@@ -156,7 +159,17 @@ def _parse(
         if table[gap].ne("").any():
             raise pd.errors.ParserError("a single colon stands within a field")
     # A whole column is read as missing where no line has that many fields.
-    return table.drop(columns=gaps).fillna("").astype(str)
+    table = table.drop(columns=gaps).fillna("")
+    return table if lenient else table.astype(str)
+
+
+def _count(path: Path) -> tuple[int, int]:
+    """Quotation marks and lines of a file; lines that end in a carriage return alone are one."""
+    marks, lines, last = 0, 0, b"\n"
+    with opened(path) as file:
+        while block := file.read(2**22):
+            marks, lines, last = marks + block.count(b'"'), lines + block.count(b"\n"), block[-1:]
+    return marks, lines + (last != b"\n")
 
 
 def _refuse_broken(path: Path, separator: str, columns: int, lines_in_fields: bool) -> None:

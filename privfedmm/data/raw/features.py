@@ -61,10 +61,11 @@ def load_array(path: Path) -> np.ndarray:
     try:
         if kind == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
-        return _only(path, _packed(path) if kind == ".npz" else _tensors(path))
+        held = _packed(path) if kind == ".npz" else _tensors(path)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, RuntimeError) as error:
         raise DataError(f"{path.name} is not a {kind} array of numbers: "
                         f"{str(error).partition(chr(10))[0]}") from error
+    return _only(path, held)
 
 
 def _packed(path: Path) -> dict[str, Any]:
@@ -90,6 +91,27 @@ def _only(path: Path, found: dict[str, Any]) -> np.ndarray:
                         "save the one matrix of features as .npy")
     only = next(iter(found.values()))
     return np.asarray(only.float().numpy() if hasattr(only, "numpy") else only)
+
+
+def refuse_flat(source: str, modality: str, rows: np.ndarray, how: str = "") -> None:
+    """Refuse a modality in which nothing varies, or whose numbers are of no use. Raises DataError.
+
+    rows [items, F]: of the items that have it. how: how they were made, in words. Means and
+    products of features are taken in 32 bits, where 1e15 squared overflows in a sum of many, 1e-15
+    squared vanishes, and differences of a millionth of the values are lost.
+    """
+    if len(rows) < 2:
+        return
+    spread = float(np.ptp(rows, axis=0).max())
+    largest = float(np.abs(rows).max())
+    fix = "check what made them, or take that modality away" + (f" ({how})" if how else "")
+    if spread == 0:
+        raise DataError(f"{source}: nothing varies in the {modality} features, all of {len(rows)} "
+                        f"items have the same row; {fix}")
+    if largest > 1e15 or largest < 1e-15 or spread < 1e-6 * largest:
+        raise DataError(
+            f"{source}: the {modality} features are of no scale to work with, their values reach "
+            f"{largest:.2g} and differ by {spread:.2g} at most; centre and scale them, or {fix}")
 
 
 def feature_matrix(

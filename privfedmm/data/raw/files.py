@@ -9,7 +9,15 @@ from pathlib import Path
 import pandas as pd
 
 from privfedmm.data.raw import delimited, typed
-from privfedmm.data.raw.columns import NAMES, NEEDED, Columns, find_columns, refuse_lists, roles
+from privfedmm.data.raw.columns import (
+    NAMES,
+    NEEDED,
+    Columns,
+    find_columns,
+    plain,
+    refuse_lists,
+    roles,
+)
 from privfedmm.data.raw.errors import DataError
 from privfedmm.data.raw.interactions import SPLITS, Interactions, interactions
 from privfedmm.data.raw.origin import Origin
@@ -62,6 +70,23 @@ class Table:
 def suffix_of(path: Path) -> str:
     """Return the ending of a file's name that tells its format, without that of gzip."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def names_of(path: Path) -> list[str]:
+    """Return the columns of a file, or none where it is no table. Raises MissingExtra."""
+    if path.name.lower().removesuffix(".gz") in HEADLESS:
+        return list(NAMES)
+    kind = suffix_of(path)
+    try:
+        for endings, names in ((PARQUET, typed.parquet_names), (ARROW, typed.arrow_names),
+                               (JSON, typed.json_names)):
+            if kind in endings:
+                return names(path)
+        first = delimited.head(path)
+        separator = delimited.separator_of(first, path.name)
+        return [plain(name) for name in delimited.split_line(first[0], separator)]
+    except DataError:
+        return []
 
 
 def read_rows(

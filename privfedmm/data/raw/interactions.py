@@ -59,11 +59,11 @@ def interactions(
         frame["time"], line = times_of(table[time], frame["line"], origin)
         found.append(line)
     if split in table.columns:
-        labels = table[split].astype(str).str.strip().str.lower()
-        known = labels.isin(list(splits))
-        origin.refuse(~known, frame["line"], str(split), "an unknown split label",
+        given = {label: str(label).strip().lower() for label in table[split].unique()}
+        parts = table[split].map({label: splits.get(name) for label, name in given.items()})
+        origin.refuse(parts.isna(), frame["line"], str(split), "an unknown split label",
                       f"use one of {', '.join(sorted(splits))}")
-        frame["split"] = labels.map(splits)
+        frame["split"] = parts
     liked, rated = _liked(table, columns.get("rating"), frame["line"], origin, reading)
     found += rated
     once, doubled = _once(frame, origin, columns["item"], reading)
@@ -77,16 +77,19 @@ def ids_of(column: pd.Series, lines: pd.Series, origin: Origin, who: str) -> pd.
 
     Raises DataError for an empty or negative one.
     """
-    text = column.str.strip()
+    # An id stands in many rows, and is looked at once.
+    place, different = pd.factorize(column)
+    text = pd.Series(different, dtype=column.dtype).str.strip()
     where = str(column.name)
-    origin.refuse(text == "", lines, where, f"an empty {who} id",
-                  f"fill it in or delete the {origin.word}")
-    begins = text.str.startswith("-")
-    if begins.any():
-        negative = begins & text.str.fullmatch(r"-\d+")
-        origin.refuse(negative, lines, where, f"a negative {who} id",
-                      "ids must be 0 or more, or text")
-    return text
+
+    def refuse(bad: pd.Series, what: str, fix: str) -> None:
+        if bad.any():
+            rows = pd.Series(bad.to_numpy(dtype=bool)[place], index=column.index)
+            origin.refuse(rows, lines, where, what, fix)
+
+    refuse(text == "", f"an empty {who} id", f"fill it in or delete the {origin.word}")
+    refuse(text.str.fullmatch(r"-\d+"), f"a negative {who} id", "ids must be 0 or more, or text")
+    return pd.Series(text.array.take(place), index=column.index, name=column.name)
 
 
 def _once(
@@ -97,10 +100,14 @@ def _once(
 
     A pair is one user's, so no other user's row has a say in which of its rows is kept.
     """
+    by = "time" if "time" in frame else "the order of the file"
+    says = ("no pair may stand twice (--duplicates error)" if reading.duplicates == "error" else
+            f"of a pair that stands several times the {reading.duplicates} by {by} is kept "
+            "(--duplicates)")
     twice = frame.duplicated(["user", "item"]).to_numpy()
     if not twice.any():
-        return ~twice, [Line("duplicates", "", "no pair of user and item stands twice",
-                             {"dropped": 0, "kept": reading.duplicates})]
+        return ~twice, [Line("duplicates", says, "none does", {
+            "dropped": 0, "kept": reading.duplicates})]
     if reading.duplicates == "error":
         again = frame[twice].iloc[0]
         same = (frame["user"] == again["user"]) & (frame["item"] == again["item"])
@@ -113,11 +120,9 @@ def _once(
     later = frame[["user", "item"]].iloc[order].duplicated(keep=reading.duplicates).to_numpy()
     keep = np.ones(len(frame), dtype=bool)
     keep[order[later]] = False
-    by = "time" if "time" in frame else "the order of the file"
-    return keep, [Line(
-        "duplicates", f"of a pair that stands several times the {reading.duplicates} by {by} is "
-        "kept (--duplicates)", f"{int((~keep).sum()):,} rows dropped for it",
-        {"dropped": int((~keep).sum()), "kept": reading.duplicates})]
+    dropped = int((~keep).sum())
+    return keep, [Line("duplicates", says, f"{dropped:,} rows dropped for it", {
+        "dropped": dropped, "kept": reading.duplicates})]
 
 
 def _liked(
@@ -153,7 +158,7 @@ def _unused(number: pd.Series, column: str, origin: Origin) -> Line:
     if number.isna().any() or not len(number):
         return Line("ratings", says, values={"column": column})
     if low == high:
-        return Line("ratings", f"{column} is not used", f"it is {low:g} in every row",
+        return Line("ratings", says, f"it is {low:g} in every row",
                     {"column": column, "least": low, "most": high})
     if low <= 0 and high == 1 and number.isin([-1, 0, 1]).all():
         raise DataError(f"{origin.name}: {column} is {low:g} in {int((number == low).sum()):,} of "

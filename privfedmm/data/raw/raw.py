@@ -25,7 +25,8 @@ class Raw:
     sentences. notes: whole sentences for the record. catalogue: the table of all items, indexed by
     id, where they are listed apart from the rows; None where rows alone tell of them. users: the
     ids of all who take part, where they are listed; None for those who have rows. lines: what was
-    read, dropped, ignored or guessed so far, for the summary.
+    read, dropped, ignored or guessed so far, for the summary. untimed: why the times of the rows
+    are not used, where there are any; nothing else.
     """
 
     name: str
@@ -42,3 +43,4 @@ class Raw:
     catalogue: pd.DataFrame | None = None
     users: np.ndarray | None = None
     lines: list[Line] = field(default_factory=list)
+    untimed: str = ""

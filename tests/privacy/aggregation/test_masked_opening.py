@@ -24,7 +24,7 @@ def restarted(one: Any) -> MaskedServer:
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[
-    HealthCheck.function_scoped_fixture])
+    HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_restarted_server_opens_the_sum_of_its_survivors(
     table: Callable[..., Any], data: st.DataObject
