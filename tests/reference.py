@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from click import Choice
 
 from experiments.cli import app
 from experiments.cli.command import volume
@@ -44,6 +45,8 @@ def parameters(command: Any) -> Iterator[tuple[str, str, str, str]]:
         named = one.param_type_name == "option"
         name = ", ".join((*one.opts, *one.secondary_opts)) if named else str(one.name).upper()
         kind = "flag" if getattr(one, "is_flag", False) else one.type.name
+        if isinstance(one.type, Choice):
+            kind = " | ".join(one.type.choices)
         default = "required" if one.required else _plain(one.default)
         yield name, kind, default, one.help or ""
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from experiments.cli.choices import DUPLICATES, one_of
 from experiments.cli.talk import Talk, talk_of
 
 if TYPE_CHECKING:
     from privfedmm.encoders import Report
 
-# What privfedmm.loggers has; it is loaded when a command runs, and --help does not wait for that.
-LOGGERS = ("tensorboard", "mlflow", "wandb")
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
@@ -37,7 +36,8 @@ MinRatingOption = Annotated[
 ]
 DuplicatesOption = Annotated[
     str | None, typer.Option(help="Which row of a pair that stands several times is kept: last or "
-                             "first by time (default last), or error.")
+                             "first by time (default last), or error.",
+                             click_type=one_of(DUPLICATES))
 ]
 KCoreOption = Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")]
 AllowMissingOption = Annotated[

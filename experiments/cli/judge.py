@@ -10,6 +10,7 @@ import typer
 
 from experiments.cli.arguments import folder_of, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
+from experiments.cli.choices import PARTS, Registered, Several
 from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors, wrote
 from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
@@ -17,7 +18,8 @@ from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 def compare(
     config: ConfigOption = None,
     dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
-    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    method: Annotated[str | None, typer.Option(
+        help="As for run.", click_type=Registered("methods"))] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     dp_epsilon: Annotated[float | None, typer.Option(help="Budget, as for run.")] = None,
@@ -70,7 +72,8 @@ def audit(
         bool, typer.Option("--full-protocol", help="Canaries through real masks and ciphertexts.")
     ] = False,
     parts: Annotated[
-        str, typer.Option(help="With commas; the budget is always checked.")
+        str, typer.Option(help="With commas; the budget is always checked.",
+                          click_type=Several(PARTS))
     ] = "budget,empirical,attacks",
     sabotage_table: Annotated[
         Path | None,

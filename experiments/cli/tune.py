@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.choices import Registered
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
 from privfedmm.base.errors import UserError
 
@@ -29,7 +30,8 @@ def tune(
         "said without this.")] = False,
     config: ConfigOption = None,
     dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
-    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    method: Annotated[str | None, typer.Option(
+        help="As for run.", click_type=Registered("methods"))] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of a look at most.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the search and of every run in it.")] = None,

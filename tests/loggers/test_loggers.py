@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import privfedmm as pf
-from experiments.cli.common import LOGGERS
+from experiments.cli.choices import LOGGERS
 from privfedmm.config import resolve
 from privfedmm.loggers import NAMES, Loggers
 from tests.commands import cli
