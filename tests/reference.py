@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from click import Choice
 
 from experiments.cli import app
+from experiments.cli.command import volume
 from privfedmm.base.registry import OURS
 from privfedmm.config import RunConfig
 from privfedmm.config.explain import Setting, settings_of
@@ -43,6 +45,8 @@ def parameters(command: Any) -> Iterator[tuple[str, str, str, str]]:
         named = one.param_type_name == "option"
         name = ", ".join((*one.opts, *one.secondary_opts)) if named else str(one.name).upper()
         kind = "flag" if getattr(one, "is_flag", False) else one.type.name
+        if isinstance(one.type, Choice):
+            kind = " | ".join(one.type.choices)
         default = "required" if one.required else _plain(one.default)
         yield name, kind, default, one.help or ""
 
@@ -58,11 +62,17 @@ def cli_page() -> str:
     """The reference of the command line."""
     out = [MADE, "# Command line\n",
            "Options may be given in any order. `--set PATH=VALUE` reaches every "
-           "[setting](settings.md). What a command ends with: [error map](../errors.md).\n"]
+           "[setting](settings.md). What a command ends with: [error map](../errors.md). Every "
+           "command takes the following, and `privfedmm` alone `--version`, `--install-completion` "
+           "and `--show-completion`.\n",
+           "| argument | what |", "|---|---|",
+           *(_row(f"`{', '.join(one.opts)}`", one.help or "") for one in volume()), ""]
     for words, command in commands():
         out.append(f"## {words}\n")
         out.append(inspect.cleandoc(command.help or "") + "\n")
-        rows = [row for row in parameters(command) if row[0] != "--help"]
+        everywhere = {(", ".join(one.opts), one.help) for one in volume()}
+        rows = [row for row in parameters(command)
+                if row[0] != "--help" and (row[0], row[3]) not in everywhere]
         if rows:
             out += ["| argument | type | default | what |", "|---|---|---|---|"]
             out += [_row(f"`{name}`", kind, default and f"`{default}`", meaning)

@@ -11,9 +11,10 @@ import typer
 from click import ClickException, UsageError
 from click.exceptions import NoArgsIsHelpError
 
-from experiments.cli import bench, budget, data, deploy, judge, lists, release
+from experiments.cli import bench, budget, data, deploy, history, judge, lists, release
 from experiments.cli.command import Command
 from experiments.cli.run import run
+from experiments.cli.talk import loud
 from experiments.cli.tune import tune
 from privfedmm import __version__
 from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
@@ -35,6 +36,7 @@ _APP: dict[str, Callable[..., None]] = {
     "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
     "sweep": judge.sweep, "tune": tune, "report": judge.report,
+    "history": history.history,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}
 _DATA: dict[str, Callable[..., None]] = {
     "list": data.data_list, "get": data.data_get, "check": data.data_check,
@@ -59,6 +61,11 @@ def _version(asked: bool) -> None:
 def _privfedmm(
     version: Annotated[bool, typer.Option(
         "--version", is_eager=True, callback=_version, help="Print the version.")] = False,
+    quiet: Annotated[bool, typer.Option(
+        "--quiet", "-q", callback=loud, help="Show results and errors only.")] = False,
+    verbose: Annotated[bool, typer.Option(
+        "--verbose", "-v", callback=loud,
+        help="Show details as well, and where an error came from.")] = False,
 ) -> None:
     """Privacy-hardened federated multimodal recommendation."""
 
@@ -97,8 +104,8 @@ def main() -> None:
 
         if error.errno not in DISK:
             raise
-        sentence = (f"{error.filename or 'a file'} cannot be opened or written ({error.strerror}); "
-                    "make room, or name another place")
+        sentence = (f"{error.filename or 'a file'} cannot be opened or written "
+                    f"({error.strerror}); make room, or name another place")
     except UserError as error:
         sentence, code = str(error), error.code
     except KeyboardInterrupt:

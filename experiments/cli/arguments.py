@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privfedmm.base.errors import UserError
+from privfedmm.base.interrupts import begun
 from privfedmm.base.values import value_of
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def folder_of(out: Path | None, config: RunConfig, kind: str = "") -> Iterator[P
         return
     name = (f"{Path(config.dataset).name}-{kind or config.method}-seed{config.seed}-"
             f"{time.strftime('%Y%m%d-%H%M%S')}")
+    begun()
     folder = _fresh(Path("runs") / name)
     try:
         yield folder

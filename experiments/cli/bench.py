@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from experiments.cli.arguments import show
-from experiments.cli.common import JsonOption
+from experiments.cli.choices import Registered
+from experiments.cli.common import JsonOption, wrote
 
 
 def bench_round(
     dataset: Annotated[str, typer.Option(help="Known name or folder.")] = "planted",
-    backbone: Annotated[str, typer.Option(help="`privfedmm backbones` lists them.")] = "mf",
+    backbone: Annotated[str, typer.Option(
+        help="`privfedmm backbones` lists them.", click_type=Registered("backbones"))] = "mf",
     epochs: Annotated[int, typer.Option(help="Local epochs.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of what is drawn.")] = 0,
     json_: JsonOption = False,
@@ -74,3 +76,4 @@ def bench_deploy(
     from experiments.benchmarks.deploy import bench
 
     show(bench([int(n) for n in nodes.split(",")], users, out), json_)
+    wrote(out)

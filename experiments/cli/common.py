@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from experiments.cli.choices import DUPLICATES, one_of
+from experiments.cli.talk import Talk, talk_of
+
 if TYPE_CHECKING:
     from privfedmm.encoders import Report
 
-# What privfedmm.loggers has; it is loaded when a command runs, and --help does not wait for that.
-LOGGERS = ("tensorboard", "mlflow", "wandb")
 ConfigOption = Annotated[Path | None, typer.Option(help="TOML file; flags win over it.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
@@ -35,7 +36,8 @@ MinRatingOption = Annotated[
 ]
 DuplicatesOption = Annotated[
     str | None, typer.Option(help="Which row of a pair that stands several times is kept: last or "
-                             "first by time (default last), or error.")
+                             "first by time (default last), or error.",
+                             click_type=one_of(DUPLICATES))
 ]
 KCoreOption = Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")]
 AllowMissingOption = Annotated[
@@ -45,9 +47,14 @@ AllowMissingOption = Annotated[
 ]
 
 
-def errors() -> Console:
+def errors() -> Talk:
     """Return the console of progress and tables, which is standard error."""
-    return Console(stderr=True)
+    return talk_of()
+
+
+def wrote(place: Path) -> None:
+    """Say what a command has written, as its last line."""
+    errors().print(f"wrote {place}", highlight=False, soft_wrap=True, markup=False)
 
 
 def tell_picked(console: Console, file: Path | None, flags: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from experiments.cli.common import (
     SetOption,
     errors,
     reporter,
+    wrote,
 )
 from privfedmm.base.errors import UserError
 
@@ -47,6 +48,7 @@ def data_get(
     except DataError as error:
         raise UserError(f"data get: {error}") from error
     print(f"{name} is in {folder}\n\n{fetch.terms}")
+    wrote(folder)
 
 
 def data_check(
@@ -104,3 +106,4 @@ def data_encode(
     else:
         for key, value in result.items():
             print(f"{key:12} {value}")
+    wrote(Path(result["cache"]))

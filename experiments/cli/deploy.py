@@ -9,19 +9,24 @@ from typing import Annotated, Any
 import typer
 
 from experiments.cli.arguments import overrides, show
-from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors, reporter
+from experiments.cli.choices import NOISES, TRUSTS, Registered, one_of
+from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors, reporter, wrote
 from experiments.cli.progress import RunProgress
 from privfedmm.base.errors import INTERRUPTED, UserError
 
 DatasetOption = Annotated[str | None, typer.Option(help="Known name or folder.")]
-MethodOption = Annotated[str | None, typer.Option(help="As for run.")]
+MethodOption = Annotated[
+    str | None, typer.Option(help="As for run.", click_type=Registered("methods"))]
 RoundsOption = Annotated[int | None, typer.Option(help="Rounds at most.")]
 SeedOption = Annotated[int | None, typer.Option(help="Seed of everything but the data.")]
-AggregationOption = Annotated[str | None, typer.Option(help="As for run.")]
-StatisticsOption = Annotated[str | None, typer.Option(help="As for run.")]
+AggregationOption = Annotated[
+    str | None, typer.Option(help="As for run.", click_type=Registered("aggregators"))]
+StatisticsOption = AggregationOption
 EpsilonOption = Annotated[float | None, typer.Option(help="Budget, as for run.")]
-TrustOption = Annotated[str | None, typer.Option(help="central, local or distributed.")]
-NoiseOption = Annotated[str | None, typer.Option(help="As for run.")]
+TrustOption = Annotated[
+    str | None, typer.Option(help="Who adds the noise.", click_type=one_of(TRUSTS))]
+NoiseOption = Annotated[
+    str | None, typer.Option(help="As for run.", click_type=one_of(NOISES))]
 RunArgument = Annotated[Path, typer.Argument(help="The operator's run folder.")]
 _WAIT = 120.0
 
@@ -166,9 +171,12 @@ def serve(
     from privfedmm.base.interrupts import resumable
     from privfedmm.runs.shape import rounds_of
 
-    with RunProgress(errors(), rounds_of(folder)) as progress:
+    console = errors()
+    console.keep(folder)
+    with RunProgress(console, rounds_of(folder)) as progress:
         found = resumable(lambda: serve(folder, wait, resume, progress), folder, COMMAND)
     show(found, json_)
+    wrote(folder)
 
 
 def budget(

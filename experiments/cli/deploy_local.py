@@ -6,11 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from experiments.cli.arguments import folder_of
 from experiments.cli.common import tell_picked
 from experiments.cli.progress import RunProgress, summary
+from experiments.cli.talk import Talk
 from experiments.deployment.carrier import Carrier, Shape
 from experiments.deployment.carrier import resume as continued
 from experiments.deployment.carrier import start as started
@@ -26,7 +25,7 @@ CARRIERS: dict[str, Carrier] = {"local": LOCAL, "simulated": SIMULATED}
 
 
 def play(
-    console: Console, way: str, file: Path | None, flags: dict[str, Any], nodes: int | None,
+    console: Talk, way: str, file: Path | None, flags: dict[str, Any], nodes: int | None,
     wait: float | None, out: Path | None, resume: Path | None, as_json: bool,
 ) -> None:
     """Start or continue a deployment, and show its record. Raises UserError.
@@ -40,6 +39,7 @@ def play(
             raise UserError("--resume takes the settings of the deployment it continues; give no "
                             "other option with it")
         folder, rounds = resume, rounds_of(resume)
+        console.keep(folder)
         with RunProgress(console, rounds) as progress:
             record = resumable(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.cli.arguments import folder_of
+from experiments.cli.common import wrote
 from experiments.deployment.directory import accept, fingerprint, settle
 from experiments.deployment.invitation import INVITATION, invite, read_invitation
 from experiments.deployment.joining import ANSWER, join
@@ -56,6 +57,7 @@ def _invite(
     tell(f"{len(shares)} nodes, {', '.join(invitation.parties)}, meet at {address}")
     tell(f"hand out {folder / DEPLOY / INVITATION}; nothing in it is secret. Then: privfedmm "
          f"deploy settle {folder} ANSWERS")
+    wrote(folder)
 
 
 def join_one(
@@ -78,6 +80,7 @@ def join_one(
     answer.write_bytes(join(invitation, party, part, folder))
     tell(f"{folder} is private and stays on this machine. If its users agree to the terms above, "
          f"hand {answer} back to the operator; nothing in it is secret")
+    wrote(folder)
 
 
 def settle_run(out: Path, answers: Sequence[Path], tell: Tell) -> None:
@@ -88,6 +91,7 @@ def settle_run(out: Path, answers: Sequence[Path], tell: Tell) -> None:
          "other, by a way that is not yours:")
     tell(heard)
     tell(f"when they have started their nodes: privfedmm deploy serve {out}")
+    wrote(root / KNOWN)
 
 
 def accept_one(known: Path, folder: Path, heard: str | None, tell: Tell) -> None:
@@ -103,6 +107,7 @@ def accept_one(known: Path, folder: Path, heard: str | None, tell: Tell) -> None
                         "that they tell you")
     accept(known, folder, heard)
     tell(f"{folder} is ready: privfedmm deploy node {folder}")
+    wrote(folder)
 
 
 def _terms(config: RunConfig, data: Dataset, tell: Tell) -> None:

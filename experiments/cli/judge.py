@@ -10,14 +10,16 @@ import typer
 
 from experiments.cli.arguments import folder_of, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
-from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors
+from experiments.cli.choices import PARTS, Registered, Several
+from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors, wrote
 from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
 def compare(
     config: ConfigOption = None,
     dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
-    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    method: Annotated[str | None, typer.Option(
+        help="As for run.", click_type=Registered("methods"))] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     dp_epsilon: Annotated[float | None, typer.Option(help="Budget, as for run.")] = None,
@@ -46,12 +48,14 @@ def compare(
     resolved = resolve(config, flags)
     shares = [share(text) for text in dropouts.split(",") if text]
     with folder_of(out, resolved, "compare") as folder:
+        console.keep(folder, "compare.json")
         result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
                             lambda text: console.print(text, highlight=False))
     if json_:
         print(json.dumps({**result, "folder": str(folder)}))
     else:
         print(section(result))
+    wrote(folder / "compare.json")
 
 
 def audit(
@@ -68,7 +72,8 @@ def audit(
         bool, typer.Option("--full-protocol", help="Canaries through real masks and ciphertexts.")
     ] = False,
     parts: Annotated[
-        str, typer.Option(help="With commas; the budget is always checked.")
+        str, typer.Option(help="With commas; the budget is always checked.",
+                          click_type=Several(PARTS))
     ] = "budget,empirical,attacks",
     sabotage_table: Annotated[
         Path | None,
@@ -101,10 +106,13 @@ def audit(
 
     if sabotage_table is not None:
         write_table(folder, sabotage_table, tell)
+        wrote(sabotage_table)
         return
+    console.keep(folder, "record.json")
     result = audit_run(folder, Options(
         quick=quick, canaries=canaries, seed=audit_seed, full_protocol=full_protocol,
         parts=tuple(chosen)), tell)
+    wrote(folder / "audit.json")  # the verdict is to be the last word
     if json_:
         print(json.dumps(result))
     else:
@@ -132,6 +140,7 @@ def sweep(
     from privfedmm.runs.sweep import run_sweep
 
     console = errors()
+    console.keep(out, "")
     try:
         run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
                   processes, metrics_of(metrics), beside)
@@ -193,4 +202,4 @@ def _write(file: Path, text: str) -> None:
     except OSError as error:
         raise UserError(f"{file} cannot be written ({error.strerror}); name another file, or make "
                         "room") from error
-    errors().print(f"wrote {file}", highlight=False, soft_wrap=True)
+    wrote(file)

@@ -9,13 +9,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from experiments.cli.talk import Talk
+
 JUDGED = "ndcg@50"
 
 
 class RunProgress:
     """This context manager shows a bar with round, loss, validation metric, seconds and bytes."""
 
-    def __init__(self, console: Console, rounds: int) -> None:
+    def __init__(self, console: Talk, rounds: int) -> None:
         self._bar = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
@@ -23,7 +25,7 @@ class RunProgress:
             TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or console.quiet,
         )
         self._task = self._bar.add_task("run", total=rounds, note="starting")
         self._console = console
@@ -63,7 +65,9 @@ class RunProgress:
         for warned in row.get("simulation_warnings", []):
             self._console.print(warned, style="bold", highlight=False, soft_wrap=True)
         self._bar.update(self._task, completed=row["round"], note=note)
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            self._console.note(f"round {row['round']}: {note}")
+        else:
             self._console.print(f"round {row['round']}: {note}", highlight=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.common import JsonOption, errors
+from experiments.cli.common import JsonOption, errors, wrote
 from privfedmm.base.errors import UserError
 
 
@@ -26,6 +26,7 @@ def release(
     console = errors()
     write(folder, out, no_claim, lambda line: console.print(line, highlight=False))
     print(out)
+    wrote(out)
 
 
 def recommend(

@@ -7,13 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click import Choice
 
 from experiments.cli.arguments import folder_of, overrides, sampled
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.arguments import modalities as modalities_of
-from experiments.cli.common import (
+from experiments.cli.choices import (
     LOGGERS,
+    MODES,
+    NOISES,
+    SAMPLINGS,
+    SPLITS,
+    TRUSTS,
+    UNITS,
+    Registered,
+    one_of,
+)
+from experiments.cli.common import (
     AllowMissingOption,
     ColumnsOption,
     ConfigOption,
@@ -27,6 +36,7 @@ from experiments.cli.common import (
     reporter,
     tell_picked,
 )
+from privfedmm import __version__
 from privfedmm.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,10 +54,13 @@ def run(
     method: Annotated[
         str | None,
         typer.Option(help="`privfedmm methods` lists them; default gfmfr, with --dp-epsilon "
-                     "group_statistics."),
+                     "group_statistics.", click_type=Registered("methods")),
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="`privfedmm backbones` lists them.")] = None,
-    mode: Annotated[str | None, typer.Option(help="default or reference.")] = None,
+    backbone: Annotated[str | None, typer.Option(
+        help="`privfedmm backbones` lists them.", click_type=Registered("backbones"))] = None,
+    mode: Annotated[str | None, typer.Option(
+        help="reference: as the reference code does, its faults included.",
+        click_type=one_of(MODES))] = None,
     modalities: Annotated[
         str | None, typer.Option(help="all, none, or names with commas: text,image.")
     ] = None,
@@ -55,14 +68,17 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: KCoreOption = None,
     split: Annotated[str | None, typer.Option(
-        help="What is held out: auto, leave-one-out, or given: every item that the data says.")
+        help="What is held out; given: every item that the data says.",
+        click_type=one_of(SPLITS))
     ] = None,
     metrics: MetricsOption = None,
     aggregation: Annotated[str | None, typer.Option(
-        help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.")
+        help="How updates are summed: plain, masked, or another of `privfedmm aggregators`.",
+        click_type=Registered("aggregators"))
     ] = None,
     group_statistics: Annotated[
-        str | None, typer.Option(help="plain, masked or encrypted; default: as --aggregation.")
+        str | None, typer.Option(help="plain, masked or encrypted; default: as --aggregation.",
+                                 click_type=Registered("aggregators"))
     ] = None,
     cold_items: Annotated[
         float | None, typer.Option(help="Share of items held out of training, judged apart.")
@@ -76,16 +92,20 @@ def run(
     dp_delta: Annotated[
         float | None, typer.Option(help="Default min(1e-5, users^-1.1); below 1 / users.")
     ] = None,
-    trust: Annotated[str | None, typer.Option(help="central, local or distributed.")] = None,
+    trust: Annotated[str | None, typer.Option(
+        help="Who adds the noise.", click_type=one_of(TRUSTS))] = None,
     unit: Annotated[
-        str | None, typer.Option(help="What is protected: user, or a single interaction.")
+        str | None, typer.Option(help="What is protected: a user, or a single interaction.",
+                                 click_type=one_of(UNITS))
     ] = None,
-    sampling: Annotated[str | None, typer.Option(help="everyone, poisson or fixed.")] = None,
+    sampling: Annotated[str | None, typer.Option(
+        help="Who takes part in a round.", click_type=one_of(SAMPLINGS))] = None,
     sampling_rate: Annotated[
         float | None, typer.Option(help="Share of users a round; with or without a budget.")
     ] = None,
     noise: Annotated[
-        str | None, typer.Option(help="csprng, or simulation: repeatable, protects nobody.")
+        str | None, typer.Option(help="simulation: repeatable, protects nobody.",
+                                 click_type=one_of(NOISES))
     ] = None,
     label: Annotated[str | None, typer.Option(help="Name of the run in tables.")] = None,
     settings: SetOption = None,
@@ -102,7 +122,7 @@ def run(
     log: Annotated[list[str] | None, typer.Option(
         help="Tell rounds to a logger too, in the run folder; may be given again. Under a budget "
         "one that may leave this machine is told what the claim covers alone.",
-        click_type=Choice(LOGGERS))] = None,
+        click_type=one_of(LOGGERS))] = None,
     json_: JsonOption = False,
 ) -> None:
     """Train, evaluate and leave a record."""
@@ -141,6 +161,7 @@ def run(
             raise UserError("--resume takes the settings of the run it continues; "
                             "give no other option with it")
         folder, rounds_ = resume, rounds_of(resume)
+        console.keep(folder)
         with (RunProgress(console, rounds_) as progress,
               logging(log or (), resolve_saved(folder / runs.CONFIG), folder, tell) as loggers):
             listen = both(progress, loggers)
@@ -154,6 +175,12 @@ def run(
         with (folder_of(out, resolved) as folder,
               RunProgress(console, resolved.rounds) as progress,
               logging(log or (), resolved, folder, tell) as loggers):
+            # A folder that holds a run already is refused, and its log is not this run's.
+            if not (folder / runs.CONFIG).exists():
+                console.keep(folder)
+            console.detail(f"privfedmm {__version__}; run folder {folder}; given: " + (", ".join(
+                f"{path}={value}" for path, value in flags.items() if value is not None)
+                or "nothing"))
             listen = both(progress, loggers)
             record = resumable(
                 lambda: runs.start(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from experiments.cli.arguments import overrides
+from experiments.cli.arguments import folder_of, overrides
+from experiments.cli.choices import Registered
 from experiments.cli.common import ConfigOption, JsonOption, SetOption, errors
 from privfedmm.base.errors import UserError
 
@@ -30,7 +30,8 @@ def tune(
         "said without this.")] = False,
     config: ConfigOption = None,
     dataset: Annotated[str | None, typer.Option(help="Known name or folder.")] = None,
-    method: Annotated[str | None, typer.Option(help="As for run.")] = None,
+    method: Annotated[str | None, typer.Option(
+        help="As for run.", click_type=Registered("methods"))] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of a look at most.")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of the search and of every run in it.")] = None,
@@ -61,13 +62,15 @@ def tune(
             raise UserError("--resume takes the settings of the search it continues; give no other "
                             "option with it but --trials and --accept-price")
         folder = resume
+        console.keep(folder, PLAN)
         result = resumable(lambda: go_on(folder, trials, accept_price, tell), folder, "tune", PLAN)
     else:
         search = Search(flags=flags, texts=tuple(param or ()), file=config,
                         trials=trials or TRIALS, metric=metric or METRIC)
-        folder = out or Path("runs") / f"tune-{time.strftime('%Y%m%d-%H%M%S')}"
-        result = resumable(
-            lambda: begin(search, folder, accept_price, tell), folder, "tune", PLAN)
+        with folder_of(out, search.config({}), "tune") as folder:
+            console.keep(folder, PLAN)
+            result = resumable(
+                lambda: begin(search, folder, accept_price, tell), folder, "tune", PLAN)
     if json_:
         print(json.dumps({**result, "folder": str(folder)}))
         return

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import whole
+from privfedmm.base.interrupts import begun
 from privfedmm.base.state_folder import state_folder
 
 LOCK, _PROBE = "run.lock", "probe"
@@ -29,6 +30,7 @@ def new_folder(out: Path) -> Iterator[None]:
     is left. Raises UserError where the folder holds something or another process is at work in it,
     and where it cannot be written, from within the block too.
     """
+    begun()
     made = not out.exists()
     if not made and not out.is_dir():
         raise _not_empty(out)
@@ -50,6 +52,7 @@ def new_folder(out: Path) -> Iterator[None]:
 @contextmanager
 def held_folder(out: Path) -> Iterator[None]:
     """Hold the folder of a run that goes on. Raises UserError as `new_folder` does."""
+    begun()
     with _locked(out, "--resume"), told(out):
         _probe(out)
         yield

@@ -14,7 +14,6 @@ import numpy as np
 from privacy import LedgerError, RoundAborted, UploadError
 from privfedmm.base.errors import ABORTED, UserError
 from privfedmm.base.files import append_text, write_json, write_text
-from privfedmm.base.interrupts import begun
 from privfedmm.baselines import baseline_metrics
 from privfedmm.config import RunConfig, resolve_saved, settled, to_toml
 from privfedmm.data import (
@@ -169,7 +168,6 @@ def resume(
         config = resolve_saved(out / CONFIG)
         records.set_threads(config.threads)
         data = load_data(config)
-        begun()
         session = Session.start(config, data, out)
         session.restore(out, data.sha256, accept_changed_code)
         play(session, data.sha256, out, listen, in_one_process(session, data))
@@ -222,7 +220,6 @@ def begin(session: Session, data: Dataset, out: Path) -> None:
     """
     account = Account(data)
     account.check(session)
-    begun()
     out.mkdir(parents=True, exist_ok=True)
     folder.refuse_small(out, session.checkpoint_bytes())
     write_text(out / CONFIG, to_toml(session.config))

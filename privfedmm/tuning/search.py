@@ -13,13 +13,12 @@ import tomli_w
 
 from privfedmm.base.errors import BAD_INPUT, UserError
 from privfedmm.base.files import finite, write_json, write_text
-from privfedmm.base.interrupts import begun
 from privfedmm.config import RunConfig, TunedSettings, read_toml, resolve, settled, to_toml
 from privfedmm.data import Dataset
 from privfedmm.evaluation import cut_of
 from privfedmm.runs import run as runs
 from privfedmm.runs.account import Account, kept, planned_run
-from privfedmm.runs.folder import refuse_full
+from privfedmm.runs.folder import held_folder, new_folder
 from privfedmm.runs.record import set_threads
 from privfedmm.runs.rounds import Means
 from privfedmm.runs.session import Session
@@ -101,14 +100,16 @@ def start(search: Search, out: Path, accept: bool, tell: Tell) -> dict[str, Any]
     what they cost. Raises UserError.
     """
     installed()
-    refuse_full(out)
-    return _search(search, out, accept, tell, True)
+    with new_folder(out):
+        return _search(search, out, accept, tell, True)
 
 
 def resume(out: Path, trials: int | None, accept: bool, tell: Tell) -> dict[str, Any]:
     """Continue the search in a folder, up to `trials` looks in all, and return its result."""
     installed()
-    return _search(Search.read(out, trials), out, accept, tell, False)
+    search = Search.read(out, trials)
+    with held_folder(out):
+        return _search(search, out, accept, tell, False)
 
 
 def _search(search: Search, out: Path, accept: bool, tell: Tell, new: bool) -> dict[str, Any]:
@@ -117,10 +118,8 @@ def _search(search: Search, out: Path, accept: bool, tell: Tell, new: bool) -> d
     data = runs.load_data(base)
     planned = None if base.dp is None else planned_run(
         Session.start(_settled(base, data), data), None)
-    if new:  # before there is a folder
+    if new:  # before there is anything in the folder
         _accepted([], planned, search.trials, search.trials, accept)
-    begun()
-    out.mkdir(parents=True, exist_ok=True)
     with opened(out) as trials:
         if new:
             search.write(out)

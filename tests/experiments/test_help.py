@@ -9,6 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 from typer.models import ArgumentInfo, OptionInfo
 
+from experiments.cli.command import volume
 from tests import reference
 from tests.commands import cli
 
@@ -29,6 +30,8 @@ def test_every_argument_and_option_is_explained(
 ) -> None:
     command = COMMANDS[words]
     said = meanings(command)
+    everywhere = {one.name: one.help or "" for one in volume()}
+    said = everywhere | said
     assert {one.name for one in command.params} == said.keys() and all(said.values())
     monkeypatch.setenv("COLUMNS", "300")  # a sentence a line
     done = cli(*words.split()[1:], "--help")

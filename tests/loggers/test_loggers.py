@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import privfedmm as pf
-from experiments.cli.common import LOGGERS
+from experiments.cli.choices import LOGGERS
 from privfedmm.config import resolve
 from privfedmm.loggers import NAMES, Loggers
 from tests.commands import cli
@@ -49,7 +49,8 @@ def _mlflow(folder: Path) -> Found:
 
 
 def _wandb(folder: Path) -> Found:
-    pytest.importorskip("wandb", reason="the extra 'wandb' is not installed")
+    wandb = pytest.importorskip("wandb", reason="the extra 'wandb' is not installed")
+    wandb.teardown()  # as at the end of a process: its service writes the file to its end
     from wandb.proto import wandb_internal_pb2
 
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
