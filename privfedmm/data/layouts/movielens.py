@@ -108,4 +108,5 @@ MOVIELENS = Layout(
     recognises=_recognises,
     read=_read,
     files=tuple(_FILES),
+    lists_items=True,
 )
