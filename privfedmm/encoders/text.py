@@ -28,7 +28,7 @@ def transformers_text(
     how = "text tower" if two else f"{pooling} of the token vectors"
     sha = digest(folder)
     return Encoder(
-        f"text-1/{name}/{sha}/{how}/{max_tokens}/{place.precision}",
+        f"text-2/{name}/{sha}/{how}/{max_tokens}/{place.precision}",
         f"{name} (transformers, sha256 {sha[:12]}), {how}, at most {max_tokens} tokens, "
         f"{place.precision}",
         lambda: _load(folder, two, pooling, max_tokens, place),
