@@ -177,7 +177,7 @@ def test_multimodal_signal_is_used_on_planted(tmp_path: Path) -> None:
     [
         (["run", "--dataset", "nowhere"], 2, "there is no data set or folder called nowhere"),
         (["run", "--rounds", "0"], 2, "rounds: Input should be greater than or equal to 1"),
-        (["run", "--backbone", "gru"], 2, "algorithm.model.backbone"),
+        (["run", "--backbone", "gru"], 2, "--backbone"),
         (["run", "--set", "algorithm.local.epoch=3"], 2, "there is no such setting"),
         (["run", "--set", "rounds"], 2, "write it as path=value"),
         (["run", "--config", "absent.toml"], 2, "there is no file absent.toml"),
