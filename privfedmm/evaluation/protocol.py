@@ -75,13 +75,15 @@ def reach(protocol: EvalProtocol, data: Dataset) -> str:
 
 
 def _candidates(protocol: EvalProtocol, data: Dataset) -> str:
+    # Where no user has more than one, all of them are the one: the same ranking, the same words.
+    several = data.every_target and bool(data.further)
     if not protocol.sampled_negatives:
         others = "those held out for the other purpose, validation or test" if (
-            data.every_target) else "the user's other held-out items" if (
+            several) else "the user's other held-out items" if (
             data.further) else "the other held-out item"
         words = f"all items outside the user's training set, without {others}"
     else:
-        whose = "the user's targets" if data.every_target else "the target"
+        whose = "the user's targets" if several else "the target"
         left = np.minimum(rivals_left(data), protocol.sampled_negatives)
         words = (f"{whose} and {protocol.sampled_negatives} random items the user has not "
                  f"interacted with (stream seed {protocol.seed})")

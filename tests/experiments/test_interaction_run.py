@@ -136,7 +136,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been(
         (("--unit", "interaction", "--method", "gfmfr", "--set",
           "algorithm.groups.grouping=private"), "group signal"),
         (("--unit", "interaction", "--method", "gfmfr", *ADAPTIVE), "set dp.clipping to fixed"),
-        (("--unit", "item", "--method", "gfmfr"), "dp.unit"),
+        (("--unit", "item", "--method", "gfmfr"), "--unit"),
         (ADAPTIVE, "length 1 by construction"),
         (("--method", "gfmfr", "--trust", "local", *ADAPTIVE), "noise on the sum"),
         (("--method", "gfmfr", "--set", "dp.clip_bit_stddev=0.1", *ADAPTIVE),
