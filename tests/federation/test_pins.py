@@ -10,7 +10,7 @@ import pytest
 
 from privfedmm.assemble import algorithm_of
 from privfedmm.base.errors import UserError
-from privfedmm.config import resolve
+from privfedmm.config import resolve, to_toml
 from privfedmm.federation import FeaturePin, FeaturesChangedError, Simulator, run_round
 from privfedmm.federation.feature_pin import features_digest
 from privfedmm.runs import run as runs
@@ -70,6 +70,7 @@ def test_a_resumed_run_holds_the_server_to_the_first_features(tmp_path: Path) ->
     data = runs.load_data(config)
     session = Session.start(config, data)
     session.save(tmp_path, data.sha256)
+    (tmp_path / runs.CONFIG).write_text(to_toml(session.config), encoding="utf-8")
     swapped = replace(data, features={n: x * 2 for n, x in data.features.items()})
     later = Session.start(config, swapped)
     later.restore(tmp_path, data.sha256)

@@ -17,7 +17,8 @@ from tests.plugin.parts import NAMES, PACKAGE
 from tests.sqlite_folder import write_sqlite
 
 
-@pytest.fixture(scope="package")
+# For a file: a folder of tests without an __init__.py is no package with which fixtures would end.
+@pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The package in a folder of its own, where its entry points are found."""
     folder, copy = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("plugin") / "source"
