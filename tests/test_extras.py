@@ -44,6 +44,7 @@ def test_the_main_job_and_its_audit_need_none_of_them(tmp_path_factory: pytest.T
     assert "pip install 'privfedmm[dpsgd]'" in audited.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "package", "extra"), [
     (("deploy", "local", "--dataset", "planted:36"), "flwr", "deploy"),
     (("run", "--dataset", "planted:60", "--group-statistics", "encrypted", "--rounds", "1"),

@@ -53,6 +53,7 @@ def test_the_numpy_model_learns_within_its_budget() -> None:
     assert number(r"^accuracy ([\d.]+)$", printed) > 0.9
 
 
+@pytest.mark.slow
 def test_the_torch_model_learns_and_hides_its_clients_from_the_server() -> None:
     printed = run("torch_model")
     assert "10 discrete Gaussian releases" in printed and "trust: distributed" in printed

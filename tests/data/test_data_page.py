@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from privfedmm.data import LAYOUTS
 from privfedmm.data.raw import NAMES
 from privfedmm.data.raw.files import ENDINGS, HEADLESS
@@ -27,6 +29,7 @@ def test_names_formats_and_layouts_are_those_of_the_code() -> None:
         assert layout in [entry.name for entry in LAYOUTS] and f"| {layout} |" in PAGE
 
 
+@pytest.mark.slow
 def test_its_commands_run_and_say_what_it_shows(tmp_path: Path) -> None:
     block = re.search(r"```bash\n(.*?)```", PAGE, re.DOTALL)
     assert block is not None

@@ -56,6 +56,7 @@ def test_the_same_data_has_the_same_hash_as_in_a_folder(tmp_path: Path) -> None:
     assert list(here.user_ids) == sorted(NAMES)
 
 
+@pytest.mark.slow
 def test_texts_are_encoded_as_for_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,7 @@ def test_the_same_configuration_without_noise_fails(name: str) -> None:
         assert not Verdict.of(found, claim(run)).passed
 
 
+@pytest.mark.slow
 def test_sums_without_masks_are_those_of_the_full_protocol() -> None:
     """Scores of canaries are equal to the last bit."""
     both: tuple[dict[str, Any], ...] = ({}, {"dp__trust": "distributed"})

@@ -89,6 +89,7 @@ def test_what_is_finished_is_not_played_again(
     assert "empirical audit: round 1 of 8" in told and not any("attacks" in t for t in told)
 
 
+@pytest.mark.slow
 def test_after_a_change_of_the_code_it_is_audited_anew(
     audited: tuple[Path, dict[str, Any], str], tmp_path: Path
 ) -> None:

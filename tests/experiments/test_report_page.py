@@ -21,6 +21,8 @@ from privfedmm.evaluation import gains, paired_interval
 from tests import markup, report_runs
 from tests.markup import Node
 
+pytestmark = pytest.mark.slow  # all stand on the same runs, which take long to make
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

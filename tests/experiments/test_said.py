@@ -152,6 +152,7 @@ def test_a_verdict_says_passed_only_of_a_claim() -> None:
         f"{nothing}; --parts attacks shows")
 
 
+@pytest.mark.slow
 def test_an_audit_of_nothing_never_ends_with_passed(tmp_path: Path) -> None:
     done = cli(*QUICK, "--rounds", "1", "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr

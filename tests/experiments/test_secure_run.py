@@ -162,6 +162,7 @@ def test_combinations_that_protect_nobody_are_refused(
     assert not (tmp_path / "run" / "record.json").exists()
 
 
+@pytest.mark.slow
 def test_what_a_server_saw(tmp_path: Path) -> None:
     """Interactions are read off plain uploads; from masked ones, at chance."""
     done = cli("compare", *SMALL[:2], "--rounds", "3", "--modes", "plain,masked,encrypted",

@@ -74,6 +74,7 @@ def test_a_cache_that_cannot_be_written_names_its_setting(tmp_path: Path) -> Non
         cache.add(["a"], np.zeros((1, 2), dtype=np.float32), np.zeros(1, dtype=bool))
 
 
+@pytest.mark.slow
 def test_letters_that_a_terminal_lacks_are_replaced(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii",
                    "PRIVFEDMM_CACHE": str(tmp_path / "cache")}

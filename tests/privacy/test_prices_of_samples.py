@@ -28,6 +28,7 @@ def test_sampling_never_costs(sampling: Sampling, moves: float) -> None:
         assert 0 < found <= gaussian_epsilon(math.sqrt(2) * moves / z, 1e-5)
 
 
+@pytest.mark.slow
 def test_a_small_budget_takes_no_more_noise_than_without_sampling() -> None:
     """Replacing a member moves the sum by two norms, sampled or not."""
     z = calibrate(0.01, 1e-5, 2, FIXED, 300)
