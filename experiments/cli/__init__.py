@@ -9,6 +9,7 @@ import typer
 
 from experiments.cli import bench, budget, data, deploy, judge, lists, release
 from experiments.cli.command import Command
+from experiments.cli.demo import demo
 from experiments.cli.run import run
 from privfedmm.base.errors import BAD_INPUT, UserError
 
@@ -26,7 +27,8 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(deploy_app, name="deploy")
 
 _APP: dict[str, Callable[..., None]] = {
-    "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
+    "run": run, "demo": demo, "release": release.release, "budget": budget.budget,
+    "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
     "sweep": judge.sweep, "report": judge.report,
     **{kind: lists.lister(kind) for kind in lists.KINDS}}
@@ -34,7 +36,8 @@ _DATA: dict[str, Callable[..., None]] = {
     "list": data.data_list, "get": data.data_get, "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
     "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
-    "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
+    "encrypted": bench.bench_encrypted, "patience": bench.bench_patience,
+    "builtin": bench.bench_builtin, "deploy": bench.bench_deploy}
 _DEPLOY: dict[str, Callable[..., None]] = {
     "local": deploy.local, "simulated": deploy.simulated, "invite": deploy.invite,
     "join": deploy.join, "settle": deploy.settle, "accept": deploy.accept, "node": deploy.node,

@@ -43,7 +43,7 @@ def play(
             record = resumable(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
-        config = resolve(file, flags)
+        config = resolve(file, flags, fixed_rounds=True)
         folder, shape = folder_of(out, config), Shape(nodes or NODES, wait or WAIT)
         with RunProgress(console, config.rounds) as progress:
             record = resumable(

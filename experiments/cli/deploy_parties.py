@@ -32,7 +32,8 @@ def invite_all(
     host: str, out: Path | None, report: Report, tell: Tell,
 ) -> None:
     """Make a run folder with an invitation to hand out. Raises UserError."""
-    config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
+    config, catalogue, shares = offered(
+        resolve(file, flags, fixed_rounds=True), _counts(users), nodes, report)
     config = with_nodes(config, shares)
     folder = folder_of(out, config)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -41,7 +41,7 @@ def compare(
         "aggregation": "masked", "dp.epsilon": dp_epsilon, "baselines": [],
         **overrides(settings),
     }
-    resolved = resolve(config, flags)
+    resolved = resolve(config, flags, fixed_rounds=True)  # the same number for every mode
     folder = out or Path("runs") / (
         f"compare-{Path(resolved.dataset).name}-seed{resolved.seed}-"
         f"{time.strftime('%Y%m%d-%H%M%S')}")

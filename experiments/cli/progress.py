@@ -73,6 +73,10 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     for name, line in record["baselines"].items():
         table.add_row(name, *(f"{line['test'][k]:.4f}" for k in KEYS))
     console.print(table)
+    if "stopped" in record:  # which earlier versions did not tell
+        ended = record["stopped"]
+        console.print(f"trained {ended['round']} rounds of at most {ended['of_at_most']}: "
+                      f"{ended['why']}", highlight=False)
     if record["cold_items"]:
         cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
         console.print(

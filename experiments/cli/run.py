@@ -35,6 +35,10 @@ def run(
         str | None, typer.Option(help="all, none, or names with commas: text,image.")
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    patience: Annotated[int | None, typer.Option(
+        help="Rounds in a row without a better validation ndcg@50 after which training stops; 0: "
+        "never. Under a budget the rounds are fixed.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: Annotated[int | None, typer.Option(help="k-core filter; 0 for none.")] = None,
     aggregation: Annotated[str | None, typer.Option(
@@ -88,7 +92,8 @@ def run(
     console = errors()
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
-        "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
+        "rounds": rounds, "evaluation.patience": patience, "seed": seed,
+        "k_core": k_core, "aggregation": aggregation,
         "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,

@@ -18,6 +18,10 @@ from privfedmm.methods.entry import Method
 from privfedmm.methods.registry import METHODS
 from privfedmm.statistics import StatisticsSettings
 
+# Chosen together on validation curves of six data sets (docs/results/early_stopping.md).
+ROUNDS, PATIENCE = 200, 20
+FIXED_ROUNDS = 50  # where nothing that a round tells may, or can, end the run
+
 
 class EvaluationSettings(Settings):
     """This section sets how a run is judged."""
@@ -26,7 +30,8 @@ class EvaluationSettings(Settings):
     sampled_negatives: Annotated[int, Field(
         ge=0, description="Random items that a target is ranked against; 0: all items.")] = 0
     patience: Annotated[int, Field(
-        ge=0, description="Evaluations without a better one before training stops; 0: never.")] = 0
+        ge=0, description="Evaluations in a row without a better validation ndcg@50 after which "
+        "training stops; 0: never. Under a budget always 0.")] = PATIENCE
 
 
 class DPSettings(Settings):
@@ -170,7 +175,7 @@ class RunConfig(Settings):
     method: str = Field("gfmfr", description="Federated method; `privfedmm methods` lists them.")
     mode: Literal["default", "reference"] = Field(
         "default", description="reference: as the reference code does, its faults included.")
-    rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = 50
+    rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = ROUNDS
     seed: Annotated[int, Field(
         ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
     aggregation: str = Field(

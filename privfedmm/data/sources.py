@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from privfedmm.base.registry import Registry
 from privfedmm.data.encoded import Encoding
 from privfedmm.data.types import Dataset, Unit
@@ -51,8 +53,10 @@ class Source:
 
     name: the name, or `NAME:N` for one that is drawn in any size N. summary: what it is, for lists.
     load: returns the data set of a request; it raises `DataError` with a sentence. fetch: how
-    `privfedmm data get` brings it; None where there is nothing to fetch.
-    reference: the paper that describes it.
+    `privfedmm data get` brings it; None where there is nothing to fetch. pictures: returns the
+    pictures of its items in a size, in item order; None where it has none. invented: whether its
+    users are made up, so that showing what they have betrays nobody. reference: the paper that
+    describes it.
     """
 
     name: str
@@ -60,6 +64,8 @@ class Source:
     load: Callable[[Request], Dataset]
     fetch: Fetch | None = None
     reference: str = ""
+    pictures: Callable[[str], list[Image.Image]] | None = None
+    invented: bool = False
 
     def words(self) -> list[str]:
         """Return what it can, for a table: whether it is generated here or fetched, in which
@@ -78,6 +84,7 @@ class Source:
 
 SOURCES: Registry[Source] = Registry("sources", "known data set", {
     "planted": "privfedmm.data.planted:PLANTED",
+    "cinema": "privfedmm.data.cinema:CINEMA",
     "planted:N": "privfedmm.data.planted:PLANTED_SIZED",
     "ml-100k": "privfedmm.data.movielens:ML_100K",
 })
