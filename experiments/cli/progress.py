@@ -76,7 +76,7 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
     if "stopped" in record:  # which earlier versions did not tell
         ended = record["stopped"]
         console.print(f"trained {ended['round']} rounds of at most {ended['of_at_most']}: "
-                      f"{ended['why']}", highlight=False)
+                      f"{ended['why']}", highlight=False, soft_wrap=True)
     if record["cold_items"]:
         cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
         console.print(
