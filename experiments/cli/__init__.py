@@ -13,6 +13,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from experiments.cli import bench, budget, data, deploy, history, judge, lists, release
 from experiments.cli.command import Command
+from experiments.cli.demo import demo
 from experiments.cli.run import run
 from experiments.cli.talk import loud
 from experiments.cli.tune import tune
@@ -33,7 +34,8 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(deploy_app, name="deploy")
 
 _APP: dict[str, Callable[..., None]] = {
-    "run": run, "release": release.release, "budget": budget.budget, "recommend": release.recommend,
+    "run": run, "demo": demo, "release": release.release, "budget": budget.budget,
+    "recommend": release.recommend,
     "compare": judge.compare, "audit": judge.audit,
     "sweep": judge.sweep, "tune": tune, "report": judge.report,
     "history": history.history,
@@ -43,7 +45,8 @@ _DATA: dict[str, Callable[..., None]] = {
     "encode": data.data_encode}
 _BENCH: dict[str, Callable[..., None]] = {
     "round": bench.bench_round, "dp": bench.bench_dp, "secagg": bench.bench_secagg,
-    "encrypted": bench.bench_encrypted, "deploy": bench.bench_deploy}
+    "encrypted": bench.bench_encrypted, "patience": bench.bench_patience,
+    "builtin": bench.bench_builtin, "deploy": bench.bench_deploy}
 _DEPLOY: dict[str, Callable[..., None]] = {
     "local": deploy.local, "simulated": deploy.simulated, "invite": deploy.invite,
     "join": deploy.join, "settle": deploy.settle, "accept": deploy.accept, "node": deploy.node,

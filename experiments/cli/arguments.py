@@ -68,6 +68,14 @@ def share(text: str) -> float:
     return found
 
 
+def numbers(text: str) -> list[int]:
+    """Return whole numbers from a text with commas. Raises UserError for other text."""
+    try:
+        return [int(part) for part in text.split(",") if part]
+    except ValueError as error:
+        raise UserError(f"{text!r}: write whole numbers with commas, as in 1,2,3") from error
+
+
 def show(result: dict[str, Any], as_json: bool) -> None:
     """Print a result as JSON, or one value a line."""
     if as_json:

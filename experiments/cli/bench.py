@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from experiments.cli.arguments import show
+from experiments.cli.arguments import numbers, show
 from experiments.cli.choices import Registered
-from experiments.cli.common import JsonOption, wrote
+from experiments.cli.common import JsonOption, errors, wrote
+from privfedmm.base.errors import UserError
 
 
 def bench_round(
@@ -64,6 +65,46 @@ def bench_encrypted(
     from experiments.benchmarks.encrypted import bench
 
     show(bench([int(n) for n in clients.split(",")], groups, rank, dim), json_)
+
+
+def bench_patience(
+    datasets: Annotated[
+        list[str] | None, typer.Argument(help="Known names or folders; none: only the table.")
+    ] = None,
+    curves: Annotated[
+        Path, typer.Option(help="Folder of the curves.")] = Path("runs/patience"),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of a curve.")] = 200,
+    seeds: Annotated[str, typer.Option(help="With commas.")] = "1,2",
+    out: Annotated[Path | None, typer.Option(help="Markdown file; default: print.")] = None,
+) -> None:
+    """What stopping early loses and saves, by patience, from whole validation curves of gfmfr."""
+    from experiments.benchmarks.patience import bench
+    from privfedmm.base.files import write_text
+
+    console = errors()
+    text = bench(datasets or [], numbers(seeds), rounds, curves,
+                 lambda line: console.print(line, highlight=False))
+    if out is None:
+        print(text)
+    else:
+        write_text(out, text)
+
+
+def bench_builtin(
+    dataset: Annotated[str, typer.Option(help="cinema or planted.")] = "cinema",
+    seeds: Annotated[str, typer.Option(help="Of the methods, with commas.")] = "1,2,3",
+    draws: Annotated[
+        str, typer.Option(help="Data seeds of other draws, with commas; none: ''.")
+    ] = "31,32,33,34",
+) -> None:
+    """Every line on the built-in data, and on other draws from the same generator."""
+    from experiments.benchmarks.builtin import DRAWS, bench
+
+    if dataset not in DRAWS:
+        raise UserError(f"--dataset: {dataset!r} is not built in; choose {' or '.join(DRAWS)}")
+    console = errors()
+    print(bench(dataset, numbers(seeds), numbers(draws),
+                lambda line: console.print(line, highlight=False)), end="")
 
 
 def bench_deploy(

@@ -44,7 +44,7 @@ def play(
             record = resumable(
                 lambda: continued(carrier, folder, progress), folder, carrier.command)
     else:
-        config = resolve(file, flags)
+        config = resolve(file, flags, fixed_rounds=True)
         tell_picked(console, file, flags)
         shape = Shape(NODES if nodes is None else nodes, WAIT if wait is None else wait)
         with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:

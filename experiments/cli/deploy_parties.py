@@ -38,7 +38,8 @@ def invite_all(
         raise UserError(f"--nodes: {nodes} nodes host nobody; give 1 or more")
     if nodes is not None and users is not None:
         raise UserError("--nodes: --users says already how many nodes there are; leave --nodes out")
-    config, catalogue, shares = offered(resolve(file, flags), _counts(users), nodes, report)
+    config, catalogue, shares = offered(
+        resolve(file, flags, fixed_rounds=True), _counts(users), nodes, report)
     config = with_nodes(config, shares)
     with folder_of(out, config) as folder, new_folder(folder):
         _invite(config, catalogue, shares, host, folder, tell)

@@ -45,7 +45,7 @@ def compare(
         "evaluation.metrics": metrics_of(metrics),
         **overrides(settings),
     }
-    resolved = resolve(config, flags)
+    resolved = resolve(config, flags, fixed_rounds=True)  # the same number for every mode
     shares = [share(text) for text in dropouts.split(",") if text]
     with folder_of(out, resolved, "compare") as folder:
         console.keep(folder, "compare.json")

@@ -118,6 +118,10 @@ def summary(console: Console, record: dict[str, Any], folder: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     if better:
         console.print(sentence(record["method"], ndcg, better), highlight=False, soft_wrap=True)
+    if "stopped" in record:  # which earlier versions did not tell
+        ended = record["stopped"]
+        console.print(f"trained {ended['round']} rounds of at most {ended['of_at_most']}: "
+                      f"{ended['why']}", highlight=False, soft_wrap=True)
     if record["cold_items"]:
         cold, gain = record["metrics"]["test_cold"], record["cold_items"]["ndcg@50_above_random"]
         console.print(

@@ -38,7 +38,8 @@ def recommend(
     ] = None,
     top: Annotated[int, typer.Option(help="How many items.")] = 10,
     explain: Annotated[
-        bool, typer.Option("--explain", help="What each score is the sum of, by modality.")
+        bool, typer.Option("--explain", help="What each score is the sum of, by modality, and why "
+                           "in words.")
     ] = False,
     json_: JsonOption = False,
 ) -> None:
@@ -61,4 +62,9 @@ def recommend(
     if json_:
         print(json.dumps(result))
     else:
-        Console().print(table(result), highlight=False)
+        console = Console()
+        console.print(table(result), highlight=False)
+        for item in result["items"]:
+            if "reason" in item:
+                console.print(f"{item['rank']}. {item['reason']}", highlight=False, markup=False,
+                              soft_wrap=True)

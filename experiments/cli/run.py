@@ -65,6 +65,10 @@ def run(
         str | None, typer.Option(help="all, none, or names with commas: text,image.")
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
+    patience: Annotated[int | None, typer.Option(
+        help="Rounds in a row without a better validation ndcg@50 after which training stops; 0: "
+        "never. Under a budget the rounds are fixed.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     k_core: KCoreOption = None,
     split: Annotated[str | None, typer.Option(
@@ -142,8 +146,8 @@ def run(
     flags: dict[str, Any] = {
         "dataset": dataset, "method": method, "algorithm.model.backbone": backbone, "mode": mode,
         "columns": columns, "min_rating": min_rating, "duplicates": duplicates,
-        "rounds": rounds, "seed": seed, "k_core": k_core, "aggregation": aggregation,
-        "split": split, "evaluation.metrics": metrics_of(metrics),
+        "rounds": rounds, "evaluation.patience": patience, "seed": seed, "k_core": k_core,
+        "aggregation": aggregation, "split": split, "evaluation.metrics": metrics_of(metrics),
         "group_statistics": group_statistics,
         "dp.epsilon": dp_epsilon, "dp.delta": dp_delta, "dp.trust": trust, "dp.unit": unit,
         "dp.sampling": sampling, "dp.sampling_rate": sampling_rate, "dp.noise": noise,

@@ -11,7 +11,7 @@ import tomli_w
 from pydantic import ValidationError
 
 from privfedmm.base.errors import UserError
-from privfedmm.config.sections import RunConfig
+from privfedmm.config.sections import FIXED_ROUNDS, RunConfig
 from privfedmm.gfmfr.method import algorithm_defaults
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.methods.entry import Asked
@@ -20,11 +20,14 @@ from privfedmm.methods.registry import METHODS
 DEFAULT, PRIVATE_DEFAULT = "gfmfr", "group_statistics"  # methods where none is named
 
 
-def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
+def resolve(
+    file: Path | None, flags: Mapping[str, Any], fixed_rounds: bool = False
+) -> RunConfig:
     """Return the config of a file (or none) with flags over it; flags with value None are not
     given.
 
-    Keys of `flags` may be dotted paths. Raises UserError naming the field and the fix.
+    Keys of `flags` may be dotted paths. fixed_rounds: whether training does not stop early unless
+    that is asked for, as under a budget. Raises UserError naming the field and the fix.
     """
     values: dict[str, Any] = {} if file is None else read_toml(file)
     for path, value in flags.items():
@@ -33,8 +36,9 @@ def resolve(file: Path | None, flags: Mapping[str, Any]) -> RunConfig:
     if isinstance(values.get("dp"), dict) and "epsilon" not in values["dp"]:
         given = ", ".join(f"dp.{name}" for name in values["dp"])
         raise UserError(f"{given}: give --dp-epsilon as well; nothing private follows without it")
+    _refuse_patience(values)
     try:
-        merged = _merge(_defaults(values), values)
+        merged = _merge(_defaults(values, fixed_rounds), values)
         entry = METHODS.get(merged["method"]) if merged["method"] in METHODS else None
         if entry is not None and entry.section == "settings":
             try:
@@ -68,11 +72,15 @@ def resolve_saved(file: Path) -> RunConfig:
     """Return the config of a run folder, as the run meant it.
 
     A budget that names no catalogue is of a run from before there was one: its items were made from
-    interactions. Raises UserError as `resolve` does.
+    interactions. Its patience, which used to be allowed and had no effect, is none. Raises
+    UserError as `resolve` does.
     """
-    private = isinstance(read_toml(file).get("dp"), dict)
-    named = private and "catalogue" in read_toml(file)["dp"]
-    return resolve(file, {"dp.catalogue": "from_interactions"} if private and not named else {})
+    values = read_toml(file)
+    if not isinstance(values.get("dp"), dict):
+        return resolve(file, {})
+    named = "catalogue" in values["dp"]
+    return resolve(file, {"evaluation.patience": 0,
+                          **({} if named else {"dp.catalogue": "from_interactions"})})
 
 
 def settled(config: RunConfig, timed: bool) -> RunConfig:
@@ -83,14 +91,26 @@ def settled(config: RunConfig, timed: bool) -> RunConfig:
     return config.with_method_settings(config.entry.timed(config.method_settings, timed))
 
 
-def _defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """Defaults that depend on other settings: method, rounds, rates, statistics."""
+def _refuse_patience(values: Mapping[str, Any]) -> None:
+    """Refuse to stop a private run early. Raises UserError."""
+    judged = values.get("evaluation")
+    if "dp" in values and isinstance(judged, Mapping) and judged.get("patience"):
+        raise UserError(
+            "evaluation.patience: under a budget the number of rounds is part of what is promised, "
+            "and stopping by what a round told would be a release; leave patience out, or set it "
+            "to 0, and set rounds")
+
+
+def _defaults(values: dict[str, Any], fixed_rounds: bool) -> dict[str, Any]:
+    """Defaults that depend on other settings: method, rounds, patience, rates, statistics."""
     private, dp = "dp" in values, values.get("dp")
     asked = Asked(values, private, _sums_in_full_length(values),
                   values.get("mode", "default") == "reference")
     method = values.get(
         "method", PRIVATE_DEFAULT if private and not asked.reference else DEFAULT)
     out: dict[str, Any] = {"method": method, "algorithm": algorithm_defaults(asked).model_dump()}
+    if fixed_rounds or private or asked.reference:
+        out |= {"rounds": FIXED_ROUNDS, "evaluation": {"patience": 0}}
     if method not in METHODS:
         return out  # refused, with the names there are, when the config is validated
     entry = METHODS.get(method)

@@ -23,6 +23,10 @@ from privfedmm.methods.entry import Method
 from privfedmm.methods.registry import METHODS
 from privfedmm.statistics import StatisticsSettings
 
+# Chosen together on validation curves of six data sets (docs/results/early_stopping.md).
+ROUNDS, PATIENCE = 200, 20
+FIXED_ROUNDS = 50  # where nothing that a round tells may, or can, end the run
+
 
 class EvaluationSettings(Settings):
     """This section sets how a run is judged."""
@@ -35,7 +39,8 @@ class EvaluationSettings(Settings):
         "metrics` lists the names. They are recorded beside hr, ndcg and recall at 10, 20 and "
         "50.")] = SHOWN
     patience: Annotated[int, Field(
-        ge=0, description="Evaluations without a better one before training stops; 0: never.")] = 0
+        ge=0, description="Evaluations in a row without a better validation ndcg@50 after which "
+        "training stops; 0: never. Under a budget always 0.")] = PATIENCE
 
     @field_validator("metrics")
     @classmethod
@@ -200,7 +205,7 @@ class RunConfig(Settings):
     method: str = Field("gfmfr", description="Federated method; `privfedmm methods` lists them.")
     mode: Literal["default", "reference"] = Field(
         "default", description="reference: as the reference code does, its faults included.")
-    rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = 50
+    rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = ROUNDS
     seed: Annotated[int, Field(
         ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
     cohort: Annotated[float, Field(

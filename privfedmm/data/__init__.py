@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from privfedmm.data.cinema import CINEMA_SEED, CinemaShape, cinema, cinema_images
 from privfedmm.data.cold import hold_out_items
 from privfedmm.data.encoded import Encoding, encode_raw, pinned, silent
 from privfedmm.data.layouts import LAYOUTS, Layout, read_folder
@@ -26,12 +27,14 @@ from privfedmm.data.sources import (
 from privfedmm.data.types import DataError, Dataset, Held, Protocol, Rows, SplitBy, Truth, Unit
 
 __all__ = [
+    "CINEMA_SEED",
     "DATA_SEED",
     "LAYOUTS",
     "LICENCE_TERMS",
     "SHORTEST",
     "SOURCES",
     "Catalogue",
+    "CinemaShape",
     "DataError",
     "Dataset",
     "Encoding",
@@ -49,6 +52,8 @@ __all__ = [
     "Truth",
     "Unit",
     "available",
+    "cinema",
+    "cinema_images",
     "default_cache",
     "drop_features",
     "encode_raw",

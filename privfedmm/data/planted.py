@@ -95,11 +95,11 @@ def planted(seed: int, shape: PlantedShape) -> Dataset:
         ids = np.arange(start, min(start + _BLOCK, shape.users))
         rng = np.random.default_rng([seed, 5, start])
         logits = _tastes(cat, group[ids], shape, rng)
-        chosen = _choose(logits - 2.5 * cat.fresh, shape.train_items, rng)
+        chosen = choose(logits - 2.5 * cat.fresh, shape.train_items, rng)
         logits[np.arange(len(ids))[:, None], chosen] = -np.inf
         # What comes last is often new: half of the held-out items are fresh ones.
         lift = np.where(rng.random(len(ids)) < 0.5, 2.5, 0.0)
-        held = _choose(logits + lift[:, None] * cat.fresh, 2, rng)
+        held = choose(logits + lift[:, None] * cat.fresh, 2, rng)
         validation[ids], test[ids] = held[:, 0], held[:, 1]
         pairs_u.append(np.repeat(ids, shape.train_items))
         pairs_i.append(chosen.ravel())
@@ -152,8 +152,8 @@ def _liked(group: np.ndarray, topic: np.ndarray, topics: int, groups: int) -> np
     return ((topic[None, :] % min(groups, topics)) == (group % topics)[:, None]).astype(float)
 
 
-def _choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` distinct items a row, drawn in proportion to exp(logits) (Gumbel top-k)."""
+def choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw `count` distinct items a row [m, count] in proportion to exp(logits) (Gumbel top-k)."""
     keys = logits + rng.gumbel(size=logits.shape)
     return np.argsort(-keys, axis=1)[:, :count]
 

@@ -88,6 +88,7 @@ class Source:
 
 SOURCES: Registry[Source] = Registry("sources", "known data set", {
     "planted": "privfedmm.data.planted:PLANTED",
+    "cinema": "privfedmm.data.cinema:CINEMA",
     "planted:N": "privfedmm.data.planted:PLANTED_SIZED",
     "ml-100k": "privfedmm.data.movielens:ML_100K",
 })

@@ -88,7 +88,7 @@ class Run:
         from privfedmm.runs.recommend import ranked
 
         found = ranked(self.data, *self._restore(), str(user), top, explain)
-        rows = [{**{k: v for k, v in item.items() if k not in ("parts", "missing")},
+        rows = [{**{k: v for k, v in item.items() if k not in ("parts", "reason", "missing")},
                  **item.get("parts", {})} for item in found["items"]]
         return pd.DataFrame(rows).set_index("rank")
 

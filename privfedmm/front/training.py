@@ -21,7 +21,8 @@ Callback = Callable[[dict[str, Any]], object]
 _FLAGS = {
     "dp_epsilon": "dp.epsilon", "dp_delta": "dp.delta", "trust": "dp.trust", "unit": "dp.unit",
     "sampling": "dp.sampling", "sampling_rate": "dp.sampling_rate", "noise": "dp.noise",
-    "backbone": "algorithm.model.backbone", "modalities": "algorithm.modalities",
+    "patience": "evaluation.patience", "backbone": "algorithm.model.backbone",
+    "modalities": "algorithm.modalities",
 }
 
 
@@ -70,8 +71,8 @@ def train(
     a run folder to write; None writes nothing. callbacks: each told the row of every round; one
     that returns True ends training after it. announce: told what a private run promises, before
     its first round. log: loggers by name, of a run with `out`: tensorboard, mlflow, wandb. more:
-    trust, unit, sampling, sampling_rate, noise, dp_delta, backbone,
-    modalities, or any setting at the top of a config (k_core, group_statistics, baselines, ...).
+    patience, trust, unit, sampling, sampling_rate, noise, dp_delta, backbone, modalities, or any
+    setting at the top of a config (k_core, group_statistics, baselines, ...).
     Raises UserError for settings that do not fit, in one sentence that names the field.
 
     >>> import privfedmm as pf

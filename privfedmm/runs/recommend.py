@@ -15,6 +15,7 @@ from privfedmm.config import RunConfig, resolve_saved
 from privfedmm.data import Dataset
 from privfedmm.federation import Algorithm
 from privfedmm.runs.halves import of_checkpoint
+from privfedmm.runs.reasons import reason
 from privfedmm.runs.run import CONFIG, load_data
 from privfedmm.runs.session import CHECKPOINT
 
@@ -52,18 +53,17 @@ def ranked(
     """
     if top < 1:
         raise UserError(f"--top: {top} items cannot be shown; give 1 or more")
-    found = np.flatnonzero(data.user_ids == user)
-    if not len(found):
-        some = ", ".join(data.user_ids[:3].tolist())
-        raise UserError(f"--user: there is no user {user!r} in {data.name}; its users are {some} "
-                        f"and {data.num_users - 3} more")
-    ids = found[:1]
+    refuse_unknown(data, user)
+    ids = np.flatnonzero(data.user_ids == user)[:1]
     scores = algorithm.scores(state, clients, ids)[0].numpy()
     scores = np.where(np.isin(np.arange(data.num_items), data.train.row(int(ids[0]))),
                       -np.inf, scores)
     best = np.argsort(-scores, kind="stable")[:top]
     best = best[np.isfinite(scores[best])]
-    parts = algorithm.explain(state, clients, ids) if explain else {}
+    parts = {name: part[0].numpy() for name, part in
+             algorithm.explain(state, clients, ids).items()} if explain else {}
+    titles = [_title(data, item) or str(data.item_ids[item]) for item in range(
+        data.num_items)] if explain else []
     return {
         "training_items": int(data.train.counts[ids[0]]),
         "items": [
@@ -72,13 +72,22 @@ def ranked(
                 "item_id": str(data.item_ids[item]),
                 "title": _title(data, int(item)),
                 "score": float(scores[item]),
-                **({"parts": {n: float(p[0, item]) for n, p in parts.items()},
+                **({"parts": {n: float(p[item]) for n, p in parts.items()},
+                    "reason": reason(data, int(ids[0]), int(item), parts, titles),
                     "missing": [n for n, m in data.present.items() if not m[item]]}
                    if explain else {}),
             }
             for rank, item in enumerate(best, start=1)
         ],
     }
+
+
+def refuse_unknown(data: Dataset, user: str) -> None:
+    """Refuse a user that the data does not have. Raises UserError."""
+    if not (data.user_ids == user).any():
+        some = ", ".join(data.user_ids[:3].tolist())
+        raise UserError(f"--user: there is no user {user!r} in {data.name}; its users are {some} "
+                        f"and {data.num_users - 3} more")
 
 
 def restored(

@@ -170,6 +170,20 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
     }
 
 
+def stopped(session: Session) -> dict[str, Any]:
+    """Return after which round training ended, and why."""
+    best, planned = session.best, session.planned.rounds - len(session.lost)
+    if session.state.round >= session.planned.rounds:
+        why = f"all {planned} rounds were played" + (
+            "" if session.config.dp is None else "; under a budget their number is fixed")
+    elif best.stop:
+        why = (f"{best.waited} evaluations in a row had no better validation ndcg@50 than round "
+               f"{best.round + 1} (evaluation.patience)")
+    else:
+        why = "a callback ended it"
+    return {"round": session.state.round, "of_at_most": session.planned.rounds, "why": why}
+
+
 def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:
     """Return the sizes of the groups at the best round, and their agreement with a planted
     truth."""
@@ -264,6 +278,7 @@ def build(
         "protocol": protocol_section(data, protocol, session.config.dp is not None),
         "rounds_run": session.state.round,
         "best_round": session.best.round + 1,
+        "stopped": stopped(session),
         "metrics": {
             **{name: metrics_from_ranks(r, more=protocol.metrics)
                for name, r in session.best_ranks.items()}, **fresh,

@@ -20,7 +20,7 @@ from privfedmm.data import (
 from tests.commands import cli
 
 
-@pytest.mark.parametrize("text", ["planted", "planted:", "planted:40", "ml-100k"])
+@pytest.mark.parametrize("text", ["planted", "planted:", "planted:40", "cinema", "ml-100k"])
 def test_known_names(text: str) -> None:
     assert is_named(text)
 
@@ -37,11 +37,12 @@ def test_other_texts_are_folders(
 
 
 def test_all_known_names_are_listed_in_their_order() -> None:
-    assert list(available()) == ["planted", "planted:N", "ml-100k"] == list(SOURCES.names())
+    names = ["planted", "cinema", "planted:N", "ml-100k"]
+    assert list(available()) == names == list(SOURCES.names())
     assert all(available().values())
 
 
-@pytest.mark.parametrize("text", ["planted", "planted:40", "ml-100k"])
+@pytest.mark.parametrize("text", ["planted", "planted:40", "cinema", "ml-100k"])
 def test_known_sets_take_no_part_of_their_users(text: str) -> None:
     with pytest.raises(DataError, match="max_users"):
         load(text, k_core=0, seed=0, max_users=5)

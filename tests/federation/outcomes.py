@@ -17,6 +17,7 @@ class Looped(Transport, Protocol):
 
     folders: list[Path]
     log: list[tuple[str, int]]
+    experiment: bool
     before: Callable[[str, int, bytes], bytes | None]
     after: Callable[[str, int, bytes], bytes | None]
 
