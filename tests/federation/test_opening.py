@@ -273,6 +273,7 @@ def test_nobody_there_to_ask_costs_nothing(
     assert entries(one.out) == [(0, "released")]
 
 
+@pytest.mark.slow
 def test_too_few_signatures_leave_another_attempt_open(trial: Trials) -> None:
     """Nobody was asked for shares: whoever has not signed joins again, if that is enough."""
     one = trial({**ONE, "dp.epsilon": float("inf")}).killed(Point(transport.SIGN, 1, False))

@@ -15,8 +15,7 @@ from tests.plugin.parts import BUDGET, METHOD, NAMES, PARTS, PLANTED, SEED, SHOP
 pytestmark = pytest.mark.usefixtures("installed")
 
 # What the default suite has of them; the layout's are six users, and cost little.
-FAST = {("method", "distributed"), ("layout", "plain"),
-        ("layout", "private"), ("layout", "masked")}
+FAST = {("method", "distributed"), ("layout", "private")}
 
 
 def marked(*case: str, fast: bool) -> object:
