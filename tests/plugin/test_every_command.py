@@ -88,7 +88,7 @@ def test_a_run_with_a_part_is_audited_shown_reported_and_released(
 
 @pytest.mark.parametrize(("kind", "under"), [
     marked(kind, under, fast=(kind, under) in {
-        ("together", "private"), ("layout", "plain"), ("layout", "private"), ("method", "plain")})
+        ("layout", "private"), ("method", "plain")})
     for kind, part in PARTS.items() for under in ("plain", "private") if under in part.protections])
 def test_compare_has_each_part_in_every_mode(
     kind: str, under: str, database: Path, tmp_path: Path
