@@ -31,6 +31,7 @@ def run(out: Path, *arguments: str) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 def test_every_way_of_summing_gives_the_same_model(tmp_path: Path) -> None:
     """Ring, masks and ciphertexts carry the same integers: the same metrics, to the last digit;
     plain sums differ by the rounding alone."""

@@ -12,7 +12,7 @@ import pytest
 from tests.commands import BARE
 from tests.plugin.parts import BUDGET, METHOD, NAMES, PARTS, PLANTED, SEED, SHOP_USERS, ok, ran
 
-pytestmark = pytest.mark.usefixtures("installed")
+pytestmark = [pytest.mark.usefixtures("installed"), pytest.mark.slow]
 
 # What the default suite has of them; the layout's are six users, and cost little.
 FAST = {("method", "distributed"), ("layout", "private")}
