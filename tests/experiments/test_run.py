@@ -151,6 +151,7 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_planted_groups_are_recovered(tmp_path: Path) -> None:
     done = cli("run", "--out", str(tmp_path / "planted"), "--json")
     assert done.returncode == 0, done.stderr

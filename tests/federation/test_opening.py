@@ -349,6 +349,7 @@ def test_killed_between_the_shares_and_the_charge(
         assert all(len(messages) == 1 for messages in one.answered.values())
 
 
+@pytest.mark.slow
 def test_a_server_put_back_into_an_earlier_opening_is_refused(
     trial: Trials, tmp_path: Path
 ) -> None:
