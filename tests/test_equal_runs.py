@@ -51,6 +51,7 @@ def test_differences_are_named_run_by_run() -> None:
     assert differences(now, now) == []
 
 
+@pytest.mark.slow
 def test_a_folder_without_the_packages_is_refused(tmp_path: Path) -> None:
     done = equal_runs("--tree", str(tmp_path))
     assert done.returncode == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,23 +83,16 @@ def _settings(entry: Any, registry: Registry[Any]) -> list[dict[str, str]]:
 
 def _defaults(entry: Any) -> dict[str, dict[str, str]]:
     """What a method sets by itself: plain, with --dp-epsilon, under secure sums; path -> value."""
-    from privfedmm.methods.entry import Asked
-
     if not hasattr(entry, "defaults"):
         return {}
+    from privfedmm.config.explain import shown
+    from privfedmm.methods.entry import Asked
+    from privfedmm.runs.differences import flat
+
     asked = {"": Asked({}, False, False, False), "with --dp-epsilon": Asked({}, True, False, False),
              "under secure sums": Asked({}, False, True, False)}
-    return {when: dict(_flat(entry.defaults(one))) for when, one in asked.items()}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    from privfedmm.config.explain import shown
-
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", shown(value)
+    return {when: {path: shown(value) for path, value in flat(entry.defaults(one)).items()}
+            for when, one in asked.items()}
 
 
 def _default(setting: Setting, defaults: Mapping[str, Mapping[str, str]]) -> str:

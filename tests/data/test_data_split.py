@@ -220,6 +220,7 @@ def test_planted_sizes_that_cannot_be_drawn(sizes: dict[str, int]) -> None:
 # Real data ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_real_sizes(real_data: Path) -> None:
     small = load(str(real_data / "ml100k_posters"), k_core=5, seed=0)
     assert (small.num_users, small.num_items, small.num_interactions) == (943, 1297, 98766)

@@ -69,6 +69,7 @@ def test_a_registered_name_is_listed_and_taken(monkeypatch: pytest.MonkeyPatch) 
         METHODS.forget("mine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("typed", "offered"), [
     ("privfedmm run --trust ", set(choices.TRUSTS)),
     ("privfedmm run --method gf", {"gfmfr"}),

@@ -58,14 +58,15 @@ def test_a_default_is_the_method_s_own_and_says_where_it_changes() -> None:
     assert epochs.endswith("; with --dp-epsilon 3")
 
 
-@pytest.mark.parametrize("method", ["backbone", "local"])
-def test_a_method_reads_the_settings_that_it_lists_and_no_other(method: str) -> None:
+@pytest.mark.parametrize(("method", "more"), [
+    ("backbone", {}), ("local", {"algorithm.server.lr": 1.0})])
+def test_a_method_reads_the_settings_that_it_lists_and_no_other(
+    method: str, more: dict[str, object]
+) -> None:
     (row,) = json.loads(cli("methods", method, "--json").stdout)
     listed = {s["path"] for s in row["settings"]}
     unread: dict[str, object] = {"algorithm.groups.groups": 2, "algorithm.fusion.epochs": 1,
-              "algorithm.distillation.weight": 0.5, "algorithm.associations.weight": 0.9}
-    if method == "local":
-        unread["algorithm.server.lr"] = 1.0
+              "algorithm.distillation.weight": 0.5, "algorithm.associations.weight": 0.9, **more}
     assert not listed & unread.keys() and "algorithm.local.epochs" in listed
 
     def metrics(settings: dict[str, object]) -> object:

@@ -131,6 +131,7 @@ def test_kill_and_resume_give_the_record_of_an_uninterrupted_run(tmp_path: Path)
     assert [row["round"] for row in rows] == list(range(1, 13))
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
@@ -150,6 +151,7 @@ def test_interrupt_leaves_a_resumable_run(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_planted_groups_are_recovered(tmp_path: Path) -> None:
     done = cli("run", "--out", str(tmp_path / "planted"), "--json")
     assert done.returncode == 0, done.stderr

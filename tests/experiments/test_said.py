@@ -170,6 +170,7 @@ def test_an_audit_of_nothing_never_ends_with_passed(tmp_path: Path) -> None:
     assert "passed" not in repr(found) and "nothing is claimed" in repr(found)
 
 
+@pytest.mark.slow
 def test_the_first_screen_of_an_audit_is_ten_lines(tmp_path: Path) -> None:
     played(tmp_path / "run", "--dp-epsilon", "4", "--noise", "simulation")
     found = pf.open_run(tmp_path / "run").audit(quick=True, seed=1)

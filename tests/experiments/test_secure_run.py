@@ -31,6 +31,7 @@ def run(out: Path, *arguments: str) -> dict[str, Any]:
     return record
 
 
+@pytest.mark.slow
 def test_every_way_of_summing_gives_the_same_model(tmp_path: Path) -> None:
     """Ring, masks and ciphertexts carry the same integers: the same metrics, to the last digit;
     plain sums differ by the rounding alone."""
@@ -112,6 +113,7 @@ def test_the_flagship_configuration_runs(tmp_path: Path) -> None:
             "encryption_key_holder"} <= seconds.keys()
 
 
+@pytest.mark.slow
 def test_more_groups_than_clients_and_groups_of_one(tmp_path: Path) -> None:
     """20 groups for 12 clients, most empty or of one: the run ends, with finite figures."""
     done = cli("run", "--dataset", "planted:12", "--k-core", "0", "--rounds", "7", "--aggregation",

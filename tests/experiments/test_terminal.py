@@ -91,6 +91,7 @@ def test_an_interrupt_while_libraries_load_is_quiet(loaded: str, tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupt_between_rounds_says_how_to_go_on(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with subprocess.Popen(

@@ -210,6 +210,7 @@ def test_killed_while_sums_open_the_same_sums_open(
     assert one.nothing_left_open()
 
 
+@pytest.mark.slow
 def test_the_rounds_after_a_resumed_one_are_the_runs(trial: Trials, tmp_path: Path) -> None:
     """Killed in each of its two openings, the run ends with the simulator's numbers."""
     one = trial({**TWICE, "group_statistics": "encrypted"})
@@ -245,6 +246,7 @@ def test_too_few_left_abort_with_a_charge_and_a_later_opening_is_beyond_the_budg
     assert not one.loop.log
 
 
+@pytest.mark.slow
 def test_without_a_budget_the_same_sum_opens_once_the_nodes_are_back(
     trial: Trials, undisturbed: Sums
 ) -> None:
@@ -258,6 +260,7 @@ def test_without_a_budget_the_same_sum_opens_once_the_nodes_are_back(
     assert all(len(messages) == 1 for messages in one.asked.values())
 
 
+@pytest.mark.slow
 def test_nobody_there_to_ask_costs_nothing(
     trial: Trials, undisturbed: Sums
 ) -> None:
@@ -273,6 +276,7 @@ def test_nobody_there_to_ask_costs_nothing(
     assert entries(one.out) == [(0, "released")]
 
 
+@pytest.mark.slow
 def test_too_few_signatures_leave_another_attempt_open(trial: Trials) -> None:
     """Nobody was asked for shares: whoever has not signed joins again, if that is enough."""
     one = trial({**ONE, "dp.epsilon": float("inf")}).killed(Point(transport.SIGN, 1, False))
@@ -345,6 +349,7 @@ def test_killed_between_the_shares_and_the_charge(
         assert all(len(messages) == 1 for messages in one.answered.values())
 
 
+@pytest.mark.slow
 def test_a_server_put_back_into_an_earlier_opening_is_refused(
     trial: Trials, tmp_path: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_the_command_line_knows_every_logger() -> None:
     assert done.returncode == 2 and "'tensorboard', 'mlflow', 'wandb'" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_told_every_round_and_the_result(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,7 @@ from tests.commands import BARE, cli
 from tests.plugin.parts import BUDGET, GROUPED, METHOD, PARTS, SHOP_USERS, ok
 from tests.sqlite_folder import write_sqlite
 
-pytestmark = pytest.mark.usefixtures("installed")
+pytestmark = [pytest.mark.usefixtures("installed"), pytest.mark.slow]
 
 SMALL = ("--dataset", "planted:24", "--rounds", "1", *BARE)
 # What carries which parts; all that nodes can, and every one of them under both ways of summing.

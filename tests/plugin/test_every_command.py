@@ -12,11 +12,10 @@ import pytest
 from tests.commands import BARE
 from tests.plugin.parts import BUDGET, METHOD, NAMES, PARTS, PLANTED, SEED, SHOP_USERS, ok, ran
 
-pytestmark = pytest.mark.usefixtures("installed")
+pytestmark = [pytest.mark.usefixtures("installed"), pytest.mark.slow]
 
 # What the default suite has of them; the layout's are six users, and cost little.
-FAST = {("method", "distributed"), ("layout", "plain"),
-        ("layout", "private"), ("layout", "masked")}
+FAST = {("method", "distributed"), ("layout", "private")}
 
 
 def marked(*case: str, fast: bool) -> object:
@@ -89,7 +88,7 @@ def test_a_run_with_a_part_is_audited_shown_reported_and_released(
 
 @pytest.mark.parametrize(("kind", "under"), [
     marked(kind, under, fast=(kind, under) in {
-        ("together", "private"), ("layout", "plain"), ("layout", "private"), ("method", "plain")})
+        ("layout", "private"), ("method", "plain")})
     for kind, part in PARTS.items() for under in ("plain", "private") if under in part.protections])
 def test_compare_has_each_part_in_every_mode(
     kind: str, under: str, database: Path, tmp_path: Path

@@ -107,6 +107,7 @@ def test_replacing_a_user_doubles_mu() -> None:
         2 * calibrate(2.0, 1e-5, 20, Everyone(), 943), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_fixed_size_is_priced_by_rdp_under_replacement_and_by_nothing_else() -> None:
     """Origin: n = 1000, b = 100, T = 100, multiplier 2.25 of the doubled sensitivity: 4.61."""
     entries = [Entry(t, "FixedSizeSampledGaussian", 4.5, 0.1) for t in range(100)]

@@ -69,6 +69,7 @@ def test_nothing_about_test_items_is_kept(found: Path) -> None:
         assert [row["value"] for row in trials.rows()] == [value for _, value in _choices(found)]
 
 
+@pytest.mark.slow
 def test_a_search_that_was_interrupted_finds_the_same(found: Path, tmp_path: Path) -> None:
     out = tmp_path / "search"
     with subprocess.Popen(

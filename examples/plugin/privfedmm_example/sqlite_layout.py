@@ -17,13 +17,13 @@ def read(folder: Path, reading: Reading) -> Raw:
     try:
         database = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            rows = database.execute(QUERY).fetchall()
+            fetched = database.execute(QUERY).fetchall()
         finally:
             database.close()
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise DataError(f"{FILE} is no database with a table interactions (user, item, time): "
                         f"{error}") from error
-    table = pd.DataFrame(rows, columns=["user", "item", "time"]).astype(str)
+    table = pd.DataFrame(fetched, columns=["user", "item", "time"]).astype(str)
     columns = {name: name for name in table.columns}
     rows = interactions(table, Origin(FILE, first=1), columns, {}, reading)
     items = pd.DataFrame(index=pd.Index(rows.frame["item"].unique()))
