@@ -16,11 +16,11 @@ import pandas as pd
 from PIL import Image
 
 from privfedmm.data.extract import TEXT_NOTE, text_features
-from privfedmm.data.planted import TEXT_RANK, choose
+from privfedmm.data.planted import TEXT_RANK, choose, refuse_selection
 from privfedmm.data.planted_render import IMAGE_TOPICS, TEXT_TOPICS, draw_images, write_texts
 from privfedmm.data.prepare import TIES, content_hash
 from privfedmm.data.sources import Request, Source
-from privfedmm.data.types import DataError, Dataset, Protocol, Rows, Truth
+from privfedmm.data.types import Dataset, Protocol, Rows, Truth
 from privfedmm.encoders.plain import IMAGE_NOTE, image_features
 
 CINEMA_SEED = 20261130
@@ -120,8 +120,7 @@ def cinema(seed: int, shape: CinemaShape) -> Dataset:
 
 
 def _load(request: Request) -> Dataset:
-    if request.max_users:
-        raise DataError("max_users: the cinema set has one size; use planted:N for others")
+    refuse_selection(request, "cinema", "has one size; use planted:N for others")
     return cinema(CINEMA_SEED, CinemaShape())
 
 

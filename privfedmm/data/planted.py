@@ -161,15 +161,23 @@ def choose(logits: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 DEFAULT_CORE = 5  # of a config that does not say
 
 
-def _load(request: Request) -> Dataset:
+def refuse_selection(request: Request, name: str, size: str) -> None:
+    """Refuse what would select from a generated data set, which has nothing to select from.
+
+    name: what it is called. size: how to get another one. Raises DataError naming the field.
+    """
     if request.k_core not in (0, DEFAULT_CORE):
-        raise DataError("k_core: the planted set is not filtered, every user has as many items as "
+        raise DataError(f"k_core: the {name} set is not filtered, every user has as many items as "
                         f"it draws, so {request.k_core} would do nothing; leave --k-core out")
     if request.max_users:
-        raise DataError("max_users: the planted set is drawn in any size; use planted:N")
+        raise DataError(f"max_users: the {name} set {size}")
     if request.reading != AS_IT_IS:
-        raise DataError("columns, min_rating, duplicates: not for the planted set, whose rows are "
+        raise DataError(f"columns, min_rating, duplicates: not for the {name} set, whose rows are "
                         "generated without ratings; leave them out")
+
+
+def _load(request: Request) -> Dataset:
+    refuse_selection(request, "planted", "is drawn in any size; use planted:N")
     return planted(DATA_SEED, _shape(request.size))
 
 

@@ -48,6 +48,18 @@ def test_known_sets_take_no_part_of_their_users(text: str) -> None:
         load(text, k_core=0, seed=0, max_users=5)
 
 
+@pytest.mark.parametrize("text", [s.name.replace(":N", ":40") for s in map(
+    SOURCES.get, SOURCES.names()) if s.invented])
+@pytest.mark.parametrize(("said", "flags"), [
+    ("min_rating", ("--min-rating", "3")), ("duplicates", ("--duplicates", "error")),
+    ("columns", ("--columns", "user=a")), ("k_core", ("--k-core", "7"))])
+def test_generated_sets_have_nothing_to_select_from(
+    text: str, said: str, flags: tuple[str, ...]
+) -> None:
+    refused = cli("data", "check", text, *flags)
+    assert refused.returncode == 2 and said in refused.stderr
+
+
 def _halves(request: Request) -> Dataset:
     """The planted set with half as many users."""
     return load(f"planted:{int(request.size or '40') // 2}", k_core=0, seed=0)
