@@ -48,6 +48,9 @@ def data_get(
     except DataError as error:
         raise UserError(f"data get: {error}") from error
     print(f"{name} is in {folder}\n\n{fetch.terms}")
+    print(f"\nTo train on it:\n  privfedmm run --dataset {name}")
+    if fetch.study:
+        print(f"README's table of it (methods, privacy, seeds; docs/results):\n  {fetch.study}")
     wrote(folder)
 
 

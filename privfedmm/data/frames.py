@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from privfedmm.data.encoded import Encoding
-from privfedmm.data.loading import feature_cache, finish
+from privfedmm.data.finish import finish
+from privfedmm.data.loading import feature_cache
 from privfedmm.data.raw import (
     AS_IT_IS,
     Origin,

@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from privfedmm.data.encoded import Encoding, encode_raw
+from privfedmm.data.encoded import Encoding
+from privfedmm.data.finish import finish
 from privfedmm.data.layouts import read_data
 from privfedmm.data.movielens import default_cache
-from privfedmm.data.over_catalogue import listed, prepare_over_catalogue, with_lists
-from privfedmm.data.prepare import prepare, some_users
-from privfedmm.data.raw import AS_IT_IS, Raw, Reading
+from privfedmm.data.over_catalogue import with_lists
+from privfedmm.data.raw import AS_IT_IS, Reading
 from privfedmm.data.sources import Request, find_source
 from privfedmm.data.types import Dataset, Unit
 from privfedmm.encoders import EncoderSettings
@@ -59,18 +59,3 @@ def load(
     again = partial(load, source, k_core=k_core, seed=seed, cache=cache, max_users=max_users,
                     encoding=encoding, reading=reading)
     return data if data.public_items else replace(data, over_catalogue=again)
-
-
-def finish(
-    raw: Raw, how: Encoding, k_core: int, seed: int, max_users: int = 0,
-    unit: Unit | None = None,
-) -> Dataset:
-    """Make a data set of what a loader read: encode it where it has no features, filter, split.
-
-    The arguments are those of `load`. Raises DataError.
-    """
-    raw = encode_raw(raw if unit is None else listed(raw), how)
-    raw = some_users(raw, max_users, seed) if max_users else raw
-    if unit is not None:
-        return prepare_over_catalogue(raw, k_core, seed, unit)
-    return prepare(raw, k_core, seed)

@@ -8,19 +8,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
-from privfedmm.data.extract import TEXT_NOTE, text_features
+from privfedmm.data.finish import finish
 from privfedmm.data.layouts import read_folder
-from privfedmm.data.over_catalogue import listed, prepare_over_catalogue
-from privfedmm.data.prepare import content_hash, prepare
-from privfedmm.data.raw import Line
 from privfedmm.data.sources import Fetch, Request, Source
 from privfedmm.data.types import DataError, Dataset
 
 _NAME = "ml-100k"
-_TEXT_RANK = 64
 PACKAGE = "recbole==1.2.1"
 WHEEL_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
 _MEMBERS = {
@@ -107,28 +102,15 @@ def _download(scratch: Path) -> Path:
 
 
 def _load(request: Request) -> Dataset:
-    """Text features of titles and genres; the file has no others."""
-    if request.max_users:
-        raise DataError("max_users: not for ml-100k, whose users are few; use a folder")
+    """The folder as anybody would read it; its content are the titles, years and genres."""
     folder = request.cache / _NAME
     if not is_cached(folder):
         raise DataError("ml-100k is not in the cache; run `privfedmm data get ml-100k` first")
-    raw = read_folder(folder, request.reading)
-    if request.unit is not None:  # ml-100k.item lists all films, rated or not
-        data = prepare_over_catalogue(listed(raw), request.k_core, request.seed, request.unit)
-    else:
-        data = prepare(raw, request.k_core, request.seed)
-    texts = (data.items["title"] + " " + data.items["genres"]).tolist()
-    features = {"text": text_features(texts, _TEXT_RANK)}
-    note = f"{TEXT_NOTE.format(rank=_TEXT_RANK)}, of title and genres"
-    held = {"validation": data.validation, "test": data.test}
-    digest = content_hash(data.user_ids, data.item_ids, data.train, held, features)
-    summary = data.summary and data.summary.plus(Line("content", f"text: {note}"))
-    return replace(data, features=features, feature_notes={"text": note}, sha256=digest,
-                   summary=summary)
+    return finish(read_folder(folder, request.reading), request.encoding, request.k_core,
+                  request.seed, request.max_users, request.unit)
 
 
 ML_100K = Source(
-    _NAME, "MovieLens 100K, titles and genres; `privfedmm data get ml-100k` fetches it", _load,
-    Fetch(fetch_ml100k, LICENCE_TERMS),
+    _NAME, "MovieLens 100K, titles, years and genres; `privfedmm data get ml-100k` fetches it",
+    _load, Fetch(fetch_ml100k, LICENCE_TERMS, "privfedmm sweep headline"),
     reference="Harper and Konstan, The MovieLens Datasets, ACM TiiS 5(4), 2015")

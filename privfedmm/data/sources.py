@@ -43,11 +43,13 @@ class Fetch:
     """This brings a data set that is somebody else's into the cache.
 
     into: cache folder -> folder of the data, which it fetches where it is not there yet; it raises
-    `DataError` with a sentence. terms: the terms of its licence, for whoever fetches it.
+    `DataError` with a sentence. terms: the terms of its licence, for whoever fetches it. study: the
+    command that makes a published table of it; nothing where there is none.
     """
 
     into: Callable[[Path], Path]
     terms: str
+    study: str = ""
 
 
 @dataclass(frozen=True)

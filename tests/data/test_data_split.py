@@ -289,7 +289,7 @@ def test_ml100k_is_fetched_and_loads(tmp_path: Path) -> None:
     data = load("ml-100k", k_core=0, seed=0, cache=tmp_path)
     assert (data.num_users, data.num_items, data.num_interactions) == (943, 1682, 100_000)
     assert data.items["title"][0] == "Toy Story"
-    assert "title and genres" in data.feature_notes["text"]
+    assert "columns title, year, genres" in data.feature_notes["text"]
 
 
 def test_ml100k_absent_says_how_to_get_it(tmp_path: Path) -> None:
