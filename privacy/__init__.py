@@ -24,6 +24,7 @@ from privacy.noise import Noise, Scale
 from privacy.noises import NoiseEntry, noise_entry, register_noise
 from privacy.places import Place
 from privacy.plain import PlainAggregator, RingAggregator
+from privacy.portions import EVEN, Portions
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
 from privacy.roles import Role
@@ -47,6 +48,7 @@ from privacy.uploads import (
 )
 
 __all__ = [
+    "EVEN",
     "AdaptiveClip",
     "Aggregator",
     "Bound",
@@ -84,6 +86,7 @@ __all__ = [
     "Place",
     "PlainAggregator",
     "Poisson",
+    "Portions",
     "PricingError",
     "PrivacyStack",
     "PrivateSums",

@@ -30,6 +30,7 @@ from privacy.events import (
     is_known,
 )
 from privacy.library_prices import pld_price, prv_price, rdp_price
+from privacy.portions import EVEN, Portions
 from privacy.sampling import Sampling
 
 __all__ = [
@@ -225,18 +226,19 @@ class Spent:
 def planned(
     noise_multiplier: float, rounds: int, sampling: Sampling, population: int,
     local: bool = False, shares: Shares | None = None, *,
-    event: Event | None = None, terms: Terms | None = None,
+    event: Event | None = None, terms: Terms | None = None, portions: Portions = EVEN,
 ) -> list[Spent]:
-    """Return the entries that `rounds` equal rounds would leave.
+    """Return the entries that `rounds` rounds would leave.
 
-    event, terms: of the noise (`Noise.event`, `Noise.terms`); None: those of Gaussian noise, which
-    `local` and `shares` place.
+    noise_multiplier: of an even split; portions: how the budget is split between the rounds. event,
+    terms: of the noise (`Noise.event`, `Noise.terms`); None: those of Gaussian noise, which `local`
+    and `shares` place.
     """
     event = event or _gaussian(sampling, local, shares)
     terms = terms or (shares.terms if shares else Terms())
-    return [Spent(t, event.name, noise_multiplier, sampling.rate, population, 0,
+    return [Spent(t, event.name, multiplier, sampling.rate, population, 0,
                   terms.shares, terms.dims, terms.limit)
-            for t in range(rounds)]
+            for t, multiplier in enumerate(portions.multipliers(noise_multiplier, rounds))]
 
 
 def _gaussian(sampling: Sampling, local: bool, shares: Shares | None) -> Event:
@@ -248,11 +250,12 @@ def _gaussian(sampling: Sampling, local: bool, shares: Shares | None) -> Event:
 def calibrate(
     target: float, delta: float, rounds: int, sampling: Sampling, population: int,
     local: bool = False, shares: Shares | None = None, *,
-    event: Event | None = None, terms: Terms | None = None,
+    event: Event | None = None, terms: Terms | None = None, portions: Portions = EVEN,
 ) -> float:
     """Find the smallest noise multiplier (std / bound) with epsilon <= target after all rounds.
 
-    event, terms: as of `planned`. Raises PricingError where no multiplier reaches the target.
+    It is that of an even split; event, terms, portions: as of `planned`. Raises PricingError where
+    no multiplier reaches the target.
     """
     if not target > 0 or not 0 < delta < 1:
         raise PricingError(f"epsilon must be positive and delta in (0, 1), got {target}, {delta}")
@@ -264,7 +267,8 @@ def calibrate(
                            "server sees who takes part")
 
     def gap(z: float) -> float:
-        steps = planned(z, rounds, sampling, population, local, shares, event=event, terms=terms)
+        steps = planned(z, rounds, sampling, population, local, shares, event=event, terms=terms,
+                        portions=portions)
         return epsilon(steps, delta) - target
 
     low = high = 1.0

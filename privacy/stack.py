@@ -18,6 +18,7 @@ from privacy.dp_sgd import LOCAL_TRAINING, OnDevice, keep_devices, restore_devic
 from privacy.events import NON_PRIVATE
 from privacy.ledger import Charge, Entry, Ledger, Status, together
 from privacy.plain import PlainAggregator
+from privacy.portions import EVEN, Portions
 from privacy.randomness import Source, SystemSource
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors
@@ -61,7 +62,8 @@ class PrivacyStack:
     mechanism None: uploads leave as they are, and every release is charged as NonPrivate.
     on_device says that each device trained with noise. clipper: moves the mechanism's clip norm
     from round to round. survivors: how many clients may vanish in a round, and which do in a
-    simulation.
+    simulation. portions: how the budget is split between rounds; the mechanism's noise is that of
+    an even split.
     """
 
     releases: tuple[Release, ...]
@@ -74,6 +76,7 @@ class PrivacyStack:
     survivors: Survivors = field(default_factory=Survivors)
     clipper: AdaptiveClip | None = None
     on_device: OnDevice | None = None
+    portions: Portions = EVEN
 
     def __post_init__(self) -> None:
         names = [release.name for release in self.releases]
@@ -93,6 +96,9 @@ class PrivacyStack:
             raise ChainError(f"{noise.place} noise needs a secure sum of every release; plain "
                              "aggregation shows the server each client with its share alone")
         if self.clipper is not None:
+            if self.portions.weights:
+                raise ChainError("an adaptive clip learns as much from every round: split the "
+                                 "budget evenly, or use a fixed clip")
             self.clipper.mechanism(self.mechanism, 0)
         weighted = self.mechanism.clip.weights.keys()
         if weighted != set(names):
@@ -139,7 +145,7 @@ class PrivacyStack:
                              f"for {honest} shares: tolerate fewer dropouts")
         return Task(
             cohort, tuple(shaped), fewest, attempt, plan_hash,
-            bool(limit), limit, self._key_holder_noise(_label(cohort, attempt)),
+            bool(limit), limit, self._key_holder_noise(mechanism, _label(cohort, attempt)),
             mechanism.clip_again if mechanism and mechanism.server_adds_noise else None,
             self.survivors.dropouts(cohort, attempt),
         )
@@ -152,17 +158,18 @@ class PrivacyStack:
         active = [r for r in self.releases if r.in_round(cohort.round)]
         return Gate(active, self.aggregator.open(task), self.at(cohort.round), self.source, task)
 
-    def _key_holder_noise(self, label: int) -> GridNoise | None:
-        mechanism = self.mechanism
+    def _key_holder_noise(self, mechanism: Mechanism | None, label: int) -> GridNoise | None:
         if mechanism is None or mechanism.quantise is None or not mechanism.noise.place.on_sum:
             return None
         return lambda total, name: mechanism.grid_noise(total, self.source, name, label)
 
     def at(self, round_: int) -> Mechanism | None:
         """Return the mechanism of a round."""
-        if self.mechanism is None or self.clipper is None:
-            return self.mechanism
-        return self.clipper.mechanism(self.mechanism, round_)
+        if self.mechanism is None:
+            return None
+        if self.clipper is not None:
+            return self.clipper.mechanism(self.mechanism, round_)
+        return self.portions.mechanism(self.mechanism, round_)
 
     def finish(
         self, sums: Sums, cohort: Cohort, population: int,

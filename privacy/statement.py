@@ -35,7 +35,11 @@ _ON_DEVICE = (
 @dataclass(frozen=True)
 class Statement:
     """Hold the promise of a run; every epsilon with unit, adjacency, trust and whom it holds
-    against."""
+    against.
+
+    noise_multiplier: of an even split of the budget. noise_multipliers: of each round, where the
+    split is not even.
+    """
 
     unit: str
     adjacency: str
@@ -60,6 +64,7 @@ class Statement:
     noise_kind: str = ""
     coalitions: tuple[tuple[str, str], ...] = ()
     spare_rounds: int = 0
+    noise_multipliers: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the statement as JSON values."""
@@ -77,8 +82,8 @@ class Statement:
             "everybody who sees only releases",
             f"adjacency: {self.adjacency}",
             f"trust: {self.trust}: {self.trust_means}",
-            f"mechanism: {self.releases or self.rounds} {kind} releases, noise multiplier "
-            f"{self.noise_multiplier:.4f}, clip norm {self.clip_norm:g}, "
+            f"mechanism: {self.releases or self.rounds} {kind} releases, noise "
+            f"{self._multipliers()}, clip norm {self.clip_norm:g}, "
             f"noise source {self.noise_source}" + (
                 f"; {self.spare_rounds} of them for attempts that are aborted"
                 if self.spare_rounds else ""),
@@ -109,6 +114,12 @@ class Statement:
                        "(Mironov, CCS 2012)")
         return out
 
+    def _multipliers(self) -> str:
+        if not self.noise_multipliers:
+            return f"multiplier {self.noise_multiplier:.4f}"
+        return ("multipliers " + ", ".join(f"{z:.4f}" for z in self.noise_multipliers)
+                + " round by round")
+
     def _conspiring(self) -> list[str]:
         return [f"who must conspire to read one client: {who}: {reads}"
                 for who, reads in self.coalitions]
@@ -131,7 +142,7 @@ def promised_charges(
     # Where a price depends on how many values there are, the round with most of them decides.
     noise, terms = mechanism.noise, mechanism.terms(max(dims, stack.most_values()))
     return planned(noise.noise_multiplier, rounds, stack.sampling, population,
-                   event=noise.event(stack.sampling), terms=terms)
+                   event=noise.event(stack.sampling), terms=terms, portions=stack.portions)
 
 
 def state(
@@ -175,9 +186,10 @@ def _state(
     # adjacency that is claimed lets it: two where a member is replaced.
     seen = epsilon(planned(
         multiplier * seen_event.factor / event.factor, rounds, Everyone(), population,
-        event=seen_event, terms=terms), budget.delta)
+        event=seen_event, terms=terms, portions=stack.portions), budget.delta)
     size = sampling.rate * population
-    length = multiplier * math.sqrt(dims * noise.variances_on_sum(size))
+    length = stack.portions.multiplier(multiplier, 0) * math.sqrt(
+        dims * noise.variances_on_sum(size))
     aggregation, server_sees = _server(stack)
     return Statement(
         unit="user",
@@ -201,6 +213,8 @@ def _state(
         clipping=_clipping(stack.clipper),
         noise_kind=noise.kind,
         coalitions=_coalitions(stack, population),
+        noise_multipliers=tuple(stack.portions.multiplier(multiplier, t)
+                                for t in range(len(stack.portions.weights))),
     )
 
 

@@ -93,6 +93,7 @@ def algorithm_of(
             settings=planned.settings, data=data, rounds=config.rounds, seed=config.seed,
             modalities=config.algorithm.modalities,
             noise_stddev=planned.noise_stddev(dp, users) if dp else 0.0,
+            portions=planned.portions,
             dp_sgd=dp_sgd(config, planned), subspace_rank=dp.subspace_rank if dp else 0))
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -178,6 +178,8 @@ def play(
         now = stack.at(t)
         assert now is not None
         where, columns = layout(active, now), _columns(full, active)
+        # A round with less noise says more of a canary: the likelihood ratio weighs it so.
+        loud = math.sqrt(stack.portions.weight(t))
         cohort = stack.draw(population, t)
         lost = stack.survivors.dropouts(cohort)
         gone = frozenset().union(*(lost.get(stage, frozenset()) for stage in BEFORE_UPLOAD))
@@ -202,7 +204,7 @@ def play(
             left = watch.entered(ids, sent)
             if local and left is not None:
                 # In units of the round's noise, which an adaptive clip moves.
-                own[left.ids - plan.clients] += sign[t] / now.noise.stddev * np.einsum(
+                own[left.ids - plan.clients] += sign[t] * loud / now.noise.stddev * np.einsum(
                     "id,id->i", directions[left.ids - plan.clients][:, columns], left.rows)
         last, _ = used.finish(gate.close(), cohort, population)
         total = where.join(last.sums) if where.shapes.keys() <= last.sums.keys() else None
@@ -211,7 +213,7 @@ def play(
         if not local:
             assert total is not None
             seen[t, columns] += total
-            seen[t] /= now.noise.stddev
+            seen[t] *= loud / now.noise.stddev
     scores = own / math.sqrt(plan.rounds) if local else canary_scores(
         seen, directions, sign, 1.0, predict_common(seen, plan.components))
     return Evidence(

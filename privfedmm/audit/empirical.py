@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -61,8 +61,8 @@ class Canaries:
 class Claimed:
     """This is what a run claims, from its record, with the noise and the rounds of its ledger.
 
-    noise_multiplier: the noise of the joint vector, before an adaptive clip splits it; None for the
-    noise as calibrated.
+    noise_multiplier: the noise of the joint vector on an even split of the budget; None for the
+    noise as calibrated, which an adaptive clip splits between two releases.
     """
 
     epsilon: float
@@ -91,10 +91,22 @@ def why_not(config: RunConfig, record: Mapping[str, Any]) -> str | None:
 def claimed_by(config: RunConfig, record: Mapping[str, Any]) -> Claimed:
     """Return the claim of a finished run that `why_not` allows."""
     privacy = record["privacy"]
-    multipliers = {r["noise_multiplier"] for r in privacy["releases"] if r["name"] == "joint"}
-    fixed = config.dp is not None and not config.dp.moving_clip and len(multipliers) == 1
+    fixed = config.dp is not None and not config.dp.moving_clip
     return Claimed(privacy["epsilon"], privacy["delta"], privacy["rounds"],
-                   multipliers.pop() if fixed else None)
+                   _even_split(privacy["releases"]) if fixed else None)
+
+
+def _even_split(releases: Sequence[Mapping[str, Any]]) -> float | None:
+    """The noise multiplier that joint releases of a record have on an even split of the budget.
+
+    None without noise."""
+    rows = [(r["noise_multiplier"], r["count"]) for r in releases if r["name"] == "joint"]
+    if not rows or any(z is None for z, _ in rows):
+        return None
+    if len(rows) == 1:
+        return float(rows[0][0])
+    precision = sum(count * z**-2 for z, count in rows) / sum(count for _, count in rows)
+    return float(precision**-0.5)
 
 
 class RealBenign:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from privacy import OnDevice
+from privacy import EVEN, OnDevice, Portions
 from privfedmm.base.settings import Settings
 from privfedmm.data.types import Dataset
 from privfedmm.federation.types import Algorithm
@@ -70,8 +70,8 @@ class Public:
     """Holds what is public before the first round, and may settle a method's settings.
 
     users, items: how many there are. noise_stddev: the absolute standard deviation of the noise on
-    a sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes; 0 without noise.
-    rounds: the number of rounds that the config says.
+    a sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes, on an even split of
+    the budget between `rounds`; 0 without noise. rounds: the number of rounds that the config says.
     """
 
     users: int
@@ -86,8 +86,9 @@ class Build:
 
     settings: the method's own settings, settled. modalities: `all`, `none` or names, of the
     features that the run may use (privfedmm.base.features.select). noise_stddev: the same as in
-    `Public`. dp_sgd: the noise of each device's training under unit interaction, else None.
-    subspace_rank: the number of public directions that an item update is confined to, 0 for none.
+    `Public`, of an even split. portions: how the budget is split between the rounds. dp_sgd: the
+    noise of each device's training under unit interaction, else None. subspace_rank: the number of
+    public directions that an item update is confined to, 0 for none.
     """
 
     settings: Any
@@ -96,6 +97,7 @@ class Build:
     seed: int
     modalities: str | tuple[str, ...] = "all"
     noise_stddev: float = 0.0
+    portions: Portions = EVEN
     dp_sgd: OnDevice | None = None
     subspace_rank: int = 0
 
@@ -106,6 +108,10 @@ def _no_defaults(asked: Asked) -> dict[str, Any]:
 
 def _as_set(settings: Any, public: Public) -> tuple[Any, int]:
     return settings, public.rounds
+
+
+def _evenly(settings: Any, rounds: int) -> Sequence[float]:
+    return ()
 
 
 def _untimed(settings: Any, timed: bool) -> Any:
@@ -152,6 +158,7 @@ class Method:
     can: Can = field(default_factory=Can)
     defaults: Callable[[Asked], dict[str, Any]] = _no_defaults
     settle: Callable[[Any, Public], tuple[Any, int]] = _as_set
+    portions: Callable[[Any, int], Sequence[float]] = _evenly
     timed: Callable[[Any, bool], Any] = _untimed
     device_steps: Callable[[Any], int] = _one_step
     travels: Callable[[Any], tuple[type, ...]] = _no_types

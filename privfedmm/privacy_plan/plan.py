@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from privacy import (
+    EVEN,
     Budget,
     ChainError,
     ClipRule,
@@ -14,6 +15,7 @@ from privacy import (
     FixedSize,
     OnDevice,
     Poisson,
+    Portions,
     PricingError,
     Sampling,
     Shares,
@@ -46,10 +48,11 @@ class PrivacyPlan:
     shares: Shares | None = None  # of distributed noise
     clip_rule: ClipRule | None = None  # of an adaptive clip
     spare: int = 0  # attempts that the budget pays for beyond the rounds
+    portions: Portions = EVEN  # how the budget is split between the rounds
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
         """Return the absolute standard deviation on the sum over a cohort of which nobody
-        vanishes."""
+        vanishes, on an even split of the budget."""
         more = 1.0
         if dp.place.alone:
             more = math.sqrt(self.sampling.rate * population)
@@ -138,7 +141,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     budget = Budget(dp.epsilon, delta)
     shares = _shares(config, population) if dp.place.in_shares else None
 
-    def calibrated(rounds: int) -> PrivacyPlan:
+    def calibrated(rounds: int, portions: Portions = EVEN) -> PrivacyPlan:
         attempts = rounds + dp.spare_rounds
         steps = attempts * device_steps(config) if interaction else attempts
         try:
@@ -149,17 +152,20 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
                     dp.place, sampling, shares.count if shares else None)
                 multiplier = calibrate(
                     dp.epsilon, delta, steps, sampling, population, shares=shares, event=event,
-                    terms=None if dims is None else Terms(dims=dims))
+                    terms=None if dims is None else Terms(dims=dims), portions=portions)
         except (PricingError, ChainError) as error:
             raise UserError(f"dp.epsilon: {error}") from error
         return PrivacyPlan(
-            sampling, budget, multiplier, rounds, shares=shares, spare=dp.spare_rounds)
+            sampling, budget, multiplier, rounds, shares=shares, spare=dp.spare_rounds,
+            portions=portions)
 
     settled = _settled(config, population, items, calibrated(config.rounds))
-    if settled.rounds == config.rounds:
+    portions = EVEN if interaction else Portions.of(
+        config.entry.portions(settled.settings, settled.rounds))
+    if settled.rounds == config.rounds and portions == EVEN:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
-    return replace(calibrated(settled.rounds), settings=settled.settings)
+    return replace(calibrated(settled.rounds, portions), settings=settled.settings)
 
 
 def _shares(config: RunConfig, population: int) -> Shares:

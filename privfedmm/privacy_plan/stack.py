@@ -89,6 +89,7 @@ def build_stack(
             vault=vault,
             survivors=survivors(config),
             clipper=AdaptiveClip(planned.clip_rule) if planned.clip_rule else None,
+            portions=planned.portions,
         )
     except CapacityError as error:
         raise UserError(f"secure.levels: {error}") from error
@@ -120,7 +121,8 @@ def _mechanism(
         place, planned.noise_multiplier, bound, planned.shares.count if planned.shares else None))
     mechanism = chain(steps)
     if config.is_secure:
-        mechanism.largest(population)
+        for round_ in range(max(len(planned.portions.weights), 1)):
+            planned.portions.mechanism(mechanism, round_).largest(population)
     return mechanism
 
 
@@ -128,7 +130,8 @@ def _private_levels(planned: PrivacyPlan) -> int:
     """Steps in a clip norm: fewer than usual where a share of the noise would leave its table."""
     levels = PRIVATE_LEVELS
     if planned.shares is not None:
-        width = planned.noise_multiplier / math.sqrt(planned.shares.count)
+        least = min(planned.portions.weights, default=1.0)
+        width = planned.noise_multiplier / math.sqrt(least * planned.shares.count)
         while width * levels > LARGEST_SHARE / 2 and levels > 16:
             levels //= 2
     return levels
