@@ -100,13 +100,13 @@ def _even_split(releases: Sequence[Mapping[str, Any]]) -> float | None:
     """The noise multiplier that joint releases of a record have on an even split of the budget.
 
     None without noise."""
-    rows = [(r["noise_multiplier"], r["count"]) for r in releases if r["name"] == "joint"]
-    if not rows or any(z is None for z, _ in rows):
+    rows = [r for r in releases if r["name"] == "joint"]
+    if not rows or any(r["noise_multiplier"] is None for r in rows):
         return None
     if len(rows) == 1:
-        return float(rows[0][0])
-    precision = sum(count * z**-2 for z, count in rows) / sum(count for _, count in rows)
-    return float(precision**-0.5)
+        return float(rows[0]["noise_multiplier"])
+    precision = sum(r["count"] * r["noise_multiplier"]**-2 for r in rows)
+    return float((precision / sum(r["count"] for r in rows))**-0.5)
 
 
 class RealBenign:
