@@ -27,6 +27,7 @@ from privacy.plain import PlainAggregator, RingAggregator
 from privacy.portions import EVEN, Portions
 from privacy.quantise import Quantise
 from privacy.randomness import SimulationSource, Source, SystemSource
+from privacy.releases import Kind, Release, turns
 from privacy.roles import Role
 from privacy.sampling import Cohort, Everyone, FixedSize, Poisson, Sampling
 from privacy.stack import Gate, PrivacyStack, Totals, Vault
@@ -34,18 +35,7 @@ from privacy.statement import Statement, state
 from privacy.sums import PrivateSums, private_sums
 from privacy.survivors import Survivors
 from privacy.transforms import GaussianNoise, JointClip, Mechanism, Project, chain
-from privacy.uploads import (
-    Collected,
-    Dense,
-    Kind,
-    LowRank,
-    Part,
-    Release,
-    Slotted,
-    Touched,
-    UploadError,
-    Uploads,
-)
+from privacy.uploads import Collected, Dense, LowRank, Part, Slotted, Touched, UploadError, Uploads
 
 __all__ = [
     "EVEN",
@@ -127,4 +117,5 @@ __all__ = [
     "register_event",
     "register_noise",
     "state",
+    "turns",
 ]

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from privacy.bounds import ChainError
 from privacy.randomness import Source
+from privacy.releases import Release
 from privacy.sampling import Everyone
 from privacy.transforms import Clipped, GaussianNoise, JointClip, Mechanism, Step, chain
-from privacy.uploads import Dense, Release, Uploads
+from privacy.uploads import Dense, Uploads
 
 QUANTILE = "clip_quantile"
 _BIT = 0.5  # leaving a client out moves the sum of bits by this

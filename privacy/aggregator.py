@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from privacy.releases import Release
 from privacy.sampling import Cohort
-from privacy.uploads import Collected, Release, Uploads, flat
+from privacy.uploads import Collected, Uploads, flat
 
 # Stages of a round at which a client can vanish; from `signature` on its upload is in the sum.
 BEFORE_UPLOAD = ("advert", "shares", "masked")

@@ -20,8 +20,9 @@ from privacy.bounds import ChainError
 from privacy.events import INTERACTION, NON_PRIVATE
 from privacy.ledger import Charge
 from privacy.randomness import Source
+from privacy.releases import Release
 from privacy.sampling import Sampling
-from privacy.uploads import Release, UploadError
+from privacy.uploads import UploadError
 
 LOCAL_TRAINING = "local_training"
 ZERO_OUT_INTERACTION = ("zero-out of one interaction (which users and items there are is public, "
@@ -88,7 +89,7 @@ class OnDevice:
         if not sampling.full:
             raise ChainError("training with noise is priced at full participation only: the server "
                              "sees who takes part; set dp.sampling to everyone")
-        alone = [r.name for r in releases if r.rounds is not None]
+        alone = [r.name for r in releases if not r.every_round]
         if alone:
             raise ChainError(f"release {alone[0]!r} is not made in every round; noisy training "
                              "releases the same every round")

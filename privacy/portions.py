@@ -19,8 +19,9 @@ class Portions:
     """Hold the portion of each round, in units of an even split: their mean is 1.
 
     weights: one a round; empty: every round has the same, however many there are. A round of
-    portion w has the noise multiplier z / sqrt(w), where z is that of an even split. Raises
-    ChainError for portions that are not positive, or whose mean is not 1.
+    portion w has the noise multiplier z / sqrt(w), where z is that of an even split. A round beyond
+    them stands for one that was lost, and has the portion of the last. Raises ChainError for
+    portions that are not positive, or whose mean is not 1.
     """
 
     weights: tuple[float, ...] = ()
@@ -44,13 +45,8 @@ class Portions:
         return cls(tuple(share * len(shares) / total for share in shares))
 
     def weight(self, round_: int) -> float:
-        """Return the portion of a round. Raises ChainError for a round that has none."""
-        if not self.weights:
-            return 1.0
-        if not 0 <= round_ < len(self.weights):
-            raise ChainError(f"round {round_} has no portion of the budget: it is split between "
-                             f"{len(self.weights)} rounds")
-        return self.weights[round_]
+        """Return the portion of a round."""
+        return self.weights[min(round_, len(self.weights) - 1)] if self.weights else 1.0
 
     def multiplier(self, noise_multiplier: float, round_: int) -> float:
         """Return the noise multiplier of a round, from that of an even split."""
@@ -59,7 +55,7 @@ class Portions:
     def multipliers(self, noise_multiplier: float, attempts: int) -> list[float]:
         """Return the noise multiplier of every attempt that a budget pays for.
 
-        attempts: those of the rounds, and further ones, each of which may be one more of the round
+        attempts: those of the rounds, and further ones, each of which may be one more at the round
         with the largest portion.
         """
         most = max(self.weights, default=1.0)

@@ -20,10 +20,11 @@ from privacy.ledger import Charge, Entry, Ledger, Status, together
 from privacy.plain import PlainAggregator
 from privacy.portions import EVEN, Portions
 from privacy.randomness import Source, SystemSource
+from privacy.releases import Release, turns
 from privacy.sampling import Cohort, Everyone, Sampling
 from privacy.survivors import Survivors
 from privacy.transforms import Mechanism
-from privacy.uploads import Collected, LowRank, Release, UploadError, Uploads
+from privacy.uploads import Collected, LowRank, UploadError, Uploads
 
 JOINT = "joint"
 
@@ -279,8 +280,7 @@ class PrivacyStack:
 
     def most_values(self) -> int:
         """Return how many values a client's vector has in the round with most of them."""
-        times = {t for r in self.releases for t in r.rounds or ()} or {0}
-        return max(self.values(t) for t in times)
+        return max(self.values(t) for t in turns(self.releases))
 
 
 class Gate:

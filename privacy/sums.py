@@ -20,12 +20,13 @@ from privacy.noises import noise_entry
 from privacy.places import Place
 from privacy.quantise import Quantise
 from privacy.randomness import Source
+from privacy.releases import Release, turns
 from privacy.sampling import Sampling
 from privacy.stack import PrivacyStack, Totals, Vault
 from privacy.statement import Statement, state
 from privacy.survivors import Survivors
 from privacy.transforms import JointClip, Step, chain
-from privacy.uploads import Release, UploadError, Uploads
+from privacy.uploads import UploadError, Uploads
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,7 @@ def private_sums(
     if (levels is not None) != aggregator.hides_clients:
         raise ChainError("levels are those of an aggregator that sums integers: state them there, "
                          "and only there")
-    times = {t for r in releases for t in r.rounds or ()} or {0}
-    dims = max(_values(releases, t) for t in times)
+    dims = max(_values(releases, t) for t in turns(releases))
     steps: list[Step] = [JointClip(clip_norm, weights)]
     bound, limit = clip_norm, None
     if levels is not None:

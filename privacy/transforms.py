@@ -20,7 +20,8 @@ from privacy.noise import Noise, Scale
 from privacy.places import Place
 from privacy.quantise import TAIL, Quantise, check_capacity
 from privacy.randomness import Source
-from privacy.uploads import Dense, Part, Release, Touched, Uploads, flat
+from privacy.releases import Release
+from privacy.uploads import Dense, Part, Touched, Uploads, flat
 
 __all__ = [
     "Clipped", "GaussianNoise", "JointClip", "Mechanism", "Noise", "Place", "Project", "Step",

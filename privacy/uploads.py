@@ -10,43 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from privacy.roles import Role
-
-Kind = Literal["sum", "individual"]
-
 
 class UploadError(ValueError):
     """Report an upload that was not declared, has another shape than declared, or is not finite."""
-
-
-@dataclass(frozen=True)
-class Release:
-    """Declare a release: its name, the shape of one client's vector, and who sees what of it.
-
-    `sum`: the server needs only the sum over the cohort. `individual`: the server needs every
-    client's own vector, which no aggregation can hide. rounds: the rounds in which it leaves the
-    clients; None: all of them. statistic: a statistic of groups, which may travel another way
-    than the updates. role: what it is for; no price, digest or record depends on it.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    kind: Kind = "sum"
-    meaning: str = ""
-    rounds: tuple[int, ...] | None = None
-    statistic: bool = False
-    role: Role = Role.OTHER
-
-    def in_round(self, round_: int) -> bool:
-        """Tell whether the release is made in a round."""
-        return self.rounds is None or round_ in self.rounds
 
 
 class Part(Protocol):

@@ -90,7 +90,7 @@ def algorithm_of(
                         "followed; use mode default")
     try:
         return entry.build(Build(
-            settings=planned.settings, data=data, rounds=config.rounds, seed=config.seed,
+            settings=planned.settings, data=data, rounds=planned.rounds, seed=config.seed,
             modalities=config.algorithm.modalities,
             noise_stddev=planned.noise_stddev(dp, users) if dp else 0.0,
             portions=planned.portions,

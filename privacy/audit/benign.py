@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from privacy.randomness import Source
+from privacy.releases import Release
 from privacy.sampling import Cohort
 from privacy.stack import Totals
-from privacy.uploads import Dense, Release, Uploads
+from privacy.uploads import Dense, Uploads
 
 BenignRound = Callable[[Cohort, Totals | None], Iterable[tuple[np.ndarray, Uploads]]]
 

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from privacy.audit.counts import AuditError
 from privacy.randomness import SimulationSource, Source
+from privacy.releases import Release
 from privacy.transforms import Mechanism
-from privacy.uploads import Dense, Release, Uploads, flat
+from privacy.uploads import Dense, Uploads, flat
 
 
 class AuditSource(SimulationSource):

@@ -29,10 +29,10 @@ from privacy.audit.replay import CLIP, RECOUNT, SLACK, replayed
 from privacy.audit.residual import NOT_MADE, Residual, noise_tests
 from privacy.audit.result import AuditResult, judge
 from privacy.randomness import SimulationSource, Source
+from privacy.releases import Release
 from privacy.sampling import ZERO_OUT
 from privacy.stack import PrivacyStack, Totals
 from privacy.transforms import Mechanism
-from privacy.uploads import Release
 
 _BLOCK = 64
 PROBES = 60  # clients of a replay without noise

@@ -107,7 +107,7 @@ def watch(mode: Mode, watched: int, source: SimulationSource) -> tuple[Seen, Blo
     transcript.chosen = frozenset(range(watched))
     first: Blocks = []
     tables = slots = sizes = groups = None
-    for round_ in range(1 + max((min(r.rounds) for r in stack.releases if r.rounds), default=0)):
+    for round_ in range(1 + max((r.first for r in stack.releases), default=0)):
         cohort, plan = used.draw(mode.users, round_), algorithm.plan(state)
         gate = used.open(cohort, algorithm.plan_hash(plan) if hidden else b"")
         blocks = [(ids, algorithm.local(plan, ids, clients)[0])

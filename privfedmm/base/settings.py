@@ -43,6 +43,8 @@ class LocalSettings(Settings):
     """Multiply the rate of item rows by the number of items, as the reference code."""
     lr_network: NonNegative = 0.01
     """Learning rate of the client's network, where the backbone has one."""
+    unit_updates: bool = False
+    """Bring each user's item update to length 1, so that every user has the same say."""
     weight_decay_user: NonNegative = 1.0
     """L2 decay of the user vector."""
     weight_decay_items: NonNegative = 0.0

@@ -21,6 +21,7 @@ from privfedmm.gfmfr.client import Local, Teacher, as_networks, decay_factor, ra
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.groups import part_for
 from privfedmm.gfmfr.linked import links_of
+from privfedmm.gfmfr.opening import NoOpening
 from privfedmm.gfmfr.private_rows import PRIVATE_ROWS
 from privfedmm.gfmfr.scoring import Scoring
 from privfedmm.gfmfr.server import Server
@@ -34,8 +35,8 @@ class GFMFR:
     """Runs group-wise fusion over a backbone, or the backbone alone.
 
     The latter needs grouping `none` and no features. train_age: for each training interaction, how
-    many later ones its user has; None without times. Raises ValueError for settings that do not fit
-    together.
+    many later ones its user has; None without times. opening: what is released before training, in
+    the first of the rounds. Raises ValueError for settings that do not fit together.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class GFMFR:
         rounds: int,
         seed: int,
         train_age: np.ndarray | None = None,
+        opening: NoOpening | None = None,
     ) -> None:
         check(settings)
         associations = settings.associations.settled(train_age is not None)
@@ -54,7 +56,9 @@ class GFMFR:
         self._train = train_rows
         self._features = features
         self._items = features.num_items
-        self._rounds = rounds
+        self._opening = opening or NoOpening()
+        self._first = self._opening.rounds  # the round of the run in which training begins
+        self._rounds = rounds - self._first
         self._seed = seed
         self._warm = samples.warm_items(train_rows, features.cold)
         trained = self._items if self._warm is None else len(self._warm.items)
@@ -65,19 +69,25 @@ class GFMFR:
         self.groups = part_for(s, features, train_rows, self.server, seed)
         self._updates = Updates(
             self._items, self.backbone.width, self.server.network_size,
-            bool(s.local.weight_decay_items), self.groups.kind)
-        self._links = links_of(associations, features, train_rows, train_age)
+            bool(s.local.weight_decay_items), self.groups.kind, s.local.unit_updates)
+        self._links = links_of(associations, features, train_rows, train_age, self._first)
         self._rows = PRIVATE_ROWS[s.model.private_table](
             train_rows, self._items, self.backbone.width, seed)
         self._scoring = Scoring(
-            self.server, features, train_rows, s.model.profile_weight, self._rows, self._links)
+            self.server, features, train_rows, s.model.profile_weight, self._rows, self._links,
+            self._opening)
 
     # What leaves a client -------------------------------------------------------------------
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """Return the updates of tables and network, the associations, and what groups add."""
-        return (*self._updates.releases, *self._links.releases, *self.groups.releases)
+        """Return the updates of tables and network, the associations, and what groups add; before
+        them, in rounds of its own, what the opening releases."""
+        trained = (*self._updates.releases, *self._links.releases, *self.groups.releases)
+        if not self._first:
+            return trained
+        return (*self._opening.releases, *(replace(r, since=self._first) for r in trained
+                                           if self._rounds))
 
     @property
     def joint_weights(self) -> dict[str, float]:
@@ -98,7 +108,8 @@ class GFMFR:
 
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Yield clients of like sample count in blocks with bounded samples and associations."""
-        return samples.blocks(ids, self._counts, self._links.most_clients)
+        most = min(self._links.most_clients, self._opening.most_clients)
+        return samples.blocks(ids, self._counts, most)
 
     # State ----------------------------------------------------------------------------------
 
@@ -120,6 +131,7 @@ class GFMFR:
             group_users=begin.group_users,
             preference=None,
             labels=None,
+            opened=self._opening.initial_state(),
         )
 
     def initial_clients(self) -> Clients:
@@ -129,11 +141,12 @@ class GFMFR:
         user = normal(self._seed, "user", 0, np.arange(n), s.dim) * s.user_init_std
         start = torch.from_numpy(user)
         return Clients(
-            start, start.clone(), torch.zeros(n, dtype=torch.long), self._rows.initial())
+            start, start.clone(), torch.zeros(n, dtype=torch.long), self._rows.initial(),
+            self._opening.initial_clients())
 
     def plan(self, state: ServerState) -> Plan:
         """Return everything that a client needs this round, the same for all clients."""
-        active = state.round >= self.settings.groups.start_round
+        active = state.round - self._first >= self.settings.groups.start_round
         return Plan(
             round=state.round,
             items=state.items,
@@ -142,6 +155,7 @@ class GFMFR:
             centroids=state.centroids,
             preference=state.preference if active else None,
             labels=state.labels,
+            opened=state.opened,
         )
 
     def plan_bytes(self, plan: Plan) -> int:
@@ -155,14 +169,21 @@ class GFMFR:
     # On the device --------------------------------------------------------------------------
 
     def local(self, plan: Plan, ids: np.ndarray, clients: Clients) -> tuple[Uploads, Tensor]:
-        """Train clients ids [m] in place, and return their uploads and training losses [m]."""
+        """Train clients ids [m] in place, and return their uploads and training losses [m]; in the
+        rounds of the opening, what it asks for."""
+        if plan.round < self._first:
+            return self._opening.local(plan.opened, ids, clients.opened)
+        plan = replace(plan, round=plan.round - self._first)
         trained = self.train_block(plan, ids, clients)
         update, parts = self._updates.fill(plan, trained)
         parts |= self.groups.uploads(update, trained)
         return parts | self._links.upload(plan.round, ids), trained.trace.loss
 
     def train_block(self, plan: Plan, ids: np.ndarray, clients: Clients) -> Trained:
-        """Train clients ids [m] in place, and return what uploads are made of."""
+        """Train clients ids [m] in place, and return what uploads are made of.
+
+        plan: of a round counted from the first of training.
+        """
         s = self.settings
         drawn = samples.draw_samples(
             self._train, ids, self._items, s.local, self._seed, plan.round, self._warm
@@ -182,6 +203,7 @@ class GFMFR:
         trace = train(
             self.backbone, local, drawn.labels, drawn.mask,
             self._teacher(plan, group, drawn.items), s.local, rate,
+            self._opening.offset(plan.opened, clients.opened, ids, drawn.items),
         )
         clients.user[who] = local.user
         clients.user_average[who] = average(
@@ -196,7 +218,8 @@ class GFMFR:
         played."""
         final = self.plan(state)
         for block in self.blocks(ids):
-            for round_ in range(state.round):
+            self._opening.adopt(state.opened, clients.opened, block)
+            for round_ in range(state.round - self._first):
                 self.train_block(replace(final, round=round_), block, clients)
 
     def _teacher(self, plan: Plan, group: Tensor, items: Tensor) -> Teacher | None:
@@ -224,11 +247,16 @@ class GFMFR:
 
     def step(self, state: ServerState, totals: Totals) -> ServerState:
         """Return the next state, a post-processing of the totals only."""
-        new = self.groups.step(state, totals)
+        if state.round < self._first:
+            opened = self._opening.step(state.opened, totals)
+            return replace(state, round=state.round + 1, opened=opened)
+        round_ = state.round - self._first
+        new = self.groups.step(replace(state, round=round_), totals)
+        new.round, new.opened = state.round + 1, state.opened
         new.associations = self._links.learnt(state, totals)
         new.average_tables = average(
             state.average_tables, _tables(new.items, new.adapters),
-            self.settings.model.averaging, state.round)
+            self.settings.model.averaging, round_)
         return new
 
     # Checkpoints ----------------------------------------------------------------------------
@@ -251,7 +279,8 @@ class GFMFR:
             self.server.fusion.load_state_dict(saved.released["fusion"])
         # Old checkpoints have the labels among the state's fields.
         fields = {"labels": saved.devices.get("labels"), **saved.released["state"]}
-        return ServerState.from_state_dict(fields), Clients(**saved.devices["clients"])
+        return (ServerState.from_state_dict(fields),
+                Clients.from_state_dict(saved.devices["clients"]))
 
     def group_of(self, clients: Clients, ids: np.ndarray) -> np.ndarray | None:
         """Return the group that each of clients ids picked last [m]."""

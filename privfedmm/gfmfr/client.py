@@ -97,8 +97,12 @@ def train(
     teacher: Teacher | None,
     settings: LocalSettings,
     rate: Rates,
+    offset: Tensor | None = None,
 ) -> Trace:
-    """Run the local epochs with labels and mask [m, L]; `local` is changed in place."""
+    """Run the local epochs with labels and mask [m, L]; `local` is changed in place.
+
+    offset [m, L]: what is added to the backbone's logits, and not trained.
+    """
     clients, length = labels.shape
     size = settings.batch_size or length
     steps = torch.zeros(clients)
@@ -119,6 +123,8 @@ def train(
             if local.private is not None:
                 rows = rows + local.private[:, part]
             logits = backbone.logits(local.user, rows, local.network)
+            if offset is not None:
+                logits = logits + offset[:, part]
             probability = torch.sigmoid(logits)
             mean = valid / count.clamp(min=1)[:, None]
             weight = mean if settings.loss == "mean" else valid

@@ -42,18 +42,18 @@ class Links(NoLinks):
 
     def __init__(
         self, s: AssociationSettings, weight: float, features: FeatureViews, train_rows: Rows,
-        age: np.ndarray | None,
+        age: np.ndarray | None, first: int,
     ) -> None:
         self._weight, self._ridge = weight, s.ridge
         self._regressed = Regressed(
             features.space(s.rank, s.image_weight), train_rows, age, s.half_life)
         # Popularity is not released here: all items count alike in the space.
         self._alike = torch.ones(features.num_items)
-        self.releases = (self._regressed.release(0),)
+        self.releases = (self._regressed.release(first),)
         self.most_clients = self._regressed.most_clients
 
     def upload(self, round_: int, ids: np.ndarray) -> dict[str, Part]:
-        """Return each client's pair of matrices in the first round, and nothing later."""
+        """Return each client's pair of matrices in the first round of training, nothing later."""
         if round_:
             return {}
         return {ASSOCIATIONS: Dense(self._regressed.upload(ids, self._alike))}
@@ -73,9 +73,13 @@ class Links(NoLinks):
 
 
 def links_of(
-    s: AssociationSettings, features: FeatureViews, train_rows: Rows, age: np.ndarray | None
+    s: AssociationSettings, features: FeatureViews, train_rows: Rows, age: np.ndarray | None,
+    first: int = 0,
 ) -> NoLinks:
-    """Return associations where settled settings ask for them and the data has features."""
+    """Return associations where settled settings ask for them and the data has features.
+
+    first: the round of the run in which training begins, and associations are summed.
+    """
     if not s.weight or features.joined is None:
         return NoLinks()
-    return Links(s, s.weight, features, train_rows, age)
+    return Links(s, s.weight, features, train_rows, age, first)

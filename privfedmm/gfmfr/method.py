@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from privfedmm.backbones.registry import BACKBONES
 from privfedmm.federation.types import Algorithm
 from privfedmm.gfmfr.settings import (
+    OPENED_ROUNDS,
     PRIVATE_ROUNDS,
     AlgorithmSettings,
     backbone_only,
     default_settings,
     local_only,
+    opened_updates,
     private_updates,
     reference_settings,
 )
-from privfedmm.methods.entry import Asked, Build, Can, Method
+from privfedmm.methods.entry import Asked, Build, Can, Method, Public
+from privfedmm.statistics.settings import StatisticsSettings
 
 if TYPE_CHECKING:
     from privfedmm.gfmfr.feature_views import FeatureViews
+    from privfedmm.gfmfr.opening import NoOpening
 
 SUBSPACE_RANK = 64  # of the groups' item updates, where they are sent in full length
 SECTION = "algorithm"
@@ -48,11 +53,44 @@ def _defaults(asked: Asked) -> dict[str, Any]:
     return {SECTION: private.model_dump(), "rounds": PRIVATE_ROUNDS}
 
 
+def _opened_defaults(asked: Asked) -> dict[str, Any]:
+    """Of gfmfr: a private run begins with an opening, but where each interaction is protected."""
+    if not asked.private or asked.given("dp", "unit") == "interaction":
+        return _defaults(asked)
+    base = algorithm_defaults(asked)
+    alone = base.model_copy(update={
+        name: section for name, section in private_updates(base).items()
+        if name in ("groups", "distillation")})
+    opened = alone.model_copy(update=opened_updates(alone))
+    # Content directions cannot say how popular an item is, so updates keep their whole length.
+    return {SECTION: opened.model_dump(), "rounds": OPENED_ROUNDS, "dp": {"subspace_rank": 0}}
+
+
+def _settle(settings: AlgorithmSettings, public: Public) -> tuple[AlgorithmSettings, int]:
+    from privfedmm.gfmfr.planner import plan_rounds
+
+    planned = plan_rounds(settings, public)
+    return planned.settings, planned.rounds
+
+
+def _told(settings: AlgorithmSettings, public: Public) -> str:
+    from privfedmm.gfmfr.planner import plan_rounds
+
+    return plan_rounds(settings, public).told if public.noise_stddev else ""
+
+
+def _portions(settings: AlgorithmSettings, rounds: int) -> Sequence[float]:
+    from privfedmm.gfmfr.planner import portions
+
+    return portions(settings, rounds)
+
+
 def _travels(settings: AlgorithmSettings) -> tuple[type, ...]:
     from privfedmm.gfmfr.state import Clients, Plan, ServerState
     from privfedmm.groupings.centroids import Centroids
+    from privfedmm.statistics.state import StatisticsClients, StatisticsState
 
-    return Plan, Centroids, ServerState, Clients
+    return Plan, Centroids, ServerState, Clients, StatisticsState, StatisticsClients
 
 
 def _timed(settings: AlgorithmSettings, timed: bool) -> AlgorithmSettings:
@@ -79,7 +117,36 @@ def build(b: Build, settings: AlgorithmSettings) -> Algorithm:
         return PerExample(
             settings, data.train, FeatureViews(chosen, data.num_items, settings), b.rounds, b.seed,
             b.dp_sgd, rank=b.subspace_rank if chosen else 0)
-    return GFMFR(settings, data.train, _views(b, settings), b.rounds, b.seed, data.train_age)
+    return GFMFR(settings, data.train, _views(b, settings), b.rounds, b.seed, data.train_age,
+                 _opening(b, settings))
+
+
+def _opening(b: Build, settings: AlgorithmSettings) -> NoOpening | None:
+    from privfedmm.base.features import select
+    from privfedmm.gfmfr.opening import Opening
+    from privfedmm.statistics.algorithm import GroupStatistics
+    from privfedmm.statistics.public import PublicItems
+
+    if not settings.opening.on:
+        return None
+    data, how = b.data, opening_statistics(settings)
+    chosen = select(data.features, settings.modalities)
+    if not chosen:
+        how = how.model_copy(update={"personal": "none", "association_rank": 0})
+    public = PublicItems(chosen, data.num_items, how, data.present)
+    noise = b.portions.multiplier(b.noise_stddev, 0)
+    return Opening(
+        GroupStatistics(how, data.train, public, b.seed, noise, data.train_age), data.num_items,
+        settings.local.negatives_per_positive)
+
+
+def opening_statistics(settings: AlgorithmSettings) -> StatisticsSettings:
+    """Return the settings of the statistics that an opening releases."""
+    s = settings.opening
+    assert s.association_weight is not None  # the planner has settled it
+    return StatisticsSettings(
+        groups=0, association_rank=s.association_rank, association_weight=s.association_weight,
+        recent_weight=s.recent_weight)
 
 
 def _build_local(b: Build) -> Algorithm:
@@ -106,7 +173,10 @@ GFMFR_METHOD = Method(
     section=SECTION,
     can=Can(interaction_unit=True, groups=True, cold_items=True, explains=True,
             public_subspace=True, reference=True),
-    defaults=_defaults,
+    defaults=_opened_defaults,
+    settle=_settle,
+    portions=_portions,
+    told=_told,
     timed=_timed,
     device_steps=lambda s: s.local.epochs,
     build=lambda b: build(b, b.settings),

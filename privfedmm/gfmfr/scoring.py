@@ -13,6 +13,7 @@ from privfedmm.gfmfr.client import as_networks
 from privfedmm.gfmfr.explain import score_parts, unit
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.linked import NoLinks
+from privfedmm.gfmfr.opening import NoOpening
 from privfedmm.gfmfr.private_rows import NoRows
 from privfedmm.gfmfr.server import Server
 from privfedmm.gfmfr.state import Clients, ServerState
@@ -23,7 +24,7 @@ class Scoring:
 
     def __init__(
         self, server: Server, features: FeatureViews, train_rows: Rows, profile_weight: float,
-        rows: NoRows, links: NoLinks,
+        rows: NoRows, links: NoLinks, opening: NoOpening,
     ) -> None:
         self._server = server
         self._features = features
@@ -31,9 +32,17 @@ class Scoring:
         self._profile_weight = profile_weight
         self._rows = rows
         self._links = links
+        self._opening = opening
 
     def scores(self, state: ServerState, clients: Clients, ids: np.ndarray) -> Tensor:
         """Return the logits [m, items] of every item for clients ids [m]."""
+        opened = self._opening.scores(state.opened, clients.opened, ids)
+        if 0 < self._opening.rounds >= state.round:
+            return opened  # nothing is trained yet
+        return opened + self._trained(state, clients, ids)
+
+    def _trained(self, state: ServerState, clients: Clients, ids: np.ndarray) -> Tensor:
+        """What training and the device's profile say [m, items]."""
         who, backbone = torch.from_numpy(ids), self._server.backbone
         group = clients.group[who]
         out = torch.empty(len(ids), self._features.num_items)
@@ -73,12 +82,15 @@ class Scoring:
     ) -> dict[str, Tensor]:
         """Return the parts that add up to `scores`, by name.
 
-        They are each modality's part by the device's profile, associations where there are any, and
-        the rest.
+        They are what was released before training, each modality's part by the device's profile,
+        associations where there are any, and the rest.
         """
+        opened = dict(self._opening.explain(state.opened, clients.opened, ids))
+        if 0 < self._opening.rounds >= state.round:
+            return opened
         linked = self._links.scores(state, ids)
-        parts = score_parts(
-            self.scores(state, clients, ids) - linked, self._train, ids, self._features,
+        parts = opened | score_parts(
+            self._trained(state, clients, ids) - linked, self._train, ids, self._features,
             self._profile_weight)
         return parts if state.associations is None else {
             **parts, ASSOCIATIONS: linked.expand(len(ids), self._features.num_items)}

@@ -128,6 +128,28 @@ class AssociationSettings(Settings):
         return self.model_copy(update={"weight": 1.5 if timed else 0.0})
 
 
+class OpeningSettings(Settings):
+    """This section sets what is released once, before training, and held fixed under it: popularity
+    and associations, to which each device fits its user's taste (privfedmm/gfmfr/opening.py)."""
+
+    on: bool = False
+    """Whether there is an opening."""
+    recent_weight: NonNegative = 0.5
+    """Weight, in scores, of what the user's last items are like; needs times."""
+    association_rank: Annotated[int, Field(ge=0)] | None = None
+    """Components that associations are counted in, beside popularity; 0: none; default: by users
+    and noise (privfedmm/gfmfr/planner.py)."""
+    association_weight: NonNegative | None = None
+    """Weight of their standardised score; default: by users and noise."""
+    training_rounds: Annotated[int, Field(ge=0)] | None = None
+    """Rounds of training after the opening, of those that `rounds` allows; default under a budget:
+    none or a few, by users, items and noise, else all."""
+    training_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of a budget that the rounds of training get, where there are any."""
+    training_dim: Annotated[int, Field(ge=1)] = 8
+    """Length of user vectors and item rows under noise, at most `model.dim`."""
+
+
 class AlgorithmSettings(Settings):
     """This section sets everything that decides the numbers of a run, next to data, rounds and
     seed."""
@@ -141,6 +163,7 @@ class AlgorithmSettings(Settings):
     fusion: FusionSettings = FusionSettings()
     distillation: DistillationSettings = DistillationSettings()
     associations: AssociationSettings = AssociationSettings()
+    opening: OpeningSettings = OpeningSettings()
 
 
 def reference_settings() -> AlgorithmSettings:
@@ -182,10 +205,11 @@ def default_settings(backbone: str) -> AlgorithmSettings:
 
 
 PRIVATE_ROUNDS = 8
+OPENED_ROUNDS = 42  # at most: popularity, associations, training
 
 
 def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
-    """Return the sections that change under noise.
+    """Return the sections that change where each interaction is protected.
 
     There is one release a round, so no groups and no teacher; there are fewer rounds with more
     local work, and there is no smoothing on top of a subspace.
@@ -199,11 +223,27 @@ def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
     }
 
 
+def opened_updates(settings: AlgorithmSettings) -> dict[str, Settings]:
+    """Return the sections that change where training begins from an opening.
+
+    Updates have length 1, of which the step of the table is a share, and the taste of the opening
+    stands in for the profile.
+    """
+    return {
+        "opening": settings.opening.model_copy(update={"on": True}),
+        "associations": settings.associations.model_copy(update={"weight": 0.0}),
+        "local": settings.local.model_copy(update={"unit_updates": True}),
+        "server": settings.server.model_copy(update={"lr": 30.0}),
+        "model": settings.model.model_copy(update={"profile_weight": 0.0}),
+    }
+
+
 def backbone_only(settings: AlgorithmSettings) -> AlgorithmSettings:
     """Return the same backbone and training, without groups, features, fusion or distillation."""
     return settings.model_copy(
         update={
             "modalities": "none",
+            "opening": settings.opening.model_copy(update={"on": False}),
             "associations": settings.associations.model_copy(update={"weight": 0.0}),
             "groups": settings.groups.model_copy(update={"grouping": "none"}),
             "distillation": settings.distillation.model_copy(update={"weight": 0.0}),

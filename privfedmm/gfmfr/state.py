@@ -12,6 +12,7 @@ from privfedmm.base.streams import normal
 from privfedmm.gfmfr.feature_views import FeatureViews
 from privfedmm.gfmfr.settings import ModelSettings
 from privfedmm.groupings.centroids import Centroids
+from privfedmm.statistics.state import StatisticsClients, StatisticsState
 
 
 @dataclass
@@ -22,7 +23,8 @@ class ServerState:
     own addition to the item table. average_tables [1 or 1 + K, I, width]: the running averages of
     items and adapters, from which clients score. group_users [K, d]: the mean user vectors.
     preference [K, I]: the teacher's probabilities. labels [n]: each client's group where the server
-    assigns it. associations [r, r]: the matrix of what goes with what, from round 1 on.
+    assigns it. associations [r, r]: the matrix of what goes with what, from round 1 on. opened:
+    what was released before training, None where nothing was.
     """
 
     round: int
@@ -35,6 +37,7 @@ class ServerState:
     preference: Tensor | None
     labels: np.ndarray | None
     associations: Tensor | None = None
+    opened: StatisticsState | None = None
 
     def state_dict(self) -> dict[str, object]:
         """Return all fields as tensors and plain values, for a checkpoint."""
@@ -43,6 +46,8 @@ class ServerState:
             fields["labels"] = torch.from_numpy(self.labels)
         if self.centroids is not None:
             fields["centroids"] = dict(vars(self.centroids))
+        if self.opened is not None:
+            fields["opened"] = dict(vars(self.opened))
         return fields
 
     @classmethod
@@ -54,6 +59,8 @@ class ServerState:
             fields["centroids"] = Centroids(**centroids)  # type: ignore[arg-type]
         if isinstance(fields["labels"], Tensor):
             fields["labels"] = fields["labels"].numpy()
+        if isinstance(opened := fields.get("opened"), dict):
+            fields["opened"] = StatisticsState(**opened)
         return cls(**fields)  # type: ignore[arg-type]
 
 
@@ -71,6 +78,7 @@ class Plan:
     centroids: Centroids | None
     preference: Tensor | None
     labels: np.ndarray | None
+    opened: StatisticsState | None = None
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors that travel and are hashed.
@@ -81,6 +89,8 @@ class Plan:
         parts = [self.items, self.adapters, self.preference, *self.network.values()]
         if self.centroids is not None:
             parts += [self.centroids.centres, self.centroids.mean]
+        if self.opened is not None:
+            parts += self.opened.tensors()
         return [part for part in parts if part is not None]
 
 
@@ -90,24 +100,38 @@ class Clients:
 
     user [n, d]: the user vectors, with their running average. group [n]: int64, the group of each
     client. private: the item rows of their own, in the form that private_rows.py gives them, or
-    None.
+    None. opened: what they hold of what was released before training, or None.
     """
 
     user: Tensor
     user_average: Tensor
     group: Tensor
     private: Tensor | None
+    opened: StatisticsClients | None = None
 
     def copy(self) -> Clients:
         """Return an independent copy."""
         private = None if self.private is None else self.private.clone()
+        opened = None if self.opened is None else StatisticsClients(
+            **{name: value.clone() for name, value in vars(self.opened).items()})
         return Clients(
-            self.user.clone(), self.user_average.clone(), self.group.clone(), private
+            self.user.clone(), self.user_average.clone(), self.group.clone(), private, opened
         )
 
     def state_dict(self) -> dict[str, object]:
-        """Return all fields, for a checkpoint."""
-        return dict(vars(self))
+        """Return all fields as tensors and plain values, for a checkpoint."""
+        fields = dict(vars(self))
+        if self.opened is not None:
+            fields["opened"] = dict(vars(self.opened))
+        return fields
+
+    @classmethod
+    def from_state_dict(cls, fields: dict[str, object]) -> Clients:
+        """Restore what `state_dict` returned."""
+        fields = dict(fields)
+        if isinstance(opened := fields.get("opened"), dict):
+            fields["opened"] = StatisticsClients(**opened)
+        return cls(**fields)  # type: ignore[arg-type]
 
 
 def initial_items(

@@ -15,12 +15,15 @@ class Updates:
 
     items, width: the shape of the item table. network: the number of values of the shared network,
     0 without one. decays: whether untouched rows shrink too. kind: how updates reach the server, as
-    sums or one by one.
+    sums or one by one. unit: whether a client's updates together are brought to length 1.
     """
 
-    def __init__(self, items: int, width: int, network: int, decays: bool, kind: Kind) -> None:
+    def __init__(
+        self, items: int, width: int, network: int, decays: bool, kind: Kind, unit: bool = False
+    ) -> None:
         self._items = items
         self._decays = decays
+        self._unit = unit
         out = [Release("item_update", (items, width), kind, "change of the shared item table",
                        role=Role.ITEM_TABLE)]
         if network:
@@ -46,7 +49,13 @@ class Updates:
                 for name, value in plan.network.items()
             ]
             parts["network_update"] = Dense(torch.cat(flat, dim=1))
-        return update, parts
+        if not self._unit:
+            return update, parts
+        squared = torch.stack([p.held().flatten(1).square().sum(1) for p in parts.values()]).sum(0)
+        parts = {n: p.scaled(squared.sqrt().clamp(min=1e-9).reciprocal()) for n, p in parts.items()}
+        scaled = parts["item_update"]
+        assert isinstance(scaled, Touched)
+        return scaled, parts
 
     def _changes(self, trained: Trained) -> Tensor:
         values = trained.local.shared - trained.before

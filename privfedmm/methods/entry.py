@@ -114,6 +114,10 @@ def _evenly(settings: Any, rounds: int) -> Sequence[float]:
     return ()
 
 
+def _nothing_told(settings: Any, public: Public) -> str:
+    return ""
+
+
 def _untimed(settings: Any, timed: bool) -> Any:
     return settings
 
@@ -159,6 +163,7 @@ class Method:
     defaults: Callable[[Asked], dict[str, Any]] = _no_defaults
     settle: Callable[[Any, Public], tuple[Any, int]] = _as_set
     portions: Callable[[Any, int], Sequence[float]] = _evenly
+    told: Callable[[Any, Public], str] = _nothing_told
     timed: Callable[[Any, bool], Any] = _untimed
     device_steps: Callable[[Any], int] = _one_step
     travels: Callable[[Any], tuple[type, ...]] = _no_types

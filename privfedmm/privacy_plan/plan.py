@@ -49,6 +49,7 @@ class PrivacyPlan:
     clip_rule: ClipRule | None = None  # of an adaptive clip
     spare: int = 0  # attempts that the budget pays for beyond the rounds
     portions: Portions = EVEN  # how the budget is split between the rounds
+    told: str = ""  # what was settled and why, in a sentence
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
         """Return the absolute standard deviation on the sum over a cohort of which nobody
@@ -165,7 +166,8 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     if settled.rounds == config.rounds and portions == EVEN:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
-    return replace(calibrated(settled.rounds, portions), settings=settled.settings)
+    return replace(calibrated(settled.rounds, portions), settings=settled.settings,
+                   told=settled.told)
 
 
 def _shares(config: RunConfig, population: int) -> Shares:
@@ -202,9 +204,10 @@ def device_steps(config: RunConfig) -> int:
 def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPlan) -> PrivacyPlan:
     """The plan with the method's settings and rounds, settled by public quantities alone."""
     stddev = planned.noise_stddev(config.dp, population) if config.dp else 0.0
-    settings, rounds = config.entry.settle(
-        config.method_settings, Public(population, items, stddev, config.rounds))
-    return replace(planned, settings=settings, rounds=rounds)
+    public = Public(population, items, stddev, config.rounds)
+    settings, rounds = config.entry.settle(config.method_settings, public)
+    return replace(planned, settings=settings, rounds=rounds,
+                   told=config.entry.told(config.method_settings, public))
 
 
 def _cohort(share: float, population: int) -> Sampling:

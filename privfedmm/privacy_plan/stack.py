@@ -26,6 +26,7 @@ from privacy import (
     Vault,
     chain,
     state,
+    turns,
 )
 from privacy.aggregation.messages import Transcript
 from privacy.discrete import LARGEST_SHARE
@@ -148,9 +149,9 @@ def dims_of(config: RunConfig, algorithm: Algorithm) -> int:
     """Return the number of values of a client's upload, as they leave the device, in the round with
     most of them."""
     project, releases = _projection(config, algorithm), algorithm.releases
-    rounds = {t for r in releases for t in r.rounds or ()} or {0}
     shape = project.shape if project else (lambda r: r.shape)
-    return max(sum(math.prod(shape(r)) for r in releases if r.in_round(t)) for t in rounds)
+    return max(sum(math.prod(shape(r)) for r in releases if r.in_round(t))
+               for t in turns(releases))
 
 
 def statement(

@@ -13,13 +13,19 @@ _NEARLY_ALL = 0.95
 
 
 def of_plan(session: Any) -> list[str]:
-    """Return what is to be said of a private run's budget: none of it where it means something.
+    """Return what is to be said of a private run's budget: what it is spent on where a method
+    decides that, and where it means nothing.
 
     session: a `Session`.
     """
     dp, planned = session.config.dp, session.planned
     if dp is None or math.isinf(dp.epsilon):
         return []
+    return [*([planned.told] if planned.told else []), *_without_sense(session)]
+
+
+def _without_sense(session: Any) -> list[str]:
+    dp, planned = session.config.dp, session.planned
     if dp.epsilon > _LARGEST:
         sure = 1 / (1 + math.exp(-min(dp.epsilon, 700.0)))
         return [f"warning: dp.epsilon {dp.epsilon:g} promises next to nothing: whoever guesses "

@@ -147,6 +147,7 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
         "rounds_planned": session.planned.rounds,
         "settings_chosen": "the run chose nothing by metrics: groups and rounds follow from users "
                            "and noise; the other settings are the config's"
+                           + (f"; {session.planned.told}" if session.planned.told else "")
                            + ("" if tuned is None else f", which chose {tuned.told()}"),
         "ledger_digest": (stack.ledger.digests or (None,))[-1],
         "run": None if bound is None else bound["run"],

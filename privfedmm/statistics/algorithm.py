@@ -96,7 +96,7 @@ class GroupStatistics:
             self._associations = Associations(
                 public.association_features(rank), train_rows, train_age,
                 settings.association_items)
-        self._device = DeviceModel(
+        self.device = DeviceModel(
             settings, train_rows, public, self._associations, noise_stddev, train_age)
         # Round -> what is released in it.
         self._stages = ("counts", *["associations"] * bool(rank), *["groups"] * bool(groups))
@@ -104,6 +104,11 @@ class GroupStatistics:
         if groups:
             self._centroids = initial_centroids(
                 public.tilt_features, groups, public.tilt_features.shape[1], seed)
+
+    @property
+    def most_clients(self) -> int:
+        """Return the number of clients whose scores and associations may be held side by side."""
+        return min(BLOCK, self._associations.most_clients) if self._associations else BLOCK
 
     @property
     def rounds(self) -> int:
@@ -151,9 +156,8 @@ class GroupStatistics:
     def blocks(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the clients in order, in blocks with a bounded number of scores and associations.
         """
-        size = min(BLOCK, self._associations.most_clients) if self._associations else BLOCK
-        for start in range(0, len(ids), size):
-            yield ids[start : start + size]
+        for start in range(0, len(ids), self.most_clients):
+            yield ids[start : start + self.most_clients]
 
     # State ----------------------------------------------------------------------------------
 
@@ -194,14 +198,14 @@ class GroupStatistics:
             uniform = torch.full((len(ids),), float(np.log(self._items)))
             return {"item_counts": self._own_items(ids, count)}, uniform
         who = torch.from_numpy(ids)
-        logits = self._device.logits(plan, clients, ids)
+        logits = self.device.logits(plan, clients, ids)
         expected = torch.softmax(logits, dim=1)
         own = own_items(self._train, ids, self._items)
         loss = -(own * torch.log(expected.clamp(min=1e-30))).sum(1) / count[:, 0]
         if self._stages[plan.round] == "associations":
             assert self._associations is not None
             return {"associations": Dense(
-                self._associations.upload(ids, self._device.chances(plan)))}, loss
+                self._associations.upload(ids, self.device.chances(plan)))}, loss
         self._join(clients, who)
         residual = own - count * expected
         residual = residual / residual.norm(dim=1, keepdim=True).clamp(min=1e-9)
@@ -223,7 +227,7 @@ class GroupStatistics:
         """Fit the tastes of clients ids [m] to the released popularity, and let them pick groups.
         """
         for block in self.blocks(ids):
-            self._device.logits(state, clients, block)
+            self.device.logits(state, clients, block)
             if self._centroids is not None and state.round == len(self._stages):
                 self._join(clients, torch.from_numpy(block))
 
@@ -245,7 +249,7 @@ class GroupStatistics:
         """Return the logits [m, items] of every item for clients ids [m]."""
         out = []
         for block in self.blocks(ids):
-            logits = self._device.logits(state, clients, block)
+            logits = self.device.logits(state, clients, block)
             group = clients.group[torch.from_numpy(block)]
             out.append(logits + state.correction[group])
         return torch.cat(out)
@@ -257,7 +261,7 @@ class GroupStatistics:
 
         They are popularity, each modality's part, associations and the group's correction.
         """
-        parts = self._device.explain(state, clients, ids)
+        parts = self.device.explain(state, clients, ids)
         return {**parts, "group": state.correction[clients.group[torch.from_numpy(ids)]]}
 
     # On the server --------------------------------------------------------------------------

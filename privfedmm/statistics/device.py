@@ -45,20 +45,48 @@ class DeviceModel:
     ) -> Tensor:
         """Return the logits [m, items] of clients ids, and fit their tastes where they are not yet.
         """
+        logits = self.expected(state, clients, ids)
+        if self._settings.personal == "tilt" and self._recency is not None:
+            logits += self._settings.recent_weight * self._cosine(ids, self._recency)
+        return logits + self._associated(state, ids)
+
+    def expected(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
+    ) -> Tensor:
+        """Return the logits [m, items] without what was liked last and without associations.
+
+        Tastes are fitted where they are not yet.
+        """
         offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
         if s.personal == "cosine":
-            return offset + self._cosine(ids, None) + self._associated(state, ids)
+            return offset + self._cosine(ids, None)
         if s.personal == "none":
-            return offset.expand(len(ids), -1) + self._associated(state, ids)
-        features = self._public.tilt_features
+            return offset.repeat(len(ids), 1)
+        self._fit(state, clients, ids, offset)
+        return offset + clients.taste[who] @ self._public.tilt_features.T
+
+    def expected_at(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, items: Tensor
+    ) -> Tensor:
+        """Return `expected` at items [m, L] alone: [m, L]."""
+        offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
+        if s.personal == "cosine":
+            return self.expected(state, clients, ids).gather(1, items)
+        if s.personal == "none":
+            return offset[items]
+        self._fit(state, clients, ids, offset)
+        rows = self._public.tilt_features[items]
+        return offset[items] + torch.bmm(rows, clients.taste[who][:, :, None])[:, :, 0]
+
+    def _fit(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, offset: Tensor
+    ) -> None:
+        """Fit the tastes of clients ids, once, when popularity is there."""
+        who, s = torch.from_numpy(ids), self._settings
         if state.round and not bool(clients.fitted[who].all()):
             clients.taste[who] = fit_tilt(
-                self._train, ids, offset, features, s.ridge, s.tilt_steps)
+                self._train, ids, offset, self._public.tilt_features, s.ridge, s.tilt_steps)
             clients.fitted[who] = True
-        logits = offset + clients.taste[who] @ features.T
-        if self._recency is not None:
-            logits += s.recent_weight * self._cosine(ids, self._recency)
-        return logits + self._associated(state, ids)
 
     def explain(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
