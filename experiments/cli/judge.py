@@ -174,7 +174,7 @@ def report(
         if given and html is None:
             raise UserError(f"{name}: it is drawn on the page alone; give --html FILE as well")
     from experiments.report.finding import find
-    from experiments.report.tables import markdown
+    from experiments.report.markdown import markdown
 
     if html is not None:
         from experiments.report.page import page
