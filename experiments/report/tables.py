@@ -12,7 +12,7 @@ import numpy as np
 
 from experiments.report.finding import Found, Group, cells, columns, find
 from privfedmm.base.errors import UserError
-from privfedmm.evaluation import gains, paired_interval
+from privfedmm.evaluation import cut_of, paired_interval
 from privfedmm.runs import finished
 from privfedmm.runs.finished import ROUNDS, read_ranks
 from privfedmm.runs.record import same_protocol
@@ -77,6 +77,11 @@ class Runs:
         return dataset
 
     @property
+    def ranked(self) -> int:
+        """Return the number of users whose held-out items are ranked in the test."""
+        return next(iter(self.groups.values())).data[1]
+
+    @property
     def columns(self) -> list[str]:
         """Return the heads of the cells of `what`: the budget always, and what differs."""
         return columns(list(self.groups.values()))
@@ -131,9 +136,9 @@ class Runs:
                     if name in record["baselines"]})
 
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
-        """Return NDCG@50 of each user in the test, [seeds, users]."""
-        folders = self.folders[label]
-        return np.stack([gains(read_ranks(folders[s])["test"], 50)
+        """Return NDCG@50 of each user who is ranked in the test, [seeds, users]."""
+        folders, cut = self.folders[label], cut_of(JUDGED)
+        return np.stack([cut.judged(read_ranks(folders[s])["test"])
                          for s in (sorted(folders) if seeds is None else seeds)])
 
 
@@ -196,11 +201,14 @@ def described(runs: Runs) -> str:
     records = [r for rs in runs.records.values() for r in rs]
     data, protocol = runs.data, records[0]["protocol"]
     selections = sorted({r["protocol"]["selection"] for r in records})
-    listed = [r["dataset"] for r in records if r["dataset"]["items"] != data["items"]]
-    other = f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}. " if (
-        listed) else ""
+    listed = [r["dataset"] for r in records
+              if (r["dataset"]["items"], r["dataset"]["users"]) != (data["items"], data["users"])]
+    other = (f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}"
+             + (f", of {listed[0]['users']} users" if listed[0]["users"] != data["users"] else "")
+             + ". ") if listed else ""
+    ranked = "" if runs.ranked == data["users"] else f" ({runs.ranked} of them ranked)"
     return (
-        f"{data['name']}, {data['users']} users, {data['items']} items, "
+        f"{data['name']}, {data['users']} users{ranked}, {data['items']} items, "
         f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
         f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
         f"selection: {' / '.join(selections)}.")
