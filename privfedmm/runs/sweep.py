@@ -35,6 +35,25 @@ class Job:
     folder: Path
 
 
+@dataclass(frozen=True)
+class Swept:
+    """A sweep has come to an end with this.
+
+    finished: folders of the runs that are whole. failed: the other ones, a sentence each. says:
+    what was done, in a sentence.
+    """
+
+    finished: list[Path]
+    failed: list[str]
+    says: str
+
+    def check(self) -> None:
+        """Check that all runs are finished. Raises UserError where some are not."""
+        if self.failed:
+            raise UserError(
+                f"{len(self.failed)} runs did not finish; the first: {self.failed[0]}")
+
+
 def jobs(
     file: Path, out: Path, dataset: str | None, metrics: Sequence[str] | None = None
 ) -> Iterator[Job]:
@@ -158,14 +177,14 @@ def _end_with_parent() -> None:
 def run_sweep(
     file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1,
     metrics: Sequence[str] | None = None, move: bool = False,
-) -> None:
+) -> Swept:
     """Play what is not finished, in `processes` processes; a failed run does not stop the others.
 
     At the end it says what all private runs of the sweep cost together, on the same users.
     move: whether runs whose settings have changed since are made beside the old ones.
 
-    Raises UserError for a malformed file, for changed settings before anything is played, and at
-    the end where runs failed or a record is damaged.
+    Raises UserError for a malformed file, and for changed settings before anything is played; what
+    runs failed, or have a damaged record, is in what it returns.
     """
     begun()
     every = list(jobs(file, out, dataset, metrics))
@@ -205,6 +224,5 @@ def run_sweep(
             pool.shutdown(cancel_futures=True)
     for line in costs(every):
         say(line)
-    say(f"{len(todo)} runs played, {len(every) - len(todo)} were there; wrote {out}")
-    if failed:
-        raise UserError(f"{len(failed)} runs did not finish; the first: {failed[0]}")
+    return Swept([job.folder for job in every if damage(job) == ""], failed,
+                 f"{len(todo)} runs played, {len(every) - len(todo)} were there; wrote {out}")
