@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.arguments import folder_of, overrides, share
+from experiments.cli.arguments import folder_of, numbers, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
 from experiments.cli.choices import PARTS, Registered, Several, SweepFile
 from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors, wrote
@@ -138,15 +138,21 @@ def sweep(
         bool, typer.Option("--beside", help="Where settings have changed since a run was made, "
                            "make a new one beside it; default: refuse, with the difference.")
     ] = False,
+    only: Annotated[list[str] | None, typer.Option(
+        help="Play the variant with this label alone; repeat it for more.")] = None,
+    seeds: Annotated[str | None, typer.Option(
+        help="With commas, in place of the file's, as in 0,1,2.")] = None,
 ) -> None:
     """Run every variant at every epsilon with every seed; what is finished is not run again."""
-    from privfedmm.runs.sweep import run_sweep
+    from privfedmm.runs.sweep import Instead, run_sweep
 
     console = errors()
     console.keep(out, "")
     try:
-        swept = run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-                          processes, metrics_of(metrics), beside)
+        swept = run_sweep(
+            file, out, Instead(dataset, metrics_of(metrics), only or None,
+                               None if seeds is None else numbers(seeds)),
+            lambda text: console.print(text, highlight=False), processes, beside)
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on with the runs that are left",
                         INTERRUPTED) from None

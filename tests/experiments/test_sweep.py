@@ -12,7 +12,7 @@ import typer
 
 from experiments.cli import app
 from experiments.cli.choices import SweepFile, shipped
-from privfedmm.runs.sweep import jobs
+from privfedmm.runs.sweep import Instead, jobs
 from tests.commands import cli
 from tests.experiments.test_results_kept import table, words
 
@@ -35,13 +35,13 @@ epsilons = [2, 8]
 
 @pytest.mark.parametrize("name", shipped())
 def test_every_plan_that_ships_can_be_read(name: str, tmp_path: Path) -> None:
-    found = list(jobs(shipped()[name], tmp_path, "planted:60"))
+    found = list(jobs(shipped()[name], tmp_path, Instead("planted:60")))
     assert found and len({job.folder for job in found}) == len(found)
     assert {job.config.dataset for job in found} == {"planted:60"}
 
 
 def test_what_the_headline_is(tmp_path: Path) -> None:
-    found = list(jobs(shipped()["headline"], tmp_path, None))
+    found = list(jobs(shipped()["headline"], tmp_path))
     seeds: dict[str, list[int]] = {}
     for job in found:
         seeds.setdefault(job.config.label, []).append(job.config.seed)
@@ -67,6 +67,21 @@ def test_what_the_headline_is(tmp_path: Path) -> None:
         "group_statistics, distributed, epsilon 2"]
 
 
+def test_some_variants_and_other_seeds(tmp_path: Path) -> None:
+    plan = shipped()["headline"]
+    chosen = Instead(labels=["backbone", "group_statistics"], seeds=[7])
+    found = [(job.config.label, job.config.seed) for job in jobs(plan, tmp_path, chosen)]
+    assert found == [("backbone", 7), ("group_statistics, epsilon 2", 7),
+                     ("group_statistics, epsilon 8", 7)]
+    whole = {job.folder: job.config for job in jobs(plan, tmp_path)}
+    for job in jobs(plan, tmp_path, Instead(labels=["backbone"], seeds=[3])):
+        assert whole[job.folder] == job.config  # a part of the sweep, not another one
+    refused = cli("sweep", "headline", "--only", "gfmfr", "--only", "nobody")
+    assert refused.returncode == 2 and "no variant 'nobody'; it has gfmfr;" in refused.stderr
+    refused = cli("sweep", "headline", "--seeds", "1,x")
+    assert refused.returncode == 2 and "write whole numbers" in refused.stderr
+
+
 def test_an_unknown_name_is_refused_with_those_that_ship() -> None:
     done = cli("sweep", "nope")
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
@@ -80,7 +95,7 @@ def test_a_name_is_a_plan_where_there_is_no_such_file(tmp_path: Path) -> None:
     (tmp_path / "headline").mkdir()  # a folder is no plan
     done = cli("sweep", "headline", "--dataset", str(tmp_path / "nowhere"), "--out", str(out),
                cwd=tmp_path)
-    count = len(list(jobs(plan, out, None)))
+    count = len(list(jobs(plan, out)))
     assert done.returncode == 2 and f"{count} runs did not finish" in words(done.stderr)
     assert "gfmfr seed 0" in done.stderr and str(tmp_path / "nowhere") in words(done.stderr)
     (tmp_path / "headline").rmdir()
