@@ -2,7 +2,7 @@
 BIN ?= .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lint types test test-slow smoke smoke-environment docs reference structure
+.PHONY: help setup lint types test test-slow smoke smoke-environment docs reference headline structure
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ docs:  ## the documentation site, into site/ (extra docs)
 
 reference:  ## docs/reference anew, from commands and settings
 	$(BIN)/python -m tests.reference
+
+headline:  ## the README's table anew, from docs/results/headline.md
+	$(BIN)/python -m tests.headline
 
 structure:  ## figures of the structure
 	$(BIN)/python -m tests.structure

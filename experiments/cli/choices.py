@@ -7,6 +7,7 @@ test compares the two. Names of registries are asked for when one is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from click import Choice, Context, Parameter, ParamType
@@ -46,6 +47,37 @@ class Several(_Text):
             if name.strip() not in self._names:
                 self.fail(f"{name!r} is not one of {', '.join(map(repr, self._names))}", param, ctx)
         return str(value)
+
+
+class SweepFile(_Text):
+    """This is the type of an argument that takes a file, or the name of a config that ships here
+    where there is no such file."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: Parameter | None, ctx: Context | None) -> str:
+        """Return the path of the file. Fails where there is neither, with the names there are."""
+        given, ours = Path(value), shipped()
+        # A folder of that name, as one of runs, is no file; a pipe is as good as one.
+        if given.exists() and not given.is_dir():
+            return str(value)
+        if str(value) not in ours:
+            self.fail(f"there is no file {value}, and no config of that name comes with privfedmm; "
+                      f"those that do are {', '.join(ours)}", param, ctx)
+        return str(ours[str(value)])
+
+    def shell_complete(
+        self, ctx: Context, param: Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the names that begin with what was typed; the shell offers files where there is
+        none."""
+        return [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]
+
+
+def shipped() -> dict[str, Path]:
+    """Return the configs of sweeps that come with the package, by name."""
+    files = (Path(__file__).parents[1] / "configs").glob("*.toml")
+    return {file.stem: file for file in sorted(files)}
 
 
 class Registered(_Text):

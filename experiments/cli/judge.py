@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from experiments.cli.arguments import folder_of, overrides, share
+from experiments.cli.arguments import folder_of, numbers, overrides, share
 from experiments.cli.arguments import metrics as metrics_of
-from experiments.cli.choices import PARTS, Registered, Several
+from experiments.cli.choices import PARTS, Registered, Several, SweepFile
 from experiments.cli.common import ConfigOption, JsonOption, MetricsOption, SetOption, errors, wrote
+from experiments.cli.talk import Talk
 from privfedmm.base.errors import INTERRUPTED, PRIVACY_VIOLATION, UserError
 
 
@@ -125,8 +127,9 @@ def audit(
 
 
 def sweep(
-    file: Annotated[
-        Path, typer.Argument(help="TOML file: a table base, tables variants, and seeds.")],
+    file: Annotated[Path, typer.Argument(
+        help="TOML file: a table base, tables variants, and seeds; or the name of one that comes "
+        "with privfedmm, as headline.", click_type=SweepFile())],
     out: Annotated[Path, typer.Option(help="Folder of run folders.")] = Path("runs/sweep"),
     dataset: Annotated[str | None, typer.Option(help="Wins over the file's.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Runs side by side.")] = 1,
@@ -135,18 +138,43 @@ def sweep(
         bool, typer.Option("--beside", help="Where settings have changed since a run was made, "
                            "make a new one beside it; default: refuse, with the difference.")
     ] = False,
+    only: Annotated[list[str] | None, typer.Option(
+        help="Play the variant with this label alone; repeat it for more.")] = None,
+    seeds: Annotated[str | None, typer.Option(
+        help="With commas, in place of the file's, as in 0,1,2.")] = None,
 ) -> None:
     """Run every variant at every epsilon with every seed; what is finished is not run again."""
-    from privfedmm.runs.sweep import run_sweep
+    from privfedmm.runs.sweep import Instead, run_sweep
 
     console = errors()
     console.keep(out, "")
     try:
-        run_sweep(file, out, dataset, lambda text: console.print(text, highlight=False),
-                  processes, metrics_of(metrics), beside)
+        swept = run_sweep(
+            file, out, Instead(dataset, metrics_of(metrics), only or None,
+                               None if seeds is None else numbers(seeds)),
+            lambda text: console.print(text, highlight=False), processes, beside)
     except KeyboardInterrupt:
         raise UserError("stopped; the same command goes on with the runs that are left",
                         INTERRUPTED) from None
+    if swept.finished:
+        _tell_standings(console, swept.finished, out)
+    console.print(swept.says, highlight=False, soft_wrap=True, markup=False)
+    swept.check()
+
+
+def _tell_standings(console: Talk, folders: list[Path], out: Path) -> None:
+    """Show where the runs of a sweep stand, and how to get the page of all that it left."""
+    from experiments.report.terminal import standings_tables
+
+    try:
+        for part in standings_tables(folders):
+            console.print(part, highlight=False)
+    except UserError as error:  # of runs that were never meant to stand in one table
+        console.print(f"no table of all runs: {error}", highlight=False, soft_wrap=True,
+                      markup=False)
+    console.print(f"for the page: privfedmm report {shlex.quote(str(out))} --html "
+                  f"{shlex.quote(str(out / 'report.html'))}", highlight=False, soft_wrap=True,
+                  markup=False)
 
 
 def report(
@@ -174,7 +202,7 @@ def report(
         if given and html is None:
             raise UserError(f"{name}: it is drawn on the page alone; give --html FILE as well")
     from experiments.report.finding import find
-    from experiments.report.tables import markdown
+    from experiments.report.markdown import markdown
 
     if html is not None:
         from experiments.report.page import page

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from privfedmm.runs import identity
 from privfedmm.runs.differences import differing, shown
 from privfedmm.runs.finished import RECORD, RecordError, read_ranks, read_record
 from privfedmm.runs.recommend import BUNDLE
+from privfedmm.runs.record import same_data
 
 _MOST = 4  # settings that have a column each; more of them share one
 NO_EPSILON = "none"
@@ -21,32 +22,55 @@ NO_EPSILON = "none"
 class Group:
     """This is a group of runs that differ in their seed alone.
 
-    label: the name that the runs were given. settings: all of them, by dotted path. chosen: those
-    that are not their method's defaults.
+    label: the name that the runs were given. data: what runs share whose figures compare, as of
+    `same_data`. settings: all of them, by dotted path. chosen: those that are not their method's
+    defaults. doubles: of runs that are there twice, a sentence each.
     """
 
     label: str
+    data: tuple[str, int]
     settings: dict[str, Any]
     chosen: dict[str, Any]
     seeds: dict[int, Path] = field(default_factory=dict)
+    doubles: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Found:
     """These are the runs below some folders.
 
-    groups: by a name that is theirs alone. damaged: what could not be read, a sentence each.
-    doubles: runs that are there twice, a sentence each.
+    every: in the order in which they were found. damaged: what could not be read, a sentence each.
     """
 
-    groups: dict[str, Group]
+    every: list[Group]
     damaged: list[str]
-    doubles: list[str]
+
+    @property
+    def groups(self) -> dict[str, Group]:
+        """Return the groups by a name that is theirs alone."""
+        return _named(self.every)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Return what could not be read, in sentences."""
+        return [f"Left out: {text}" for text in self.damaged]
 
     @property
     def notes(self) -> list[str]:
         """Return what is left out, in sentences."""
-        return [*(f"Left out: {text}" for text in self.damaged), *self.doubles]
+        return [*self.left_out, *(text for group in self.every for text in group.doubles)]
+
+    def by_data(self) -> list[Found]:
+        """Return the runs of each data set by themselves, in the order in which they were found.
+
+        Of what cannot be read it is not known which data it is of: it stays with the runs where
+        there is one data set, and with none of several.
+        """
+        apart: dict[tuple[str, int], list[Group]] = {}
+        for group in self.every:
+            apart.setdefault(group.data, []).append(group)
+        return [self] if len(apart) == 1 else [
+            replace(self, every=groups, damaged=[]) for groups in apart.values()]
 
 
 def find(folders: Iterable[Path]) -> Found:
@@ -57,7 +81,7 @@ def find(folders: Iterable[Path]) -> Found:
     """
     places = list(folders)
     groups: dict[str, Group] = {}
-    damaged, doubles, bundles = [], [], []
+    damaged, bundles = [], []
     for file in dict.fromkeys(f for folder in places for f in sorted(folder.rglob(RECORD))):
         folder = file.parent
         if (folder / BUNDLE).exists():
@@ -72,11 +96,13 @@ def find(folders: Iterable[Path]) -> Found:
             continue
         label = record["label"] or f"{record['method']} ({record['backbone']})"
         key = identity.identity(settings, record["dataset"]["sha256"], seeds_apart=False)
-        group = groups.setdefault(key, Group(label, settings, identity.chosen(settings)))
+        group = groups.setdefault(key, Group(
+            label, same_data(record), settings, identity.chosen(settings)))
         first = group.seeds.setdefault(record["seed"], folder)
         if first is not folder:
-            doubles.append(f"{folder} is the run of {first} again, with the same settings, data "
-                           f"and seed: the figures are of {first}.")
+            group.doubles.append(
+                f"{folder} is the run of {first} again, with the same settings, data and seed: the "
+                f"figures are of {first}.")
     if not groups and bundles:
         raise UserError(f"report: {bundles[0]} is a bundle, which holds no user's ranks; give the "
                         "folder of the run that it was released from")
@@ -84,7 +110,7 @@ def find(folders: Iterable[Path]) -> Found:
         raise UserError("; ".join([
             "report: there is no finished run below " + ", ".join(str(f) for f in places),
             *damaged]))
-    return Found(_named(list(groups.values())), damaged, doubles)
+    return Found(list(groups.values()), damaged)
 
 
 def _named(groups: list[Group]) -> dict[str, Group]:
@@ -128,6 +154,14 @@ def cells(group: Group, groups: list[Group]) -> list[str]:
         else:
             out.append(_value(group, head))
     return out
+
+
+def unlike(groups: Mapping[str, Group]) -> str:
+    """Return in words in which chosen settings groups differ, under the names that they are given;
+    nothing where they are alike."""
+    return "; ".join(
+        f"{path} " + ", ".join(f"{_value(group, path)} on {name}" for name, group in groups.items())
+        for path in _differing(list(groups.values())))
 
 
 def _epsilon(group: Group) -> str:

@@ -6,9 +6,11 @@ import base64
 import hashlib
 import html
 import math
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+from experiments.report.across import across_table, notes, rivals
 from experiments.report.bars import costs_table, methods_chart, time_chart, traffic_chart
 from experiments.report.blocks import (
     NONE,
@@ -24,9 +26,10 @@ from experiments.report.blocks import (
 )
 from experiments.report.curves import epsilon_chart, rounds_chart, scaling_chart
 from experiments.report.evidence import audit_section, comparison_sections
+from experiments.report.finding import find
 from experiments.report.gallery import gallery
 from experiments.report.render import contents_html, section_html
-from experiments.report.sections import audits, comparisons
+from experiments.report.sections import Found, apart, audits, comparisons
 from experiments.report.standings import (
     findings,
     metrics_table,
@@ -62,18 +65,38 @@ def page(
 def sections_of(
     folders: list[Path], against: str, scaling: list[Path], gallery_users: int | None = None
 ) -> list[Section]:
-    """Return the sections of the page of these runs. Raises UserError as the table does."""
-    runs = Runs.read(folders)
-    runs.check(against)
-    anchors = Anchors()
+    """Return the sections of the page of these runs: of several data sets a table across them, then
+    those of each. Raises UserError as the table does."""
+    found, anchors = find(folders), Anchors()
+    every = Runs.each(found)
+    compared = rivals(every, against)
+    *own, beside = apart([*comparisons(folders), *audits(folders)], every)
+    sized = [] if not scaling else [
+        Section(anchors.new("users"), "Accuracy against number of users", [
+            scaling_chart(scaling, against, anchors, "Relative NDCG@50 over users")])]
+    if len(every) == 1:
+        return _of_data(every[0], against, anchors, own[0], sized, gallery_users)
+    out = [Section(anchors.new("across"), "Across data sets", [
+        across_table(every, anchors.new("across-table")),
+        Text(tuple(notes(every, found.left_out)), listed=True)]), *sized]
+    for runs, rival, more in zip(every, compared, own, strict=True):
+        out += [replace(section, title=f"{runs.data['name']}: {section.title}")
+                for section in _of_data(runs, rival, anchors, more, [], gallery_users)]
+    return [*out, *_beside(beside, anchors)]
+
+
+def _of_data(
+    runs: Runs, against: str, anchors: Anchors, beside: list[Found], sized: list[Section],
+    gallery_users: int | None,
+) -> list[Section]:
+    """The sections of one data set. beside: audits and comparisons of its runs. sized: what stands
+    after accuracy against privacy."""
     found = standings(runs, against)
     out = [Section(anchors.new("summary"), "Summary", [
         Text(tuple(findings(found)), listed=True), *_preface(runs)])]
     if curve := epsilon_chart(found, against, anchors, "Test NDCG@50 over epsilon"):
         out.append(Section(anchors.new("privacy"), "Accuracy against privacy", [curve]))
-    if scaling:
-        out.append(Section(anchors.new("users"), "Accuracy against number of users", [
-            scaling_chart(scaling, against, anchors, "Relative NDCG@50 over users")]))
+    out += sized
     out.append(Section(anchors.new("models"), "Models", [
         methods_chart(found, anchors, "Models by accuracy"),
         metrics_table(found, against, anchors.new("metrics")), Text((_NOTE,)),
@@ -87,9 +110,7 @@ def sections_of(
     out.append(Section(anchors.new("costs"), "Costs", [
         time_chart(runs, anchors, "Training time"), traffic_chart(runs, anchors, "Traffic"),
         costs_table(runs, anchors.new("costs-table"))]))
-    out += comparison_sections(comparisons(folders), anchors)
-    if audited := audit_section(audits(folders), anchors):
-        out.append(audited)
+    out += _beside(beside, anchors)
     best = next(one for one in found if one.kind != "baseline")
     seeds = runs.folders[best.name]
     if shown := gallery(seeds[min(seeds)], gallery_users):
@@ -98,6 +119,12 @@ def sections_of(
     out.append(Section(anchors.new("runs"), "Runs behind the figures",
                        [_sources(runs, anchors.new("runs-table"))]))
     return out
+
+
+def _beside(found: list[Found], anchors: Anchors) -> list[Section]:
+    audited = audit_section([one for one in found if one.is_audit], anchors)
+    return [*comparison_sections([one for one in found if not one.is_audit], anchors),
+            *([audited] if audited else [])]
 
 
 def _preface(runs: Runs) -> list[Part]:

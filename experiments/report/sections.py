@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.report import audit_tables
+from experiments.report.tables import Runs
 from privfedmm.audit import compare
 from privfedmm.audit.audit_run import AUDIT
 from privfedmm.base.errors import UserError
@@ -25,17 +26,32 @@ class Found:
     folder: Path
     value: dict[str, Any]
 
+    @property
+    def is_audit(self) -> bool:
+        """Return whether it is an audit, and not a comparison."""
+        return "attacks" in self.value
 
-def sections(folders: Iterable[Path]) -> list[str]:
-    """Return the Markdown of every compare.json and audit.json below the folders, in that order.
 
-    Raises UserError for a file that cannot be read.
+def texts(found: Iterable[Found]) -> list[str]:
+    """Return the Markdown of comparisons and audits, in the order given."""
+    return [audit_text(one) if one.is_audit else compare.markdown(one.value) for one in found]
+
+
+def apart(found: list[Found], every: Sequence[Runs]) -> list[list[Found]]:
+    """Return what was found beside the runs of each data set, and last what is of none of them.
+
+    What lies in a run folder, or in a folder of run folders as a comparison does, is of their data.
+    All of it is of the only data set there is.
     """
-    places = list(folders)
-    return [
-        *(compare.markdown(found.value) for found in comparisons(places)),
-        *(audit_text(found) for found in audits(places)),
-    ]
+    if len(every) == 1:
+        return [found, []]
+    homes = [{place for seeds in runs.folders.values() for folder in seeds.values()
+              for place in (folder.absolute(), *folder.absolute().parents)} for runs in every]
+    out: list[list[Found]] = [[] for _ in range(len(homes) + 1)]
+    for one in found:
+        places = [place for place, home in enumerate(homes) if one.folder in home]
+        out[places[0] if len(places) == 1 else -1].append(one)
+    return out
 
 
 def audit_text(found: Found) -> str:

@@ -25,12 +25,13 @@ class Standing:
     """This is where one model stands.
 
     name: its label, or a baseline's name. epsilon: its budget; infinite where it was asked for
-    without one, None where none was asked for. series: the curve that it is a point of. seeds: the
-    number of its runs. test: test metrics, a value a seed. validation: the same of NDCG@50. low,
-    high: the 95% interval of its mean test NDCG@50 over users and seeds; None for baselines, whose
-    ranks are not kept. rival, difference: with whom it is compared, and the mean difference with
-    its 95% interval. what: what its runs are, a cell for each column in which runs differ. below:
-    whether it is below a baseline that needs less trust.
+    without one, None where none was asked for. series: the curve that it is a point of. seeds: how
+    many there are. test: test metrics, a value a run. validation: the same of NDCG@50. low, high:
+    the 95% interval of its mean test NDCG@50 over users and seeds; None for baselines, whose ranks
+    are not kept, and where nobody asked for it. rival, difference: with whom it is compared, and
+    the mean difference with its 95% interval. what: what its runs are, a cell for each column in
+    which runs differ. below: whether it is below a baseline that needs less trust. trust: whom its
+    claim trusts; nothing where no budget was asked for.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Standing:
     difference: tuple[float, float, float] | None = None
     what: tuple[str, ...] = ()
     below: bool = False
+    trust: str = ""
 
     @property
     def mean(self) -> float:
@@ -67,15 +69,17 @@ class Standing:
         return text
 
 
-def standings(runs: Runs, against: str) -> list[Standing]:
-    """Return where every label and baseline of the runs stands, the best first."""
+def standings(runs: Runs, against: str, intervals: bool = True) -> list[Standing]:
+    """Return where every label and baseline of the runs stands, the best first.
+
+    intervals: whether intervals of means are wanted, which take a second each.
+    """
     low = marked(runs)
-    out = [_of_label(runs, label, against, label in low) for label in runs.records]
+    out = [_of_label(runs, label, against, label in low, intervals) for label in runs.records]
     for name, found in runs.baselines().items():
         test = {key: tuple(line["test"][key] for line in found)
                 for key in found[0]["test"] if all(key in line["test"] for line in found)}
-        # Every seed of every model computes the baselines; what they are does not depend on it.
-        out.append(Standing(name, "baseline", None, "", 0, test, ()))
+        out.append(Standing(name, "baseline", None, "", runs.baseline_seeds(name), test, ()))
     return sorted(out, key=lambda one: -one.mean)
 
 
@@ -85,11 +89,14 @@ def epsilon_of(record: dict[str, Any]) -> float | None:
     return None if asked in (None, 0, 0.0) else float(asked)
 
 
-def _of_label(runs: Runs, label: str, against: str, below: bool) -> Standing:
+def _of_label(runs: Runs, label: str, against: str, below: bool, intervals: bool) -> Standing:
     records = runs.records[label]
     epsilon = epsilon_of(records[0])
-    values = runs.gains(label)
-    _, low, high = paired_interval(values, np.zeros_like(values), seed=0)
+    low: float | None = None
+    high: float | None = None
+    if intervals:
+        values = runs.gains(label)
+        _, low, high = paired_interval(values, np.zeros_like(values), seed=0)
     rival = (runs.rival(label, against) if against else None) or ""
     return Standing(
         label, "private" if epsilon is not None and math.isfinite(epsilon) else "open", epsilon,
@@ -98,7 +105,8 @@ def _of_label(runs: Runs, label: str, against: str, below: bool) -> Standing:
          for key in records[0]["metrics"]["test"]
          if all(key in r["metrics"]["test"] for r in records)},
         tuple(r["metrics"]["validation"][MAIN] for r in records), low, high, rival,
-        _difference(runs, label, rival) if rival else None, tuple(runs.what(label)), below)
+        _difference(runs, label, rival) if rival else None, tuple(runs.what(label)), below,
+        "" if epsilon is None else records[0]["privacy"]["trust"])
 
 
 def _difference(runs: Runs, ours: str, theirs: str) -> tuple[float, float, float] | None:
@@ -117,7 +125,7 @@ def other_metrics(found: list[Standing], anchor: str) -> Table | None:
         return None
     rows = tuple((Cell(one.name, note=one.kind if one.kind == "baseline" else ""),
                   Cell(one.level, math.inf if one.level == "none" else one.epsilon),
-                  *(_spread(one.test[key]) for key in keys)) for one in found)
+                  *(spread_cell(one.test[key]) for key in keys)) for one in found)
     return Table(
         anchor, "Further test metrics, mean over seeds (± standard deviation), in the same order.",
         (*plain(["model", "epsilon"]), *(Column(key, ("standard deviation",), "high")
@@ -140,8 +148,8 @@ def metrics_table(found: list[Standing], against: str, anchor: str) -> Table:
         row = [Cell(one.name, note="baseline" if one.kind == "baseline" else
                     f"{BELOW} below what needs less trust" if one.below else ""),
                Cell(one.level, math.inf if one.level == "none" else one.epsilon),
-               number(one.seeds or None, "d"),
-               *(_spread(one.test[key]) for key in keys), _spread(one.validation)]
+               number(None if one.kind == "baseline" else one.seeds, "d"),
+               *(spread_cell(one.test[key]) for key in keys), spread_cell(one.validation)]
         if against:
             row.append(_compared(one))
         rows.append(tuple(row))
@@ -164,13 +172,14 @@ def settings_table(found: list[Standing], differing: Sequence[str], anchor: str)
                  plain(["model", *differing]), tuple(rows))
 
 
-def _spread(values: tuple[float, ...]) -> Cell:
+def spread_cell(values: tuple[float, ...]) -> Cell:
+    """Return the cell of a mean over seeds, with the standard deviation beside it."""
     if not values:
         return Cell(NONE)
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
     # Baselines are computed once a run and mostly alike.
-    note = "" if spread is None or spread < 0.00005 else f"± {spread:.4f}"
-    return number(float(np.mean(values)), ".4f", spread, note=note)
+    note = "" if deviation is None or deviation < 0.00005 else f"± {deviation:.4f}"
+    return number(float(np.mean(values)), ".4f", deviation, note=note)
 
 
 def _compared(one: Standing) -> Cell:

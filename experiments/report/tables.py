@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.report.finding import Group, cells, columns, find
-from experiments.report.sections import sections
+from experiments.report.finding import Found, Group, cells, columns, find
 from privfedmm.base.errors import UserError
-from privfedmm.evaluation import gains, paired_interval
+from privfedmm.evaluation import cut_of, paired_interval
 from privfedmm.runs import finished
 from privfedmm.runs.finished import ROUNDS, read_ranks
-from privfedmm.runs.record import same_data, same_protocol
+from privfedmm.runs.record import same_protocol
 from privfedmm.runs.trust import BELOW, below, sentence
 
 KEYS = ("hr@10", "ndcg@10", "hr@50", "ndcg@50")
@@ -56,18 +55,31 @@ class Runs:
     notes: list[str]
 
     @classmethod
-    def read(cls, folders: Iterable[Path]) -> Runs:
-        """Read the finished runs below the folders. Raises UserError where they are on different
-        data, or were ranked under different protocols."""
-        every = find(folders)
-        found = {name: group.seeds for name, group in every.groups.items()}
-        records = {n: [read_record(f) for f in seeds.values()] for n, seeds in found.items()}
-        if len({same_data(r) for rs in records.values() for r in rs}) > 1:
-            raise UserError("report: the runs are on different data sets; report one at a time")
+    def each(cls, found: Found) -> list[Runs]:
+        """Read the runs that were found, those of each data set by themselves. Raises UserError
+        where runs on one data set were ranked under different protocols."""
+        return [cls._of(one) for one in found.by_data()]
+
+    @classmethod
+    def _of(cls, found: Found) -> Runs:
+        groups = found.groups
+        records = {name: [read_record(folder) for folder in group.seeds.values()]
+                   for name, group in groups.items()}
         _refuse_protocols(records)
-        order = sorted(found, key=lambda label: _place(records[label][0]))
-        return cls({n: found[n] for n in order}, {n: records[n] for n in order},
-                   {n: every.groups[n] for n in order}, every.notes)
+        order = sorted(groups, key=lambda label: place(records[label][0]))
+        return cls({n: groups[n].seeds for n in order}, {n: records[n] for n in order},
+                   {n: groups[n] for n in order}, found.notes)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Return what the records say of the data."""
+        dataset: dict[str, Any] = next(iter(self.records.values()))[0]["dataset"]
+        return dataset
+
+    @property
+    def ranked(self) -> int:
+        """Return the number of users whose held-out items are ranked in the test."""
+        return next(iter(self.groups.values())).data[1]
 
     @property
     def columns(self) -> list[str]:
@@ -92,6 +104,12 @@ class Runs:
                 return other
         return None
 
+    def has(self, name: str) -> bool:
+        """Return whether runs have the name, or the label, or are of a curve that has it."""
+        return name in self.folders or any(
+            group.label == name for group in self.groups.values()) or any(
+            r["series"] == name for rs in self.records.values() for r in rs)
+
     def check(self, against: str) -> None:
         """Check the name `against`. Raises UserError for a name that no run has."""
         same = [name for name, group in self.groups.items() if group.label == against]
@@ -112,44 +130,23 @@ class Runs:
                     out.setdefault(name, []).append(line)
         return out
 
+    def baseline_seeds(self, name: str) -> int:
+        """Return with how many seeds a baseline was computed."""
+        return len({record["seed"] for records in self.records.values() for record in records
+                    if name in record["baselines"]})
+
     def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
-        """Return NDCG@50 of each user in the test, [seeds, users]."""
-        folders = self.folders[label]
-        return np.stack([gains(read_ranks(folders[s])["test"], 50)
+        """Return NDCG@50 of each user who is ranked in the test, [seeds, users]."""
+        folders, cut = self.folders[label], cut_of(JUDGED)
+        return np.stack([cut.judged(read_ranks(folders[s])["test"])
                          for s in (sorted(folders) if seeds is None else seeds)])
 
 
-def _place(record: dict[str, Any]) -> tuple[int, str, float, str]:
+def place(record: dict[str, Any]) -> tuple[int, str, float, str]:
+    """Return by what rows are sorted: those with a budget first, curve by curve."""
     epsilon = record["dp_epsilon"]
     value = float("inf") if epsilon in (None, "inf") else float(epsilon)
     return (epsilon is None, record["series"], value, record["label"])
-
-
-def markdown(folders: list[Path], against: str, title: str) -> str:
-    """Return a Markdown page: one line a label with mean and spread over seeds, then the
-    baselines."""
-    runs = Runs.read(folders)
-    runs.check(against)
-    lines = [f"# {title}", "", *preface(runs), ""]
-    names = head(runs, against)
-    lines += ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
-    for label, row in rows(runs, against):
-        lines.append(f"| {label} | " + " | ".join(row) + " |")
-    for name, baseline in runs.baselines().items():
-        spread = [_spread([line["test"][k] for line in baseline]) for k in KEYS]
-        lines.append(f"| *{name}* |" + " |" * (1 + len(runs.columns)) + " "
-                     + " | ".join(spread) + " | |" + (" |" if against else ""))
-    lines += ["", FOOTNOTE, ""]
-    for section in sections(folders):
-        lines += [section, ""]
-    return "\n".join(lines)
-
-
-FOOTNOTE = (
-    "Spread is the standard deviation over seeds. Intervals: percentile bootstrap over users and "
-    "seeds of the paired difference (at the same epsilon, where the rival is a curve). Rows in "
-    "italics: baselines without noise, which hold what their server sees in the record."
-)
 
 
 def head(runs: Runs, against: str) -> list[str]:
@@ -165,9 +162,9 @@ def rows(runs: Runs, against: str) -> list[tuple[str, list[str]]]:
     out = []
     for label, records in runs.records.items():
         cells = [*runs.what(label), str(len(records))]
-        cells += [_spread([r["metrics"]["test"][k] for r in records])
+        cells += [spread([r["metrics"]["test"][k] for r in records])
                   + (f" {BELOW}" if k == JUDGED and label in low else "") for k in KEYS]
-        cells.append(_spread([r["metrics"]["validation"]["ndcg@50"] for r in records]))
+        cells.append(spread([r["metrics"]["validation"]["ndcg@50"] for r in records]))
         if against:
             rival = runs.rival(label, against)
             cells.append("" if rival is None else _paired(runs, label, rival))
@@ -179,8 +176,6 @@ def preface(runs: Runs) -> list[str]:
     """Return data, protocol, what is claimed, what is marked and what is left out, as
     paragraphs."""
     records = [r for rs in runs.records.values() for r in rs]
-    data, protocol = records[0]["dataset"], records[0]["protocol"]
-    selections = sorted({r["protocol"]["selection"] for r in records})
     private = [r["privacy"] for r in records if r["privacy"]["epsilon"]]
     claim = records[0]["privacy"]["reason"]
     if private:
@@ -191,14 +186,8 @@ def preface(runs: Runs) -> list[str]:
         claim = (f"where a row names an epsilon, it is of one {first['unit']}, "
                  f"{first['adjacency']}, delta {deltas}, trust {trusts}, noise source {sources}; "
                  "epsilon inf and rows without one claim nothing")
-    listed = [r["dataset"] for r in records if r["dataset"]["items"] != data["items"]]
-    other = f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}. " if (
-        listed) else ""
     paragraphs = [
-        f"Data: {data['name']}, {data['users']} users, {data['items']} items, "
-        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
-        f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
-        f"selection: {' / '.join(selections)}.",
+        f"Data: {described(runs)}",
         "",
         f"Generated by `privfedmm report` from run records. Privacy: {claim}.",
     ]
@@ -207,18 +196,42 @@ def preface(runs: Runs) -> list[str]:
     return paragraphs
 
 
+def described(runs: Runs) -> str:
+    """Return the data and the protocol of the runs, in words."""
+    records = [r for rs in runs.records.values() for r in rs]
+    data, protocol = runs.data, records[0]["protocol"]
+    selections = sorted({r["protocol"]["selection"] for r in records})
+    listed = [r["dataset"] for r in records
+              if (r["dataset"]["items"], r["dataset"]["users"]) != (data["items"], data["users"])]
+    other = (f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}"
+             + (f", of {listed[0]['users']} users" if listed[0]["users"] != data["users"] else "")
+             + ". ") if listed else ""
+    ranked = "" if runs.ranked == data["users"] else f" ({runs.ranked} of them ranked)"
+    return (
+        f"{data['name']}, {data['users']} users{ranked}, {data['items']} items, "
+        f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
+        f"Split: {protocol['split']}; {protocol['ranking']} ranking, ties {protocol['ties']}; "
+        f"selection: {' / '.join(selections)}.")
+
+
 def marked(runs: Runs) -> dict[str, str]:
     """Return the labels whose result is below what needs less trust, each with a sentence on
-    it."""
+    it.
+
+    Where a label's own runs left a baseline out, the one that others computed on the same data
+    counts.
+    """
     out = {}
+    every = {name: [line["test"][JUDGED] for line in found]
+             for name, found in runs.baselines().items()}
     for label, records in runs.records.items():
         lines: dict[str, list[float]] = {}
         for record in records:
             for name, line in record["baselines"].items():
                 lines.setdefault(name, []).append(line["test"][JUDGED])
         ndcg = float(np.mean([record["metrics"]["test"][JUDGED] for record in records]))
-        better = below(ndcg, records[0].get("trusted_with"),
-                       {name: float(np.mean(values)) for name, values in lines.items()})
+        better = below(ndcg, records[0].get("trusted_with"), {
+            name: float(np.mean(values)) for name, values in {**every, **lines}.items()})
         if better:
             out[label] = sentence(label, ndcg, better)
     return out
@@ -238,7 +251,8 @@ def _refuse_protocols(records: dict[str, list[dict[str, Any]]]) -> None:
                         f"do not compare ({words}); report each by itself")
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Return the mean of a figure, with the standard deviation where there are several."""
     mean = float(np.mean(values))
     return f"{mean:.4f}" if len(values) < 2 else f"{mean:.4f} ± {np.std(values, ddof=1):.4f}"
 

@@ -41,13 +41,19 @@ class Cut:
         """Return the value of each user [users] float64, 0 for one without held-out items."""
         return self.metric.of(Places.of(ranks), self.k)
 
+    def judged(self, ranks: Ranks) -> np.ndarray:
+        """Return the value of each user who has held-out items, in the order of users.
+
+        These are the same users where the same rows were split alike, whoever else is in training.
+        """
+        return self.per_user(ranks)[Places.of(ranks).counts > 0]
+
     def mean(self, ranks: Ranks) -> float:
         """Return the mean over the users who have held-out items. Raises ScoreError for none."""
-        places = Places.of(ranks)
-        have = places.counts > 0
-        if not have.any():
+        values = self.judged(ranks)
+        if not len(values):
             raise ScoreError("no user has a held-out item to rank")
-        return float(self.metric.of(places, self.k)[have].mean())
+        return float(values.mean())
 
 
 def cut_of(text: str) -> Cut:

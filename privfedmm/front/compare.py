@@ -60,8 +60,10 @@ def compare(
 
 
 def _values(run: Run, cut: Cut) -> np.ndarray:
-    """A metric of each user's test items [1, users]."""
-    return cut.per_user(run.ranks["test"])[None]
+    """A metric of the test items of each user who has some [1, users]."""
+    return cut.judged(run.ranks["test"])[None]
+
+
 def _whole(run: Run | str | Path) -> bool:
     """Whether a run can be compared; of a damaged record a warning says that it is left out."""
     if isinstance(run, Run) or not (Path(run) / RECORD).exists():

@@ -83,10 +83,12 @@ def same_data(record: dict[str, Any]) -> tuple[str, int]:
     """Return what two records share whose figures compare, user by user.
 
     With a budget and without one the same rows make two data sets, over the catalogue and over the
-    core; the users are ranked alike, so what was read decides.
+    core; the users are ranked alike, so what was read decides, and how many of its users are
+    ranked. Records of earlier versions do not say that, and all users count.
     """
     data = record["dataset"]
-    return data.get("read_sha256", data["sha256"]), data["users"]
+    ranked = record["protocol"].get("targets", {}).get("test", {}).get("users", data["users"])
+    return data.get("read_sha256", data["sha256"]), ranked
 
 
 def shown(record: Mapping[str, Any]) -> tuple[str, ...]:

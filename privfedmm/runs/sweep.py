@@ -12,6 +12,7 @@ from functools import partial
 from itertools import count
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from typing import Any
 
 from privfedmm.base.errors import UserError
 from privfedmm.base.interrupts import begun, ignored
@@ -35,13 +36,46 @@ class Job:
     folder: Path
 
 
-def jobs(
-    file: Path, out: Path, dataset: str | None, metrics: Sequence[str] | None = None
-) -> Iterator[Job]:
-    """Yield all runs of a sweep file, on `dataset` and with `metrics` where given.
+@dataclass(frozen=True)
+class Swept:
+    """A sweep has come to an end with this.
+
+    finished: folders of the runs that are whole. failed: the other ones, a sentence each. says:
+    what was done, in a sentence.
+    """
+
+    finished: list[Path]
+    failed: list[str]
+    says: str
+
+    def check(self) -> None:
+        """Check that all runs are finished. Raises UserError where some are not."""
+        if self.failed:
+            raise UserError(
+                f"{len(self.failed)} runs did not finish; the first: {self.failed[0]}")
+
+
+@dataclass(frozen=True)
+class Instead:
+    """This holds what a caller wants in place of what a sweep file says; None: what it says.
+
+    dataset, metrics: of all runs. labels: the variants to play. seeds: of every variant.
+    """
+
+    dataset: str | None = None
+    metrics: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+
+AS_WRITTEN = Instead()
+
+
+def jobs(file: Path, out: Path, instead: Instead = AS_WRITTEN) -> Iterator[Job]:
+    """Yield the runs of a sweep file.
 
     A variant may name its own seeds and epsilons; epsilons = [] is a variant without privacy.
-    Raises UserError for a malformed file.
+    Raises UserError for a malformed file, and for a label that it does not have.
     """
     plan = read_toml(file)
     unknown = plan.keys() - {"seeds", "epsilons", "base", "variants"}
@@ -55,23 +89,36 @@ def jobs(
     for variant in plan["variants"]:
         if not isinstance(variant, dict) or not variant.get("label"):
             raise UserError(f"{file.name}: every [[variants]] needs a label")
+    for variant in _chosen(plan["variants"], instead.labels, file):
         settings = {k: v for k, v in variant.items() if k not in ("seeds", "epsilons")}
         for epsilon in variant.get("epsilons", plan.get("epsilons", [])) or [None]:
             label = variant["label"] if epsilon is None else (
                 f"{variant['label']}, epsilon {epsilon:g}")
             flags = flat(plan.get("base", {})) | flat(settings)
             flags = {"series": variant["label"], **flags, "label": label}
-            if dataset is not None:
-                flags["dataset"] = dataset
-            if metrics is not None:
-                flags["evaluation.metrics"] = list(metrics)
+            if instead.dataset is not None:
+                flags["dataset"] = instead.dataset
+            if instead.metrics is not None:
+                flags["evaluation.metrics"] = list(instead.metrics)
             if epsilon is None:
                 flags = {k: v for k, v in flags.items() if not k.startswith("dp.")}
             else:
                 flags["dp.epsilon"] = float(epsilon)
-            for seed in variant.get("seeds", plan["seeds"]):
+            for seed in instead.seeds or variant.get("seeds", plan["seeds"]):
                 folder = out / label.replace(" ", "_").replace("/", "_") / f"seed{seed}"
                 yield Job(f"{label} seed {seed}", resolve(None, flags | {"seed": seed}), folder)
+
+
+def _chosen(
+    variants: list[dict[str, Any]], labels: Sequence[str] | None, file: Path
+) -> list[dict[str, Any]]:
+    """The variants of these labels, in the order of the file."""
+    known = [variant["label"] for variant in variants]
+    absent = [label for label in labels or () if label not in known]
+    if absent:
+        raise UserError(f"--only: {file.name} has no variant {absent[0]!r}; it has "
+                        f"{'; '.join(known)}")
+    return [v for v in variants if labels is None or v["label"] in labels]
 
 
 def changed(job: Job) -> list[str]:
@@ -156,19 +203,20 @@ def _end_with_parent() -> None:
 
 
 def run_sweep(
-    file: Path, out: Path, dataset: str | None, say: Callable[[str], None], processes: int = 1,
-    metrics: Sequence[str] | None = None, move: bool = False,
-) -> None:
+    file: Path, out: Path, instead: Instead, say: Callable[[str], None], processes: int = 1,
+    move: bool = False,
+) -> Swept:
     """Play what is not finished, in `processes` processes; a failed run does not stop the others.
 
     At the end it says what all private runs of the sweep cost together, on the same users.
-    move: whether runs whose settings have changed since are made beside the old ones.
+    instead: what of the file is not wanted as it is written. move: whether runs whose settings have
+    changed since are made beside the old ones.
 
-    Raises UserError for a malformed file, for changed settings before anything is played, and at
-    the end where runs failed or a record is damaged.
+    Raises UserError for a malformed file, and for changed settings before anything is played; what
+    runs failed, or have a damaged record, is in what it returns.
     """
     begun()
-    every = list(jobs(file, out, dataset, metrics))
+    every = list(jobs(file, out, instead))
     if move:
         every = [beside(job) if changed(job) else job for job in every]
     _refuse_changed(every)
@@ -205,6 +253,5 @@ def run_sweep(
             pool.shutdown(cancel_futures=True)
     for line in costs(every):
         say(line)
-    say(f"{len(todo)} runs played, {len(every) - len(todo)} were there; wrote {out}")
-    if failed:
-        raise UserError(f"{len(failed)} runs did not finish; the first: {failed[0]}")
+    return Swept([job.folder for job in every if damage(job) == ""], failed,
+                 f"{len(todo)} runs played, {len(every) - len(todo)} were there; wrote {out}")

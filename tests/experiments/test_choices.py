@@ -73,6 +73,7 @@ def test_a_registered_name_is_listed_and_taken(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("typed", "offered"), [
     ("privfedmm run --trust ", set(choices.TRUSTS)),
     ("privfedmm run --method gf", {"gfmfr"}),
+    ("privfedmm sweep head", {"headline"}),
 ])
 def test_values_are_completed(typed: str, offered: set[str]) -> None:
     done = subprocess.run(

@@ -12,7 +12,7 @@ import privfedmm as pf
 from privfedmm.base.errors import UserError
 from privfedmm.config import resolve
 from privfedmm.runs.trust import trusted_with
-from tests.commands import cli
+from tests.commands import BARE, cli
 from tests.experiments.test_results_kept import SMALL, played, table, words
 
 WITH_LINES = SMALL[:5]  # and its own baselines
@@ -115,3 +115,33 @@ def test_what_a_run_trusts_its_server_with() -> None:
     ):
         assert trusted_with(resolve(None, flags)) == trusted
 
+
+
+def test_with_a_budget_more_users_are_in_training_and_the_same_ones_are_ranked(
+    tmp_path: Path
+) -> None:
+    """Users outside the k-core are left out without a budget, and not ranked with one."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    likes = [(f"u{u:02}", f"i{(u + 3 * n) % 20}", n) for u in range(40) for n in range(8)]
+    likes += [("alone", f"rare{n}", n) for n in range(3)]
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(
+        f"{user},{item},{1_600_000_000 + time}" for user, item, time in likes) + "\n")
+    (folder / "items.csv").write_text("item_id\n" + "\n".join(
+        sorted({item for _, item, _ in likes})) + "\n")
+    records = {}
+    for name, more in (("open", ()), ("private", ("--dp-epsilon", "2", "--noise", "simulation"))):
+        done = cli("run", "--dataset", str(folder), "--method", "popularity", *BARE, "--label",
+                   name, "--out", str(tmp_path / "runs" / name), "--json", *more)
+        assert done.returncode == 0, done.stderr
+        records[name] = json.loads(done.stdout)
+    assert [records[name]["dataset"]["users"] for name in ("open", "private")] == [40, 41]
+    done = cli("report", str(tmp_path / "runs"), "--against", "open")
+    assert done.returncode == 0, done.stderr
+    assert "41 users (40 of them ranked)" in done.stdout and "of 40 users" in done.stdout
+    means = {name: r["metrics"]["test"]["ndcg@50"] for name, r in records.items()}
+    # The paired difference is of the ranked users, as the means are.
+    difference = means["private"] - means["open"]
+    assert table(done.stdout)["private"][-1].startswith(f"{difference:+.4f} [")
+    found = pf.compare([tmp_path / "runs" / "open", tmp_path / "runs" / "private"])
+    assert found["difference"][1] == pytest.approx(difference)
