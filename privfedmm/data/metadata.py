@@ -90,8 +90,10 @@ def with_metadata(raw: Raw, wanted: bool) -> Raw:
     ids = np.concatenate([table.index.to_numpy().astype(str), beside.to_numpy().astype(str)])
     rows = np.concatenate([made.rows, np.zeros((len(beside), made.rows.shape[1]), np.float32)])
     present = np.concatenate([made.present, np.zeros(len(beside), dtype=bool)])
-    told = Line("content", f"{METADATA}: {made.note}; of {raw.item_source}", values={
-        "metadata_columns": columns, "metadata_missing": int((~present).sum())})
+    lack = int((~present).sum())
+    told = Line("content", f"{METADATA}: {made.note}; of {raw.item_source}"
+                + (f", {lack:,} of {len(ids):,} items have none of it" if lack else ""),
+                values={"metadata_columns": columns, "metadata_missing": lack})
     return replace(
         raw, features={**raw.features, METADATA: (ids, rows)},
         present=raw.present if present.all() else {**raw.present, METADATA: present},
@@ -122,10 +124,10 @@ def _kinds(table: pd.DataFrame) -> _Part | None:
     there = np.diff(whole.indptr) > 0
     if whole.shape[1] <= _MOST_COLUMNS:
         return whole.toarray(), there, ", ".join(told)
-    from sklearn.utils.extmath import randomized_svd
+    from sklearn.utils import extmath
 
     rank = min(_MOST_COLUMNS, *whole.shape)
-    left, size, _ = randomized_svd(whole, rank, n_iter=7, random_state=0)
+    left, size, _ = extmath.randomized_svd(whole, rank, n_iter=7, random_state=0)
     return left * size, there, f"{', '.join(told)} in {rank} components"
 
 

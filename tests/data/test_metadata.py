@@ -180,7 +180,8 @@ def test_items_without_any_lack_the_modality(tmp_path: Path) -> None:
     listed.loc[3, "genres"] = ""
     data = load(str(folder(tmp_path / "set", listed)), k_core=0, seed=0, encoding=how())
     assert np.flatnonzero(~data.present["metadata"]).tolist() == [2, 5]
-    assert data.missing == {"metadata": 2, "every": 2}
+    assert data.missing == {"metadata": 2, "every": 2} and data.summary is not None
+    assert "2 of 9 items have none of it" in data.summary.sentences()[-1]
     assert not data.features["metadata"][[2, 5]].any() and data.features["metadata"][3].any()
 
 
