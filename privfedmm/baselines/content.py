@@ -10,9 +10,11 @@ from privfedmm.base.features import Present, unit_rows
 from privfedmm.baselines.baseline import Baseline, Candidates
 from privfedmm.baselines.matrix import matrix
 from privfedmm.baselines.simple import item_counts
+from privfedmm.data.item_columns import METADATA
 from privfedmm.data.types import Dataset, Rows
 from privfedmm.evaluation import Scorer
 
+_IN_WORDS = ("text", METADATA)  # beside them pictures add noise to a profile
 _PROFILE_WEIGHTS = (0.1, 0.3, 1.0)
 _ROCCHIO = ("a user's profile is the mean of the items' features, as in Pazzani and Billsus, "
             "Content-Based Recommendation Systems, 2007, without Rocchio's negative part")
@@ -49,13 +51,12 @@ def popularity_profile(
 ) -> Scorer:
     """Score an item by log(1 + count) + weight x its profile score, all on the device.
 
-    The profile reads text where there is text, else every modality; arguments as for
-    `public_features`.
+    The profile reads text and metadata, what of them there is, else every modality; arguments as
+    for `public_features`.
     """
     log_counts = np.log1p(item_counts(train, num_items))
-    profile = public_features(
-        train, {"text": features["text"]} if "text" in features else features, present
-    )
+    told = {name: x for name, x in features.items() if name in _IN_WORDS}
+    profile = public_features(train, told or features, present)
 
     def score(users: np.ndarray) -> np.ndarray:
         return log_counts + weight * profile(users)

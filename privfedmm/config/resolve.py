@@ -72,15 +72,18 @@ def resolve_saved(file: Path) -> RunConfig:
     """Return the config of a run folder, as the run meant it.
 
     A budget that names no catalogue is of a run from before there was one: its items were made from
-    interactions. Its patience, which used to be allowed and had no effect, is none. Raises
-    UserError as `resolve` does.
+    interactions. Its patience, which used to be allowed and had no effect, is none. Where nothing
+    is said of metadata there was none yet. Raises UserError as `resolve` does.
     """
     values = read_toml(file)
-    if not isinstance(values.get("dp"), dict):
-        return resolve(file, {})
-    named = "catalogue" in values["dp"]
-    return resolve(file, {"evaluation.patience": 0,
-                          **({} if named else {"dp.catalogue": "from_interactions"})})
+    meant: dict[str, Any] = {}
+    if "metadata" not in values.get("encoders", {}):
+        meant["encoders.metadata"] = False
+    if isinstance(values.get("dp"), dict):
+        meant["evaluation.patience"] = 0
+        if "catalogue" not in values["dp"]:
+            meant["dp.catalogue"] = "from_interactions"
+    return resolve(file, meant)
 
 
 def settled(config: RunConfig, timed: bool) -> RunConfig:
@@ -113,6 +116,8 @@ def _defaults(values: dict[str, Any], fixed_rounds: bool) -> dict[str, Any]:
         out |= {"rounds": FIXED_ROUNDS, "evaluation": {"patience": 0}}
     if method not in METHODS:
         return out  # refused, with the names there are, when the config is validated
+    if asked.reference:
+        out["encoders"] = {"metadata": False}  # the reference reads files of features alone
     entry = METHODS.get(method)
     out |= entry.defaults(asked)
     if private and isinstance(dp, dict):

@@ -11,13 +11,10 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from PIL import Image
 
+from privfedmm.data.item_columns import DESCRIPTIONS, KINDS_IN_TEXT, TITLES, YEARS_IN_TEXT
 from privfedmm.data.types import DataError
 from privfedmm.encoders import KINDS, Content, ContentError, content_key, open_picture
 
-_TITLES = ("title", "name")
-_YEARS = ("year",)
-_KINDS_OF_ITEM = ("genres", "genre", "categories", "category", "tags", "brand")
-_DESCRIPTIONS = ("description", "overview", "plot", "synopsis", "summary", "abstract")
 _MOST_BYTES = 64 * 2**20
 Read = Callable[[], bytes]
 
@@ -31,7 +28,7 @@ def text_columns(table: pd.DataFrame, chosen: tuple[str, ...]) -> list[str]:
     if absent:
         raise DataError(f"encoders.text_columns: items.csv has no column {', '.join(absent)}; its "
                         f"columns are {', '.join(table.columns)}")
-    known = (*_TITLES, *_YEARS, *_KINDS_OF_ITEM, *_DESCRIPTIONS)
+    known = (*TITLES, *YEARS_IN_TEXT, *KINDS_IN_TEXT, *DESCRIPTIONS)
     found = list(chosen) or [name for name in known if name in table.columns]
     # A year alone is no text.
     return [] if found == ["year"] and not chosen else found
@@ -48,10 +45,10 @@ def _text(row: dict[str, str], chosen: bool) -> str:
     values = {name: " ".join(value.split()) for name, value in row.items()}
     if chosen:
         return ". ".join(value for value in values.values() if value)
-    described = next((values[n] for n in _DESCRIPTIONS if values.get(n)), "")
-    titles = [values[n] for n in _TITLES if values.get(n)][:1]
-    years = [f"({values[n]})" for n in _YEARS if values.get(n)] if titles else []
-    kinds = [values[n] for n in _KINDS_OF_ITEM if values.get(n)]
+    described = next((values[n] for n in DESCRIPTIONS if values.get(n)), "")
+    titles = [values[n] for n in TITLES if values.get(n)][:1]
+    years = [f"({values[n]})" for n in YEARS_IN_TEXT if values.get(n)] if titles else []
+    kinds = [values[n] for n in KINDS_IN_TEXT if values.get(n)]
     return ". ".join(part for part in (" ".join(titles + years), *kinds, described) if part)
 
 

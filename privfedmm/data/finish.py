@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from privfedmm.data.encoded import Encoding, encode_raw
+from privfedmm.data.encoded import Encoding
+from privfedmm.data.metadata import public_features
 from privfedmm.data.over_catalogue import listed, prepare_over_catalogue
 from privfedmm.data.prepare import prepare, some_users
 from privfedmm.data.raw import Raw
@@ -17,7 +18,7 @@ def finish(
 
     The arguments are those of `load`. Raises DataError.
     """
-    raw = encode_raw(raw if unit is None else listed(raw), how)
+    raw = public_features(raw if unit is None else listed(raw), how)
     raw = some_users(raw, max_users, seed) if max_users else raw
     if unit is not None:
         return prepare_over_catalogue(raw, k_core, seed, unit)

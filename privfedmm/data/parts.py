@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from privfedmm.data.encoded import Encoding, encode_raw
+from privfedmm.data.encoded import Encoding
+from privfedmm.data.kept_features import features_of
 from privfedmm.data.layouts import read_data, read_items
+from privfedmm.data.metadata import public_features
 from privfedmm.data.prepare import (
     TIES,
     asked_of,
     content_hash,
-    features_of,
     index_ids,
     refuse_empty,
     split_and_index,
@@ -90,14 +91,15 @@ def shard_of(data: Dataset, users: np.ndarray) -> Shard:
 
 def read_catalogue(folder: Path, encoding: Encoding) -> Catalogue:
     """Read a folder of items and features alone, in our layout. Raises DataError."""
-    raw = encode_raw(read_items(folder), encoding)
+    raw = public_features(read_items(folder), encoding)
     items, _ = index_ids(pd.Series(raw.items.index))
     features, present = features_of(raw, items)
     nobody = Shard()
     digest = content_hash(
         nobody.user_ids, items, nobody.train,
         {"validation": nobody.validation, "test": nobody.test}, features, present)
-    return Catalogue(raw.name, items, features, dict(raw.feature_notes), present, digest)
+    notes = {name: note for name, note in raw.feature_notes.items() if name in features}
+    return Catalogue(raw.name, items, features, notes, present, digest)
 
 
 def read_shard(

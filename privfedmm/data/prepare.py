@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from privfedmm.data.kept_features import features_of, left_out
 from privfedmm.data.raw import Line, Raw
-from privfedmm.data.raw.features import refuse_flat
 from privfedmm.data.raw.times import tied_last
 from privfedmm.data.split import FURTHER, names_held_out, split_of
 from privfedmm.data.summary import Summary, core_line, row_lines
@@ -176,6 +176,7 @@ def dataset_of(
     lines = [*raw.lines, split.line(held)]
     for name, matrix in features.items():
         lines += row_lines(name, matrix, present.get(name))
+    lines += left_out(raw, features)
     if not features:
         lines.append(Line("content", "no features of items"))
     return Dataset(
@@ -191,7 +192,7 @@ def dataset_of(
         protocol=Protocol(k, split.name, TIES, " ".join(t for t in (*notes, *raw.notes) if t),
                           names_held_out(raw)),
         sha256=content_hash(users, items, split.train, dict(held), features, present, further),
-        feature_notes=dict(raw.feature_notes),
+        feature_notes={n: note for n, note in raw.feature_notes.items() if n in features},
         present=present,
         train_age=split.age,
         read_sha256=read,
@@ -256,29 +257,6 @@ def split_and_index(
             further[part_name] = Rows.from_pairs(
                 part["u"].to_numpy(), part["i"].to_numpy(), len(users))
     return Split(users, items, rows, held, age, name, note, further)
-
-
-def features_of(
-    raw: Raw, items: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the features of these items, and which items have them where some lack them.
-
-    Both are by modality: [items, F] float32 and [items] bool. Raises DataError for a modality that
-    no item has.
-    """
-    features, present = {}, {}
-    for modality, (ids, matrix) in raw.features.items():
-        place = pd.Series(np.arange(len(ids)), index=ids).loc[items].to_numpy()
-        features[modality] = matrix[place]
-        mask = raw.present.get(modality, np.ones(len(ids), dtype=bool))[place]
-        how = [line.says for line in raw.lines if f"{modality}_cut" in line.values]
-        refuse_flat(raw.source, modality, features[modality][mask], "".join(how))
-        if not mask.any():
-            raise DataError(f"{raw.source}: no item that is left has {modality}; give some, or "
-                            "take the modality away")
-        if not mask.all():
-            present[modality] = mask
-    return features, present
 
 
 def refuse_empty(raw: Raw) -> None:

@@ -32,6 +32,9 @@ class EncoderSettings(Settings):
     """auto: cuda where there is one (in half precision), else cpu."""
     max_pixels: Annotated[int, Field(ge=1)] = 50_000_000
     """A larger picture is refused unread."""
+    metadata: bool = True
+    """Whether genres, categories, brands, years and the like of the item table become a modality
+    `metadata`, beside feature files too. --mode reference: false."""
     allow_missing: bool = False
     """Go on without the text or picture of items where it is absent or cannot be read; the
     record counts them. false: the first such item is an error."""

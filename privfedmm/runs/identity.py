@@ -47,6 +47,7 @@ def settings_of(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if private:
         # As `resolve_saved`: a budget that names no catalogue is from before there was one.
         values["dp"] = {"catalogue": "from_interactions", **values["dp"]}
+    values["encoders"] = {"metadata": False, **values.get("encoders", {})}
     try:
         return flat(plain_config(resolve(None, values)))
     except UserError:  # a method that is not installed here, or a setting that is no more

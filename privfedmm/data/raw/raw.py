@@ -27,7 +27,8 @@ class Raw:
     ids of all who take part, where they are listed; None for those who have rows. lines: what was
     read, dropped, ignored or guessed so far, for the summary. untimed: why the times of the rows
     are not used, where there are any; nothing else. everyone: as in `Interactions`; a budget counts
-    them as users, who were emptied and not removed.
+    them as users, who were emptied and not removed. unasked: the modalities that nobody gave as
+    such; one that tells nothing of the items that are left is left out, not refused.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Raw:
     lines: list[Line] = field(default_factory=list)
     untimed: str = ""
     everyone: np.ndarray | None = None
+    unasked: frozenset[str] = frozenset()

@@ -55,7 +55,7 @@ def _key(names: Sequence[str], key: str | None, name: str, ours: str) -> str:
 
 
 def _as_text(table: pd.DataFrame, key: str, origin: Origin) -> pd.DataFrame:
-    """Every value as text; of lists their parts with blanks between."""
+    """Every value as text; of lists their parts, a line each."""
     out = {}
     for name in table.columns:
         column = table[name]
@@ -68,7 +68,7 @@ def _as_text(table: pd.DataFrame, key: str, origin: Origin) -> pd.DataFrame:
 
 def _words(value: object) -> str:
     if isinstance(value, list | tuple | np.ndarray):
-        return " ".join(_words(part) for part in value)
+        return "\n".join(_words(part) for part in value)
     return "" if value is None or value != value else str(value)
 
 
