@@ -17,6 +17,7 @@ from privfedmm.data.over_catalogue import HOW
 from privfedmm.data.types import Dataset
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Build
+from privfedmm.mixing.build import mixed
 from privfedmm.privacy_plan.plan import PrivacyPlan, needs_dims, plan
 from privfedmm.privacy_plan.stack import build_stack, dims_of, dp_sgd, statement
 
@@ -89,12 +90,12 @@ def algorithm_of(
         raise UserError(f"mode: method {config.method} has no reference implementation that is "
                         "followed; use mode default")
     try:
-        return entry.build(Build(
-            settings=planned.settings, data=data, rounds=planned.rounds, seed=config.seed,
-            modalities=config.algorithm.modalities,
-            noise_stddev=planned.noise_stddev(dp, users) if dp else 0.0,
-            portions=planned.portions,
-            dp_sgd=dp_sgd(config, planned), subspace_rank=dp.subspace_rank if dp else 0))
+        build = Build(
+            settings=planned.settings, data=data, rounds=planned.rounds - config.mix.rounds,
+            seed=config.seed, modalities=config.algorithm.modalities,
+            noise_stddev=planned.method_stddev(config, users), portions=planned.own_portions,
+            dp_sgd=dp_sgd(config, planned), subspace_rank=dp.subspace_rank if dp else 0)
+        return mixed(build, entry.build, config.mix) if config.mix.on else entry.build(build)
     except ValueError as error:
         raise UserError(str(error)) from error
 

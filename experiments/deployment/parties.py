@@ -45,7 +45,10 @@ _CARRIED = (Message, Dense, Touched, Slotted)  # of every run: messages and part
 def kinds_of(config: RunConfig) -> tuple[type, ...]:
     """Return the dataclasses that may travel in a run: those of uploads, and those of its
     method."""
-    return (*_CARRIED, *config.entry.travels(config.method_settings))
+    from privfedmm.mixing.algorithm import MixedPlan, MixedState
+
+    mix = (MixedPlan, MixedState) if config.mix.on else ()
+    return (*_CARRIED, *mix, *config.entry.travels(config.method_settings))
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ import tomli_w
 from pydantic import ValidationError
 
 from privfedmm.base.errors import UserError
-from privfedmm.config.sections import FIXED_ROUNDS, RunConfig
+from privfedmm.config.sections import FIXED_ROUNDS, ROUNDS, RunConfig
 from privfedmm.gfmfr.method import algorithm_defaults
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.methods.entry import Asked
 from privfedmm.methods.registry import METHODS
+from privfedmm.mixing.settings import MixSettings
 
 DEFAULT, PRIVATE_DEFAULT = "gfmfr", "group_statistics"  # methods where none is named
 
@@ -120,6 +121,8 @@ def _defaults(values: dict[str, Any], fixed_rounds: bool) -> dict[str, Any]:
         out["encoders"] = {"metadata": False}  # the reference reads files of features alone
     entry = METHODS.get(method)
     out |= entry.defaults(asked)
+    if mixed := _mix(values):  # after the method's own rounds
+        out["rounds"] = out.get("rounds", ROUNDS) + mixed.rounds
     if private and isinstance(dp, dict):
         more: dict[str, Any] = out.setdefault("dp", {})
         if dp.get("unit") == "interaction":
@@ -127,6 +130,14 @@ def _defaults(values: dict[str, Any], fixed_rounds: bool) -> dict[str, Any]:
         if not entry.can.public_subspace:
             more.setdefault("subspace_rank", 0)
     return out
+
+
+def _mix(values: Mapping[str, Any]) -> MixSettings | None:
+    """The section `mix` as it was given; None where it is not, or is refused later on."""
+    try:
+        return MixSettings.model_validate(values.get("mix") or {})
+    except ValidationError:
+        return None
 
 
 def _sums_in_full_length(values: Mapping[str, Any]) -> bool:

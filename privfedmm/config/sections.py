@@ -21,6 +21,7 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Method
 from privfedmm.methods.registry import METHODS
+from privfedmm.mixing.settings import MixSettings
 from privfedmm.statistics import StatisticsSettings
 
 # Chosen together on validation curves of six data sets (docs/results/early_stopping.md).
@@ -228,6 +229,8 @@ class RunConfig(Settings):
         AlgorithmSettings(), description="Settings of gfmfr, backbone and local.")
     statistics: StatisticsSettings = Field(
         StatisticsSettings(), description="Settings of the methods of group statistics.")
+    mix: MixSettings = Field(
+        MixSettings(), description="How the parts of a score are weighed after training.")
     settings: SerializeAsAny[Settings] | None = Field(
         None, description="Settings of a method from another package.")
     dp: DPSettings | None = Field(None, description="Differential privacy; absent: none claimed.")

@@ -29,6 +29,7 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Public
 from privfedmm.methods.registry import METHODS
+from privfedmm.mixing.settings import MixSettings
 from privfedmm.privacy_plan.aggregators import check_cohort, check_masks, owners
 from privfedmm.privacy_plan.clipping import clip_rule
 
@@ -49,6 +50,7 @@ class PrivacyPlan:
     clip_rule: ClipRule | None = None  # of an adaptive clip
     spare: int = 0  # attempts that the budget pays for beyond the rounds
     portions: Portions = EVEN  # how the budget is split between the rounds
+    own_portions: Portions = EVEN  # how the method splits what it gets of it
     told: str = ""  # what was settled and why, in a sentence
 
     def noise_stddev(self, dp: DPSettings, population: int) -> float:
@@ -60,6 +62,16 @@ class PrivacyPlan:
         elif self.shares is not None:
             more = math.sqrt(population / self.shares.count)
         return self.noise_multiplier * dp.clip_norm * more
+
+    def method_stddev(self, config: RunConfig, population: int) -> float:
+        """Return the same for an even split of what the method gets of the budget between its
+        rounds, where a mix gets the rest."""
+        if config.dp is None:
+            return 0.0
+        mix, whole = config.mix, self.noise_stddev(config.dp, population)
+        if not mix.rounds:
+            return whole
+        return whole * math.sqrt((self.rounds - mix.rounds) / ((1 - mix.share) * self.rounds))
 
 
 def plan(config: RunConfig, population: int, items: int, dims: int | None = None) -> PrivacyPlan:
@@ -104,6 +116,7 @@ def _check_noise(dp: DPSettings) -> None:
 def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> PrivacyPlan:
     dp = config.dp
     check_masks(config, population)
+    _check_mix(config)
     if dp is None:
         check_cohort(config)
         return _settled(config, population, items, PrivacyPlan(
@@ -161,13 +174,41 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
             portions=portions)
 
     settled = _settled(config, population, items, calibrated(config.rounds))
-    portions = EVEN if interaction else Portions.of(
-        config.entry.portions(settled.settings, settled.rounds))
-    if settled.rounds == config.rounds and portions == EVEN:
+    if interaction:
+        own = whole = EVEN
+    else:
+        own = Portions.of(config.entry.portions(
+            settled.settings, settled.rounds - config.mix.rounds))
+        whole = _with_mix(config.mix, own, settled.rounds)
+    if settled.rounds == config.rounds and whole == EVEN:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
-    return replace(calibrated(settled.rounds, portions), settings=settled.settings,
-                   told=settled.told)
+    return replace(calibrated(settled.rounds, whole), settings=settled.settings,
+                   told=settled.told, own_portions=own)
+
+
+def _with_mix(mix: MixSettings, own: Portions, rounds: int) -> Portions:
+    """The portions of all rounds: the method's share of the budget as it splits it, then the
+    mix's."""
+    if not mix.rounds:
+        return own
+    left = rounds - mix.rounds
+    return Portions.of([*((1 - mix.share) * own.weight(t) / left for t in range(left)),
+                        *[mix.share / mix.rounds] * mix.rounds])
+
+
+def _check_mix(config: RunConfig) -> None:
+    """Refuse a mix where there is nothing to weigh. Raises UserError."""
+    if not config.mix.on:
+        return
+    entry = config.entry
+    if not (entry.can.federated and entry.can.explains):
+        able = " or ".join(e.name for e in METHODS if e.can.federated and e.can.explains)
+        raise UserError(f"mix.on: the score of method {config.method} has no parts to weigh; use "
+                        f"method {able}, or set it to false")
+    if config.dp is not None and config.dp.per_interaction:
+        raise UserError("mix.on: what a user says of the weights follows from a whole user, and "
+                        "unit interaction protects single ones; set it to false")
 
 
 def _shares(config: RunConfig, population: int) -> Shares:
@@ -203,10 +244,10 @@ def device_steps(config: RunConfig) -> int:
 
 def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPlan) -> PrivacyPlan:
     """The plan with the method's settings and rounds, settled by public quantities alone."""
-    stddev = planned.noise_stddev(config.dp, population) if config.dp else 0.0
-    public = Public(population, items, stddev, config.rounds)
+    public = Public(population, items, planned.method_stddev(config, population),
+                    config.rounds - config.mix.rounds)
     settings, rounds = config.entry.settle(config.method_settings, public)
-    return replace(planned, settings=settings, rounds=rounds,
+    return replace(planned, settings=settings, rounds=rounds + config.mix.rounds,
                    told=config.entry.told(config.method_settings, public))
 
 

@@ -176,7 +176,8 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
 def stopped(session: Session) -> dict[str, Any]:
     """Return after which round training ended, and why."""
     best, planned = session.best, session.planned.rounds - len(session.lost)
-    if session.state.round >= session.planned.rounds:
+    played = len(session.rows) + len(session.lost)
+    if played >= session.planned.rounds:
         why = f"all {planned} rounds were played" + (
             "" if session.config.dp is None else "; under a budget their number is fixed")
     elif best.stop:
@@ -184,7 +185,7 @@ def stopped(session: Session) -> dict[str, Any]:
                f"{best.round + 1} (evaluation.patience)")
     else:
         why = "a callback ended it"
-    return {"round": session.state.round, "of_at_most": session.planned.rounds, "why": why}
+    return {"round": played, "of_at_most": session.planned.rounds, "why": why}
 
 
 def groups_section(session: Session, data: Dataset) -> dict[str, Any] | None:

@@ -267,7 +267,7 @@ def play(
     if out is not None:
         write_text(out / ROUNDS, "".join(json.dumps(row) + "\n" for row in session.rows))
     try:
-        while session.state.round < session.planned.rounds and not session.best.stop:
+        while session.goes_on():
             try:
                 row = play_round(session, means)
             except RoundAborted as error:

@@ -137,6 +137,21 @@ class Session:
         released, devices = _bytes(now.released), 0 if self.deployed else _bytes(now.devices)
         return 2 * (2 * released + 2 * devices) + released
 
+    def goes_on(self) -> bool:
+        """Return whether a round is left to play.
+
+        Where training is over and a mix follows, it goes on from the best model of training.
+        """
+        mix = self.planned.rounds - self.config.mix.rounds  # the round it begins with
+        if self.state.round > mix or self.config.dp is not None or not self.config.mix.on:
+            return self.state.round < self.planned.rounds and not (
+                self.best.stop and not self.config.mix.on)
+        if self.state.round == mix or self.best.stop:
+            if self.best_model is not None:
+                self.state, self.clients = self.algorithm.from_saved(self.best_model)
+            self.state = replace(self.state, round=mix)
+        return True
+
     def skip(self) -> bool:
         """Go on to the next round from the same state, in place of one that is lost.
 

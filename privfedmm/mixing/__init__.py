@@ -1,0 +1,1 @@
+"""The parts of a score weighed by what they tell of one item a user that training never saw."""
