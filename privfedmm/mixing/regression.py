@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def moments(parts: Tensor, item: Tensor, candidates: Tensor, theta: Tensor) -> Tensor:
-    """Return each client's gradient and the upper triangle of its curvature: [m, p + p (p + 1) / 2].
+    """Return each client's gradient and upper triangle of its curvature [m, p + p (p + 1) / 2].
 
     parts [m, items, p]; item [m]: the one that judges, -1 for none, whose row is 0; candidates
     [m, items] bool: what could be recommended, it among them; theta [p].

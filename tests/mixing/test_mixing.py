@@ -1,0 +1,131 @@
+"""Weights of the parts of a score: the regression against autograd, votes, and whole runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import privfedmm as pf
+from privfedmm.base.errors import UserError
+from privfedmm.mixing.algorithm import CONTENT
+from privfedmm.mixing.regression import moments, stepped
+from privfedmm.mixing.votes import votes
+
+CLIENTS, ITEMS, PARTS = 6, 12, 3
+
+
+def drawn(clients: int = CLIENTS, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Parts, the items that judge, and who may be recommended."""
+    torch.manual_seed(seed)
+    parts = torch.randn(clients, ITEMS, PARTS)
+    item = torch.randint(0, ITEMS, (clients,))
+    candidates = torch.rand(clients, ITEMS) < 0.8
+    candidates[torch.arange(clients), item] = True
+    return parts, item, candidates
+
+
+def loss(parts: Tensor, item: Tensor, candidates: Tensor, theta: Tensor) -> Tensor:
+    chance = (parts @ theta).masked_fill(~candidates, -torch.inf).log_softmax(1)
+    return chance[torch.arange(len(parts)), item].sum()
+
+
+def test_moments_are_gradient_and_curvature() -> None:
+    parts, item, candidates = drawn()
+    theta = torch.tensor([0.5, -1.0, 2.0])
+    total = moments(parts, item, candidates, theta).sum(0)
+
+    def of(weights: Tensor) -> Tensor:
+        return loss(parts, item, candidates, weights)
+
+    gradient = torch.autograd.functional.jacobian(of, theta)
+    hessian = -torch.autograd.functional.hessian(of, theta)
+    torch.testing.assert_close(total[:PARTS], gradient, rtol=1e-4, atol=1e-4)
+    row, column = torch.triu_indices(PARTS, PARTS)
+    torch.testing.assert_close(total[PARTS:], hessian[row, column], rtol=1e-4, atol=1e-4)
+
+
+def test_who_has_no_item_says_nothing() -> None:
+    parts, item, candidates = drawn()
+    item[2] = -1
+    theta = torch.ones(PARTS)
+    assert not moments(parts, item, candidates, theta)[2].any()
+    assert not votes(parts, item, candidates, torch.eye(PARTS))[2].any()
+
+
+def test_steps_find_the_weights_that_made_the_data() -> None:
+    """Of 4,000 users; the error of a weight is about .03."""
+    truth = torch.tensor([1.5, 0.0, -0.7])
+    parts, _, _ = drawn(4000, seed=1)
+    noise = -torch.empty(4000, ITEMS).exponential_().log()
+    item = (parts @ truth + noise).argmax(1)
+    theta, start = torch.ones(PARTS), torch.ones(PARTS)
+    everything = torch.ones(4000, ITEMS, dtype=torch.bool)
+    for _ in range(6):
+        total = moments(parts, item, everything, theta).sum(0)
+        theta = stepped(theta, total, 0.0, start, 1e3)
+    assert (theta - truth).abs().max() < 0.15
+
+
+def test_noise_leaves_weights_where_they_were() -> None:
+    parts, item, candidates = drawn(200, seed=2)
+    start = torch.ones(PARTS)
+    total = moments(parts, item, candidates, start).sum(0)
+    moved = [float((stepped(start, total, noise, start, 0.5) - start).norm())
+             for noise in (0.0, 10.0, 1e3, 1e6)]
+    assert moved == sorted(moved, reverse=True) and moved[-1] < 1e-3 < moved[0]
+    generator = torch.Generator().manual_seed(3)
+    wild = stepped(start, total + 1e4 * torch.randn(len(total), generator=generator), 1e4, start,
+                   0.5)
+    assert torch.isfinite(wild).all() and (wild - start).norm() < 3
+
+
+def test_votes_are_shared_and_of_length_one() -> None:
+    parts, item, candidates = drawn()
+    choices = torch.cat([torch.eye(PARTS), torch.eye(PARTS)[:1]])
+    found = votes(parts, item, candidates, choices)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(CLIENTS))
+    assert torch.equal(found[:, 0], found[:, 3])  # twins
+    for client in range(CLIENTS):
+        ranks = []
+        for choice in choices:
+            score = (parts[client] @ choice).masked_fill(~candidates[client], -torch.inf)
+            ranks.append(int((score >= score[item[client]]).sum()))
+        best = np.flatnonzero(np.array(ranks) == min(ranks))
+        assert np.flatnonzero(found[client].numpy()).tolist() == best.tolist()
+
+
+# Whole runs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("epsilon", [None, 8.0])
+def test_a_mix_finds_that_planted_users_follow_content(epsilon: float | None) -> None:
+    """There popularity misleads, and the items to come are told by content."""
+    how: dict[str, Any] = {} if epsilon is None else {"dp_epsilon": epsilon, "noise": "simulation"}
+    found = [pf.train("planted", method="group_statistics", seed=1, baselines=[],
+                      settings={"mix.on": on}, **how) for on in (False, True)]
+    plain, mixed = (run.metrics.xs("test", level="target")["ndcg@50"].iloc[0] for run in found)
+    assert mixed > plain + 0.02
+    if epsilon is not None:
+        assert found[1].record["privacy"]["epsilon_spent"] == pytest.approx(epsilon, rel=1e-3)
+        assert found[1].audit(parts=("budget",)).passed
+
+
+@pytest.mark.parametrize("settings", [
+    {"method": "backbone"}, {"method": "local"},
+    {"method": "gfmfr", "dp_epsilon": 2.0, "unit": "interaction"}])
+def test_where_there_is_nothing_to_weigh_it_is_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"mix\.on"):
+        pf.train("planted:60", settings={"mix.on": True}, baselines=[], rounds=2, **settings)
+
+
+def test_weighed_parts_are_the_score() -> None:
+    run = pf.train("planted:120", method="group_statistics", seed=1, baselines=[],
+                   settings={"mix.on": True, "mix.vote": False})
+    table = run.recommend(user="u3", top=3, explain=True)
+    assert CONTENT in table.columns
+    parts = table.drop(columns=["item_id", "title", "score"]).sum(axis=1)
+    assert parts.to_numpy() == pytest.approx(table["score"].to_numpy(), abs=1e-3)
