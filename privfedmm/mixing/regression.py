@@ -1,7 +1,7 @@
 """Weights of parts by softmax regression: what a user sends, and what the server makes of it.
 
-With x [items, p] the parts of one user's scores and theta their weights, the item j that
-judges has the likelihood softmax(x theta)_j over the items that could be recommended. A user's gradient is
+With x [items, p] the parts of one user's scores and theta their weights, the item j that judges has
+the likelihood softmax(x theta)_j over the items that could be recommended. A user's gradient is
 x_j - E[x], its curvature Cov[x], both under that softmax: p + p (p + 1) / 2 numbers.
 """
 
