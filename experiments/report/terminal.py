@@ -25,7 +25,7 @@ def standings_tables(folders: Iterable[Path]) -> list[Table | str]:
     for runs in Runs.each(find(folders)):
         found = standings(runs, "", intervals=False)
         table = Table(title=escape(
-            f"test {MAIN} on {runs.data['name']}, {runs.ranked} users"))
+            f"test {MAIN} on {runs.data['name']}, {' or '.join(map(str, runs.ranked))} users"))
         for column in ("model", "epsilon", "seeds", "mean ± sd over seeds"):
             table.add_column(column)
         for one in found:
