@@ -27,6 +27,7 @@ from privacy.audit import (
     signed_rows,
     touched_rows,
 )
+from privacy.extras import MissingExtra
 from privfedmm.assemble import algorithm_of
 from privfedmm.audit.attack_views import Blocks, Mode, Seen, own_tables, released, watch
 from privfedmm.base.errors import UserError
@@ -106,7 +107,7 @@ def attack_mode(
             return {"skipped": NOTHING_SENT}
         seen, blocks = watch(played, min(scale.watched, users), _noise(seed, 0))
         cells = _cells(mode, played, seen, blocks, scale, seed)
-    except (UserError, RoundAborted, ValueError) as error:
+    except (UserError, RoundAborted, ValueError, MissingExtra) as error:
         return {"skipped": str(error)}
     if not cells:
         return {"skipped": "no attack applies: no release of the first round is a sum"}
