@@ -7,11 +7,15 @@ Ctrl-C may cut short.
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
     """Run the command line as a process of its own."""
+    # At once: raised inside the locks of an import, an interrupt would be ignored by Python.
+    signal.signal(signal.SIGINT, _stop)
     try:
         from privfedmm.base.interrupts import end_at_once
 
@@ -23,3 +27,8 @@ def main() -> None:
         sys.stderr.write("privfedmm: stopped\n")
         sys.stderr.flush()
         os._exit(130)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"privfedmm: stopped\n")
+    os._exit(130)
