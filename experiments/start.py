@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from types import FrameType
 
 
@@ -23,10 +22,8 @@ def main() -> None:
         from experiments.cli import main as run
 
         run()
-    except KeyboardInterrupt:  # before there was a handler
-        sys.stderr.write("privfedmm: stopped\n")
-        sys.stderr.flush()
-        os._exit(130)
+    except KeyboardInterrupt:  # where the run has a handler that raises
+        _stop(signal.SIGINT, None)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -36,7 +36,7 @@ def history(
         table.add_column(name, overflow="fold")
     for row in found:
         table.add_row(*(row[key] for key in ("when", "folder", "command", "last")))
-    results().print(table, highlight=False, markup=False)
+    results().print(table, highlight=False)
 
 
 def told(folder: Path) -> list[dict[str, str]]:

@@ -54,7 +54,7 @@ def compare(
     with folder_of(out, resolved, "compare") as folder:
         console.keep(folder, "compare.json")
         def tell(text: str) -> None:
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            console.print(text, highlight=False, soft_wrap=True)
 
         chosen = installed(tell) if modes is None else [m for m in modes.split(",") if m]
         result = comparison(resolved, chosen, shares, folder, tell)
@@ -163,7 +163,7 @@ def sweep(
                         INTERRUPTED) from None
     if swept.finished:
         _tell_standings(console, swept.finished, out)
-    console.print(swept.says, highlight=False, soft_wrap=True, markup=False)
+    console.print(swept.says, highlight=False, soft_wrap=True)
     swept.check()
 
 
@@ -175,11 +175,9 @@ def _tell_standings(console: Talk, folders: list[Path], out: Path) -> None:
         for part in standings_tables(folders):
             console.print(part, highlight=False)
     except UserError as error:  # of runs that were never meant to stand in one table
-        console.print(f"no table of all runs: {error}", highlight=False, soft_wrap=True,
-                      markup=False)
+        console.print(f"no table of all runs: {error}", highlight=False, soft_wrap=True)
     console.print(f"for the page: privfedmm report {shlex.quote(str(out))} --html "
-                  f"{shlex.quote(str(out / 'report.html'))}", highlight=False, soft_wrap=True,
-                  markup=False)
+                  f"{shlex.quote(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
 
 
 def report(

@@ -65,5 +65,5 @@ def recommend(
         console.print(table(result), highlight=False)
         for item in result["items"]:
             if "reason" in item:
-                console.print(f"{item['rank']}. {item['reason']}", highlight=False, markup=False,
+                console.print(f"{item['rank']}. {item['reason']}", highlight=False,
                               soft_wrap=True)

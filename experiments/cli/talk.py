@@ -57,7 +57,7 @@ class Talk(Console):
     def detail(self, text: str) -> None:
         """Show what only a verbose console shows; the log has it from all of them."""
         if self._verbose:
-            self.print(text, highlight=False, soft_wrap=True, markup=False)
+            self.print(text, highlight=False, soft_wrap=True)
         else:
             self.note(text)
 
@@ -66,7 +66,7 @@ class Talk(Console):
         self.note(f"privfedmm: {' '.join(str(error).split())}")
         if self._verbose:
             super().print("".join(traceback.format_exception(error)), highlight=False,
-                          soft_wrap=True, markup=False)
+                          soft_wrap=True)
 
     def keep(self, folder: Path, mark: str = "config.toml") -> None:
         """Keep the log in a folder, from when it holds the file `mark`: before, it is not known

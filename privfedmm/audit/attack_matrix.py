@@ -34,14 +34,14 @@ from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import FeaturesChangedError, Simulator, run_round
-from privfedmm.mechanisms.aggregators import AGGREGATORS
+from privfedmm.mechanisms.aggregators import AGGREGATORS, OWN
 from privfedmm.runs.session import Session
 
 WITHOUT_CLAIM = 2.0  # epsilon of the private modes of a run that has none
 # By where the noise is: the way of summing under it.
 _UNDER_NOISE = {Place.CENTRAL: "plain", Place.DISTRIBUTED: "masked", Place.LOCAL: "plain"}
 PRIVATE = tuple(place.value for place in _UNDER_NOISE)
-MODES = ("plain", "masked", "encrypted", *PRIVATE)
+MODES = (*OWN, *PRIVATE)
 QUICK_MODES = ("plain", "masked", "central")
 TOUCHED, SIGNED, GEOMETRY = "changed rows", "signed rows", "parameter geometry"
 SUM, DIFFERENCE, PRESENCE = "rows of the sum", "differencing: rows", "differencing: presence"

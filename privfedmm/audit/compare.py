@@ -17,13 +17,12 @@ from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.evaluation import SHOWN
-from privfedmm.mechanisms.aggregators import AGGREGATORS, PLAIN
+from privfedmm.mechanisms.aggregators import AGGREGATORS, OWN, PLAIN
 from privfedmm.runs import run as runs
 from privfedmm.runs.identity import changes
 from privfedmm.runs.record import set_threads
 
 RESULT = "compare.json"
-MODES = ("plain", "masked", "encrypted")
 WATCHED = 100  # clients whose uploads the attack reads
 
 
@@ -84,7 +83,7 @@ def installed(tell: Callable[[str], None]) -> list[str]:
     tell: is told which one is left out, and how to get it.
     """
     out = []
-    for mode in MODES:
+    for mode in OWN:
         try:
             AGGREGATORS.get(mode).check()
             out.append(mode)

@@ -104,6 +104,7 @@ ENCRYPTED = AggregatorEntry(
     reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,
     hides_clients=True, updates=False, fixed_cohort=True, key_holder=True,
     check=check_library)
+OWN = ("plain", "masked", "encrypted")  # not from other packages
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregators", "way of summing", {
     name: f"privfedmm.mechanisms.aggregators:{name.upper()}"
-    for name in ("plain", "masked", "encrypted")}, section="secure")
+    for name in OWN}, section="secure")
