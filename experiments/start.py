@@ -7,11 +7,14 @@ Ctrl-C may cut short.
 from __future__ import annotations
 
 import os
-import sys
+import signal
+from types import FrameType
 
 
 def main() -> None:
     """Run the command line as a process of its own."""
+    # At once: raised inside the locks of an import, an interrupt would be ignored by Python.
+    signal.signal(signal.SIGINT, _stop)
     try:
         from privfedmm.base.interrupts import end_at_once
 
@@ -19,7 +22,10 @@ def main() -> None:
         from experiments.cli import main as run
 
         run()
-    except KeyboardInterrupt:  # before there was a handler
-        sys.stderr.write("privfedmm: stopped\n")
-        sys.stderr.flush()
-        os._exit(130)
+    except KeyboardInterrupt:  # where the run has a handler that raises
+        _stop(signal.SIGINT, None)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"privfedmm: stopped\n")
+    os._exit(130)

@@ -23,8 +23,7 @@ ROWS = (
     "group_statistics, distributed, epsilon 2",
     "*slit*", "*ease*", "*ials*", "*popularity_profile*", "*public_features*", "*popularity*",
     "*random*")
-COLUMNS = ("model", "epsilon", "trust", "seeds",
-           "ml-100k", "ml100k_posters", "ml1m_posters", "ku", "lfm2k")
+COLUMNS = ("model", "epsilon", "trust", "seeds", "ml-100k", "ml100k_posters", "ml1m_posters")
 
 
 class HeadlineError(ValueError):

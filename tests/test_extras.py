@@ -42,6 +42,30 @@ def test_the_main_job_and_its_audit_need_none_of_them(tmp_path_factory: pytest.T
     audited = without("audit", out, "--parts", "budget", "--json")
     assert audited.returncode == 0, audited.stderr
     assert "pip install 'privfedmm[dpsgd]'" in audited.stdout
+    grouped = out + "2"  # whose first round has statistics of groups, which could be encrypted
+    done = without("run", "--dataset", "planted:60", "--rounds", "1", "--set", "baselines=[]",
+                   "--out", grouped)
+    assert done.returncode == 0, done.stderr
+    whole = without("audit", grouped, "--verbose")
+    assert whole.returncode == 0, whole.stderr
+    assert "encrypted not attacked" in whole.stderr.replace("\n", " ")
+    assert "pip install 'privfedmm[encrypted]'" in whole.stderr.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_ways_of_summing_that_are_not_installed_are_left_out(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    out = str(tmp_path_factory.mktemp("ways") / "out")
+    asked = ("compare", "--dataset", "planted:60", "--rounds", "1", "--dropouts", "")
+    done = without(*asked, "--out", out)
+    assert done.returncode == 0, done.stderr
+    said = done.stderr.replace("\n", " ")
+    assert "encrypted is left out" in said and "pip install 'privfedmm[encrypted]'" in said
+    assert "masked" in done.stdout and "| encrypted |" not in done.stdout
+    refused = without(*asked, "--out", out + "2", "--modes", "plain,encrypted")
+    assert refused.returncode == 2 and "needs the package tenseal" in refused.stderr
+    assert "plain: run" not in refused.stderr, "before anything is played"
 
 
 @pytest.mark.slow

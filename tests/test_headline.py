@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.commands import cli
@@ -24,6 +26,14 @@ def test_the_results_of_the_readme_have_no_other_table() -> None:
     assert START in section and END in section
     before, after = section.partition(START)[0], section.partition(END)[2]
     assert not [line for line in (before + after).splitlines() if line.lstrip().startswith("|")]
+
+
+def test_every_figure_of_the_results_is_in_the_table() -> None:
+    readme = README.read_text(encoding="utf-8")
+    made, section = shown(readme), results(readme)
+    there = {f"{float(figure):.3f}"[1:] for figure in re.findall(r"\b0\.\d{4}\b", made)}
+    told = re.findall(r"(?<![\d.])\.\d{3}\b", section.replace(made, ""))
+    assert told and not [figure for figure in told if figure not in there]
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,7 @@ def budget(
     json_: JsonOption = False,
 ) -> None:
     """What all private runs on the users of a data set cost together, on this machine."""
-    from rich.console import Console
-
+    from experiments.cli.talk import results
     from privfedmm.config import resolve
     from privfedmm.runs.account import Account, totals
     from privfedmm.runs.run import load_data
@@ -41,7 +40,7 @@ def budget(
     if json_:
         print(json.dumps({**held, "file": str(account.file), "totals": [vars(t) for t in found]}))
         return
-    console = Console()
+    console = results()
     console.print(_table(held), highlight=False)
     for total in found:
         console.print(total.line(), highlight=False)

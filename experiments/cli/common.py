@@ -54,7 +54,7 @@ def errors() -> Talk:
 
 def wrote(place: Path) -> None:
     """Say what a command has written, as its last line."""
-    errors().print(f"wrote {place}", highlight=False, soft_wrap=True, markup=False)
+    errors().print(f"wrote {place}", highlight=False, soft_wrap=True)
 
 
 def tell_picked(console: Console, file: Path | None, flags: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from experiments.cli.arguments import folder_of
 from experiments.cli.common import JsonOption, errors
+from experiments.cli.talk import results
 
 DATASET, SHOWN = "cinema", 3
 
@@ -40,7 +41,7 @@ def demo(
         print(json.dumps({**record, "folder": str(folder), "recommendations": items}))
         return
     summary(console, record, str(folder))
-    _show(Console(), folder, user, found["training_items"], items)
+    _show(results(), folder, user, found["training_items"], items)
 
 
 def _pictures(folder: Path, items: list[str]) -> dict[str, Path]:

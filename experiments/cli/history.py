@@ -20,8 +20,9 @@ def history(
     """What was run in a folder, when, and how it ended: from the logs that commands leave."""
     import json
 
-    from rich.console import Console
     from rich.table import Table
+
+    from experiments.cli.talk import results
 
     found = told(folder)
     if not found:
@@ -35,7 +36,7 @@ def history(
         table.add_column(name, overflow="fold")
     for row in found:
         table.add_row(*(row[key] for key in ("when", "folder", "command", "last")))
-    Console().print(table, highlight=False, markup=False)
+    results().print(table, highlight=False)
 
 
 def told(folder: Path) -> list[dict[str, str]]:

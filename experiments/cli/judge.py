@@ -25,8 +25,9 @@ def compare(
     rounds: Annotated[int | None, typer.Option(help="Rounds at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything but the data.")] = None,
     dp_epsilon: Annotated[float | None, typer.Option(help="Budget, as for run.")] = None,
-    modes: Annotated[
-        str, typer.Option(help="Ways of summing, with commas.")] = "plain,masked,encrypted",
+    modes: Annotated[str | None, typer.Option(
+        help="Ways of summing, with commas; default: plain,masked,encrypted, what of these is "
+        "installed.")] = None,
     dropouts: Annotated[
         str, typer.Option(help="Shares of clients that vanish, with commas.")] = "0,0.1,0.3",
     metrics: MetricsOption = None,
@@ -36,6 +37,7 @@ def compare(
 ) -> None:
     """The same run under several ways of summing: metrics, bytes, seconds, dropouts, leaks."""
     from privfedmm.audit.compare import compare as comparison
+    from privfedmm.audit.compare import installed
     from privfedmm.audit.compare import markdown as section
     from privfedmm.config import resolve
 
@@ -51,8 +53,11 @@ def compare(
     shares = [share(text) for text in dropouts.split(",") if text]
     with folder_of(out, resolved, "compare") as folder:
         console.keep(folder, "compare.json")
-        result = comparison(resolved, [m for m in modes.split(",") if m], shares, folder,
-                            lambda text: console.print(text, highlight=False))
+        def tell(text: str) -> None:
+            console.print(text, highlight=False, soft_wrap=True)
+
+        chosen = installed(tell) if modes is None else [m for m in modes.split(",") if m]
+        result = comparison(resolved, chosen, shares, folder, tell)
     if json_:
         print(json.dumps({**result, "folder": str(folder)}))
     else:
@@ -158,7 +163,7 @@ def sweep(
                         INTERRUPTED) from None
     if swept.finished:
         _tell_standings(console, swept.finished, out)
-    console.print(swept.says, highlight=False, soft_wrap=True, markup=False)
+    console.print(swept.says, highlight=False, soft_wrap=True)
     swept.check()
 
 
@@ -170,11 +175,9 @@ def _tell_standings(console: Talk, folders: list[Path], out: Path) -> None:
         for part in standings_tables(folders):
             console.print(part, highlight=False)
     except UserError as error:  # of runs that were never meant to stand in one table
-        console.print(f"no table of all runs: {error}", highlight=False, soft_wrap=True,
-                      markup=False)
+        console.print(f"no table of all runs: {error}", highlight=False, soft_wrap=True)
     console.print(f"for the page: privfedmm report {shlex.quote(str(out))} --html "
-                  f"{shlex.quote(str(out / 'report.html'))}", highlight=False, soft_wrap=True,
-                  markup=False)
+                  f"{shlex.quote(str(out / 'report.html'))}", highlight=False, soft_wrap=True)
 
 
 def report(

@@ -111,9 +111,9 @@ def lister(kind: str) -> Callable[..., None]:
             str | None, typer.Argument(help="One of them, with its settings.")] = None,
         json_: JsonOption = False,
     ) -> None:
-        from rich.console import Console
         from rich.table import Table
 
+        from experiments.cli.talk import results
         from privfedmm.base.errors import UserError
 
         rows = described(kind)
@@ -124,7 +124,7 @@ def lister(kind: str) -> Callable[..., None]:
         if json_:
             print(json.dumps(rows))
             return
-        console = Console()
+        console = results()
         table = Table(title=kind)
         for column in ("name", "from", "what", "can", "reference"):
             table.add_column(column, overflow="fold")
@@ -160,12 +160,13 @@ def config_explain(
 
 
 def _print_settings(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from experiments.cli.talk import results
 
     table = Table()
     for column in ("path", "type", "default", "range", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(str(row[c]) for c in ("path", "type", "default", "range", "meaning")))
-    Console().print(table, highlight=False)
+    results().print(table, highlight=False)

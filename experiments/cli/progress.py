@@ -46,7 +46,7 @@ class RunProgress:
         """Show what was read of the data, and what was dropped or guessed."""
         self._console.print("data", style="bold")
         for line in lines:
-            self._console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
+            self._console.print(f"  {line}", highlight=False, soft_wrap=True)
 
     def announce(self, lines: list[str]) -> None:
         """Show what the run promises."""

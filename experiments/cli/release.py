@@ -44,8 +44,7 @@ def recommend(
     json_: JsonOption = False,
 ) -> None:
     """Titles with scores for a user: of a run, or from a bundle and the user's own rows."""
-    from rich.console import Console
-
+    from experiments.cli.talk import results
     from privfedmm.releases.device import recommend_own
     from privfedmm.runs.recommend import recommend as find
     from privfedmm.runs.recommend import table
@@ -62,9 +61,9 @@ def recommend(
     if json_:
         print(json.dumps(result))
     else:
-        console = Console()
+        console = results()
         console.print(table(result), highlight=False)
         for item in result["items"]:
             if "reason" in item:
-                console.print(f"{item['rank']}. {item['reason']}", highlight=False, markup=False,
+                console.print(f"{item['rank']}. {item['reason']}", highlight=False,
                               soft_wrap=True)

@@ -18,7 +18,14 @@ from privfedmm.base.errors import UserError
 
 QUIET, VERBOSE = "quiet", "verbose"
 LOG = "log.txt"
+# Titles, names of files and extras in square brackets are no markup, `:cat:` is no picture.
+AS_WRITTEN: dict[str, Any] = {"markup": False, "emoji": False}
 _LEVEL, _TALK = "privfedmm.level", "privfedmm.talk"
+
+
+def results() -> Console:
+    """Return the console for what a command is asked for: standard output, texts as they are."""
+    return Console(**AS_WRITTEN)
 
 
 class Talk(Console):
@@ -28,7 +35,7 @@ class Talk(Console):
     """
 
     def __init__(self, level: str = "") -> None:
-        super().__init__(stderr=True, quiet=level == QUIET)
+        super().__init__(stderr=True, quiet=level == QUIET, **AS_WRITTEN)
         self._verbose = level == VERBOSE
         self._waiting: list[str] = []
         self._folder: Path | None = None
@@ -50,7 +57,7 @@ class Talk(Console):
     def detail(self, text: str) -> None:
         """Show what only a verbose console shows; the log has it from all of them."""
         if self._verbose:
-            self.print(text, highlight=False, soft_wrap=True, markup=False)
+            self.print(text, highlight=False, soft_wrap=True)
         else:
             self.note(text)
 
@@ -59,7 +66,7 @@ class Talk(Console):
         self.note(f"privfedmm: {' '.join(str(error).split())}")
         if self._verbose:
             super().print("".join(traceback.format_exception(error)), highlight=False,
-                          soft_wrap=True, markup=False)
+                          soft_wrap=True)
 
     def keep(self, folder: Path, mark: str = "config.toml") -> None:
         """Keep the log in a folder, from when it holds the file `mark`: before, it is not known
@@ -100,5 +107,5 @@ def loud(context: Context, parameter: Any, asked: bool) -> bool:
 
 def _plain(objects: tuple[Any, ...], how: dict[str, Any]) -> str:
     out = io.StringIO()
-    Console(file=out, width=100, color_system=None).print(*objects, **how)
+    Console(file=out, width=100, color_system=None, **AS_WRITTEN).print(*objects, **how)
     return out.getvalue()

@@ -145,7 +145,8 @@ def _refuse_namesakes(every: Sequence[Runs]) -> None:
     for name, count in counts.items():
         if count > 1:
             which = "; ".join(
-                f"{runs.ranked} users ranked, SHA-256 {runs.data['sha256'][:12]}"
+                f"{' or '.join(map(str, runs.ranked))} users ranked, SHA-256 "
+                f"{runs.data['sha256'][:12]}"
                 for runs in every if runs.data["name"] == name)
             raise UserError(f"report: the runs are on different data sets that are all called "
                             f"{name} ({which}); report one at a time")

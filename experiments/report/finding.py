@@ -12,7 +12,7 @@ from privfedmm.runs import identity
 from privfedmm.runs.differences import differing, shown
 from privfedmm.runs.finished import RECORD, RecordError, read_ranks, read_record
 from privfedmm.runs.recommend import BUNDLE
-from privfedmm.runs.record import same_data
+from privfedmm.runs.record import SameData, same_data
 
 _MOST = 4  # settings that have a column each; more of them share one
 NO_EPSILON = "none"
@@ -28,7 +28,7 @@ class Group:
     """
 
     label: str
-    data: tuple[str, int]
+    data: SameData
     settings: dict[str, Any]
     chosen: dict[str, Any]
     seeds: dict[int, Path] = field(default_factory=dict)
@@ -66,11 +66,16 @@ class Found:
         Of what cannot be read it is not known which data it is of: it stays with the runs where
         there is one data set, and with none of several.
         """
-        apart: dict[tuple[str, int], list[Group]] = {}
+        apart: list[list[Group]] = []
         for group in self.every:
-            apart.setdefault(group.data, []).append(group)
+            place = next((them for them in apart if any(
+                group.data.alike(one.data) for one in them)), None)
+            if place is None:
+                apart.append([group])
+            else:
+                place.append(group)
         return [self] if len(apart) == 1 else [
-            replace(self, every=groups, damaged=[]) for groups in apart.values()]
+            replace(self, every=groups, damaged=[]) for groups in apart]
 
 
 def find(folders: Iterable[Path]) -> Found:

@@ -113,7 +113,7 @@ def _difference(runs: Runs, ours: str, theirs: str) -> tuple[float, float, float
     common = sorted(runs.folders[ours].keys() & runs.folders[theirs].keys())
     if not common:
         return None
-    return paired_interval(runs.gains(ours, common), runs.gains(theirs, common), seed=0)
+    return paired_interval(*runs.paired(ours, theirs, common), seed=0)
 
 
 def other_metrics(found: list[Standing], anchor: str) -> Table | None:

@@ -77,9 +77,10 @@ class Runs:
         return dataset
 
     @property
-    def ranked(self) -> int:
-        """Return the number of users whose held-out items are ranked in the test."""
-        return next(iter(self.groups.values())).data[1]
+    def ranked(self) -> tuple[int, ...]:
+        """Return the numbers of users whose held-out items are ranked in the test, one where it is
+        the same for all runs."""
+        return tuple(sorted({group.data.ranked for group in self.groups.values()}))
 
     @property
     def columns(self) -> list[str]:
@@ -135,11 +136,18 @@ class Runs:
         return len({record["seed"] for records in self.records.values() for record in records
                     if name in record["baselines"]})
 
-    def gains(self, label: str, seeds: Iterable[int] | None = None) -> np.ndarray:
+    def gains(self, label: str) -> np.ndarray:
         """Return NDCG@50 of each user who is ranked in the test, [seeds, users]."""
         folders, cut = self.folders[label], cut_of(JUDGED)
-        return np.stack([cut.judged(read_ranks(folders[s])["test"])
-                         for s in (sorted(folders) if seeds is None else seeds)])
+        return np.stack([cut.judged(read_ranks(folders[s])["test"]) for s in sorted(folders)])
+
+    def paired(
+        self, ours: str, theirs: str, seeds: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return NDCG@50 of each user who is ranked in the test by both, [seeds, users] each."""
+        pairs = [cut_of(JUDGED).paired(*(read_ranks(self.folders[label][seed])["test"]
+                                         for label in (ours, theirs))) for seed in seeds]
+        return np.stack([one for one, _ in pairs]), np.stack([other for _, other in pairs])
 
 
 def place(record: dict[str, Any]) -> tuple[int, str, float, str]:
@@ -206,7 +214,10 @@ def described(runs: Runs) -> str:
     other = (f"Over another set of items ({listed[0]['items_from']}): {listed[0]['items']}"
              + (f", of {listed[0]['users']} users" if listed[0]["users"] != data["users"] else "")
              + ". ") if listed else ""
-    ranked = "" if runs.ranked == data["users"] else f" ({runs.ranked} of them ranked)"
+    ranked = "" if runs.ranked == (data["users"],) else (
+        f" ({' or '.join(map(str, runs.ranked))} of them ranked, with and without a budget; "
+        "intervals are over those ranked in both)" if len(runs.ranked) > 1 else
+        f" ({runs.ranked[0]} of them ranked)")
     return (
         f"{data['name']}, {data['users']} users{ranked}, {data['items']} items, "
         f"{data['interactions']} interactions, SHA-256 {data['sha256'][:12]}. {other}"
@@ -261,6 +272,5 @@ def _paired(runs: Runs, ours: str, theirs: str) -> str:
     common = sorted(runs.folders[ours].keys() & runs.folders[theirs].keys())
     if not common:
         return "no seed in common"
-    mean, low, high = paired_interval(
-        runs.gains(ours, common), runs.gains(theirs, common), seed=0)
+    mean, low, high = paired_interval(*runs.paired(ours, theirs, common), seed=0)
     return f"{mean:+.4f} [{low:+.4f}, {high:+.4f}]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from experiments.report.finding import find
@@ -24,8 +23,8 @@ def standings_tables(folders: Iterable[Path]) -> list[Table | str]:
     low = False
     for runs in Runs.each(find(folders)):
         found = standings(runs, "", intervals=False)
-        table = Table(title=escape(
-            f"test {MAIN} on {runs.data['name']}, {runs.ranked} users"))
+        table = Table(title=(
+            f"test {MAIN} on {runs.data['name']}, {' or '.join(map(str, runs.ranked))} users"))
         for column in ("model", "epsilon", "seeds", "mean ± sd over seeds"):
             table.add_column(column)
         for one in found:
@@ -39,5 +38,5 @@ def standings_tables(folders: Iterable[Path]) -> list[Table | str]:
 def _row(one: Standing) -> tuple[str, str, str, str]:
     cell = spread_cell(one.test[MAIN])
     name = f"{one.name} (baseline)" if one.kind == "baseline" else one.name
-    return (escape(name), "" if one.kind == "baseline" else one.level, str(one.seeds),
+    return (name, "" if one.kind == "baseline" else one.level, str(one.seeds),
             " ".join(filter(None, (cell.text, cell.note, BELOW if one.below else ""))))

@@ -16,15 +16,21 @@ import numpy as np
 
 from privacy.crypto.he_parameters import CKKS_SCALE_BITS, HEParameters
 from privacy.errors import ProtocolError
-from privacy.extras import need
+from privacy.extras import check, need
 
+_LIBRARY = ("tenseal", "encrypted", "encryption of statistics")
 _CELL_STEP = 1024
 _REFUSED = (ValueError, RuntimeError, IndexError, TypeError, OverflowError)
 
 
+def check_library() -> None:
+    """Check that the library of ciphertexts is installed. Raises MissingExtra where it is not."""
+    check(*_LIBRARY)
+
+
 def _tenseal() -> Any:
     """The library, where ciphertexts are really made: a plain installation goes without it."""
-    return need("tenseal", "encrypted", "encryption of statistics")
+    return need(*_LIBRARY)
 
 
 @dataclass(frozen=True, eq=False)

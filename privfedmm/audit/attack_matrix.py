@@ -27,20 +27,21 @@ from privacy.audit import (
     signed_rows,
     touched_rows,
 )
+from privacy.extras import MissingExtra
 from privfedmm.assemble import algorithm_of
 from privfedmm.audit.attack_views import Blocks, Mode, Seen, own_tables, released, watch
 from privfedmm.base.errors import UserError
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.federation import FeaturesChangedError, Simulator, run_round
-from privfedmm.mechanisms.aggregators import AGGREGATORS
+from privfedmm.mechanisms.aggregators import AGGREGATORS, OWN
 from privfedmm.runs.session import Session
 
 WITHOUT_CLAIM = 2.0  # epsilon of the private modes of a run that has none
 # By where the noise is: the way of summing under it.
 _UNDER_NOISE = {Place.CENTRAL: "plain", Place.DISTRIBUTED: "masked", Place.LOCAL: "plain"}
 PRIVATE = tuple(place.value for place in _UNDER_NOISE)
-MODES = ("plain", "masked", "encrypted", *PRIVATE)
+MODES = (*OWN, *PRIVATE)
 QUICK_MODES = ("plain", "masked", "central")
 TOUCHED, SIGNED, GEOMETRY = "changed rows", "signed rows", "parameter geometry"
 SUM, DIFFERENCE, PRESENCE = "rows of the sum", "differencing: rows", "differencing: presence"
@@ -106,7 +107,7 @@ def attack_mode(
             return {"skipped": NOTHING_SENT}
         seen, blocks = watch(played, min(scale.watched, users), _noise(seed, 0))
         cells = _cells(mode, played, seen, blocks, scale, seed)
-    except (UserError, RoundAborted, ValueError) as error:
+    except (UserError, RoundAborted, ValueError, MissingExtra) as error:
         return {"skipped": str(error)}
     if not cells:
         return {"skipped": "no attack applies: no release of the first round is a sum"}

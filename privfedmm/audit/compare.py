@@ -10,13 +10,14 @@ import numpy as np
 
 from privacy import RoundAborted, SystemSource
 from privacy.audit import measure, signed_rows, touched_rows
+from privacy.extras import MissingExtra
 from privfedmm.audit.first_round import FirstRound, first_round
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.config import RunConfig
 from privfedmm.data import Dataset
 from privfedmm.evaluation import SHOWN
-from privfedmm.mechanisms.aggregators import AGGREGATORS, PLAIN
+from privfedmm.mechanisms.aggregators import AGGREGATORS, OWN, PLAIN
 from privfedmm.runs import run as runs
 from privfedmm.runs.identity import changes
 from privfedmm.runs.record import set_threads
@@ -33,11 +34,13 @@ def compare(
     compare.json in `out`, and return them.
 
     modes: names of ways of summing; where one carries a part of the releases alone, masks carry the
-    rest. A run that is finished in `out` is not played again. Raises UserError for unknown modes.
+    rest. A run that is finished in `out` is not played again. Raises UserError for unknown modes,
+    MissingExtra for one whose library is not installed, before anything is played.
     """
     for mode in modes:
         if mode not in AGGREGATORS:
             raise UserError(f"--modes: {AGGREGATORS.unknown(mode)}")
+        AGGREGATORS.get(mode).check()
     if not config.entry.can.federated:
         raise UserError(f"--method: {config.method} sends nothing, there is nothing to compare")
     set_threads(config.threads)
@@ -72,6 +75,21 @@ def compare(
     }
     write_json(out / RESULT, result)
     return result
+
+
+def installed(tell: Callable[[str], None]) -> list[str]:
+    """Return the package's own modes whose libraries are installed.
+
+    tell: is told which one is left out, and how to get it.
+    """
+    out = []
+    for mode in OWN:
+        try:
+            AGGREGATORS.get(mode).check()
+            out.append(mode)
+        except MissingExtra as error:
+            tell(f"{mode} is left out: {error}")
+    return out
 
 
 def _with(config: RunConfig, mode: str, **secure: float) -> RunConfig:

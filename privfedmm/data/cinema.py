@@ -12,16 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from privfedmm.data.extract import TEXT_NOTE, text_features
-from privfedmm.data.planted import TEXT_RANK, choose, refuse_selection
+from privfedmm.data.planted import choose, generated, refuse_selection
 from privfedmm.data.planted_render import IMAGE_TOPICS, TEXT_TOPICS, draw_images, write_texts
-from privfedmm.data.prepare import TIES, content_hash
 from privfedmm.data.sources import Request, Source
-from privfedmm.data.types import Dataset, Protocol, Rows, Truth
-from privfedmm.encoders.plain import IMAGE_NOTE, image_features
+from privfedmm.data.types import Dataset, Rows, Truth
 
 CINEMA_SEED = 20261130
 
@@ -89,34 +85,12 @@ def cinema(seed: int, shape: CinemaShape) -> Dataset:
     held = choose(logits, 2, rng)
     train = Rows.from_pairs(
         np.repeat(np.arange(shape.users), shape.train_items), chosen.ravel(), shape.users)
-    titles, descriptions = write_texts(films.text_topic, np.random.default_rng([seed, 2]))
-    features = {
-        "text": text_features(
-            [f"{t} {d}" for t, d in zip(titles, descriptions, strict=True)], TEXT_RANK),
-        "image": image_features(cinema_images(seed, shape)),
-    }
-    users = np.array([f"u{i}" for i in range(shape.users)])
-    items = np.array([f"film{i}" for i in range(shape.items)])
     validation, test = held.T.astype(np.int64)
-    return Dataset(
-        name="cinema",
-        user_ids=users,
-        item_ids=items,
-        train=train,
-        validation=validation,
-        test=test,
-        features=features,
-        items=pd.DataFrame({"item_id": items, "title": titles, "description": descriptions}),
-        truth=Truth(circle, films.text_topic, films.image_topic, films.late),
-        protocol=Protocol(
-            0, "leave-one-out: the last two items of each user", TIES,
-            f"generated from data seed {seed}; no k-core filter",
-        ),
-        sha256=content_hash(users, items, train, {"validation": validation, "test": test},
-                            features),
-        feature_notes={"text": TEXT_NOTE.format(rank=TEXT_RANK), "image": IMAGE_NOTE},
-        public_items=True,  # drawn before any user was
-    )
+    return generated(
+        "cinema", "film", seed, train, validation, test,
+        write_texts(films.text_topic, np.random.default_rng([seed, 2])),
+        cinema_images(seed, shape),
+        Truth(circle, films.text_topic, films.image_topic, films.late))
 
 
 def _load(request: Request) -> Dataset:

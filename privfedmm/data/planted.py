@@ -8,6 +8,7 @@ in training, common among the items held out, so that only content can rank them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,33 +105,44 @@ def planted(seed: int, shape: PlantedShape) -> Dataset:
         pairs_u.append(np.repeat(ids, shape.train_items))
         pairs_i.append(chosen.ravel())
     train = Rows.from_pairs(np.concatenate(pairs_u), np.concatenate(pairs_i), shape.users)
+    return generated(
+        "planted", "i", seed, train, validation, test, (cat.titles, cat.descriptions),
+        planted_images(seed, shape), Truth(group, cat.text_topic, cat.image_topic, cat.fresh))
+
+
+def generated(
+    name: str, prefix: str, seed: int, train: Rows, validation: np.ndarray, test: np.ndarray,
+    texts: tuple[Sequence[str], Sequence[str]], pictures: list[Image.Image], truth: Truth,
+) -> Dataset:
+    """Make a data set of what was drawn, its content encoded as all generated sets encode it.
+
+    prefix: of the items' names. validation, test [users]: the held-out items. texts: titles and
+    descriptions, in item order, as the pictures are.
+    """
+    titles, descriptions = texts
     features = {
         "text": text_features(
-            [f"{t} {d}" for t, d in zip(cat.titles, cat.descriptions, strict=True)], TEXT_RANK
-        ),
-        "image": image_features(planted_images(seed, shape)),
+            [f"{t} {d}" for t, d in zip(titles, descriptions, strict=True)], TEXT_RANK),
+        "image": image_features(pictures),
     }
-    users = np.array([f"u{i}" for i in range(shape.users)])
-    items = np.array([f"i{i}" for i in range(shape.items)])
-    table = pd.DataFrame(
-        {"item_id": items, "title": cat.titles, "description": cat.descriptions}
-    )
-    held_out = {"validation": validation, "test": test}
+    users = np.array([f"u{i}" for i in range(train.users)])
+    items = np.array([f"{prefix}{i}" for i in range(len(titles))])
     return Dataset(
-        name="planted",
+        name=name,
         user_ids=users,
         item_ids=items,
         train=train,
         validation=validation,
         test=test,
         features=features,
-        items=table,
-        truth=Truth(group, cat.text_topic, cat.image_topic, cat.fresh),
+        items=pd.DataFrame({"item_id": items, "title": titles, "description": descriptions}),
+        truth=truth,
         protocol=Protocol(
             0, "leave-one-out: the last two items of each user", TIES,
             f"generated from data seed {seed}; no k-core filter",
         ),
-        sha256=content_hash(users, items, train, held_out, features),
+        sha256=content_hash(users, items, train, {"validation": validation, "test": test},
+                            features),
         feature_notes={"text": TEXT_NOTE.format(rank=TEXT_RANK), "image": IMAGE_NOTE},
         public_items=True,  # drawn before any user was
     )

@@ -271,7 +271,8 @@ def read_hash(
     """Return the SHA-256 over rows and features as they were read, the k of the core and the seed.
 
     Two equal hashes are the same data before items and users were chosen from it, so that figures
-    over the same core compare. apart: as for `split_of`; every: as for `split_and_index`; where
+    over the same core compare. Features of items with rows count, by name: a catalogue may be
+    longer. apart: as for `split_of`; every: as for `split_and_index`; where
     they decide the targets of tests, it is another hash.
     """
     columns = [c for c in ("user", "item", "time", "split") if c in raw.frame]
@@ -283,9 +284,11 @@ def read_hash(
     if raw.given_test is not None:
         pairs = raw.given_test[["user", "item"]]
         digest.update(pd.util.hash_pandas_object(pairs, index=False).to_numpy().tobytes())
+    used = set(kept["item"].astype(str))
     for name, (ids, matrix) in sorted(raw.features.items()):
-        digest.update(name.encode() + "\n".join(ids.tolist()).encode())
-        digest.update(np.ascontiguousarray(matrix).tobytes())
+        order = [place for place in np.argsort(ids) if ids[place] in used]
+        digest.update(name.encode() + "\n".join(ids[order].tolist()).encode())
+        digest.update(np.ascontiguousarray(matrix[order]).tobytes())
     return digest.hexdigest()
 
 

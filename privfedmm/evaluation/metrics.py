@@ -48,6 +48,17 @@ class Cut:
         """
         return self.per_user(ranks)[Places.of(ranks).counts > 0]
 
+    def paired(self, one: Ranks, other: Ranks) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values of the users who have held-out items in both, in the order of users.
+
+        Where the two are of other numbers of users, all who have held-out items are the same.
+        """
+        here, there = (Places.of(ranks).counts > 0 for ranks in (one, other))
+        if len(here) != len(there):
+            return self.judged(one), self.judged(other)
+        both = here & there
+        return self.per_user(one)[both], self.per_user(other)[both]
+
     def mean(self, ranks: Ranks) -> float:
         """Return the mean over the users who have held-out items. Raises ScoreError for none."""
         values = self.judged(ranks)

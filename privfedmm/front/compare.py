@@ -6,11 +6,10 @@ import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from privfedmm.base.errors import UserError
-from privfedmm.evaluation import SHOWN, Cut, cut_of, names_of, paired_interval
+from privfedmm.evaluation import SHOWN, cut_of, names_of, paired_interval
 from privfedmm.front.run import Run
 from privfedmm.front.training import open_run
 from privfedmm.runs.finished import RECORD, RecordError, read_ranks, read_record
@@ -41,14 +40,15 @@ def compare(
     for run in found:
         record, privacy = run.record, run.record["privacy"]
         differs = {
-            "dataset (sha256)": same_data(record) != same_data(first.record),
+            "dataset (sha256)": not same_data(record).alike(same_data(first.record)),
             "protocol (split, ranking, candidates, ties)":
                 same_protocol(record) != same_protocol(first.record)}
         if any(differs.values()):
             what = next(name for name, there in differs.items() if there)
             raise UserError(f"compare: the runs differ in {what}, so their figures do not "
                             "compare; compare runs on the same data and ranking")
-        mean, low, high = paired_interval(_values(run, against), _values(first, against), 0)
+        ours, theirs = against.paired(run.ranks["test"], first.ranks["test"])
+        mean, low, high = paired_interval(ours[None], theirs[None], 0)
         rows.append({
             "label": record["label"] or record["method"], "method": record["method"],
             "seed": record["seed"], "epsilon": privacy["epsilon"], "trust": privacy["trust"],
@@ -57,11 +57,6 @@ def compare(
             "bytes_up": record["costs"]["bytes_up_per_client_round"],
             "difference": mean, "difference_low": low, "difference_high": high})
     return pd.DataFrame(rows)
-
-
-def _values(run: Run, cut: Cut) -> np.ndarray:
-    """A metric of the test items of each user who has some [1, users]."""
-    return cut.judged(run.ranks["test"])[None]
 
 
 def _whole(run: Run | str | Path) -> bool:

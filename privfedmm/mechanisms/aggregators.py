@@ -11,6 +11,7 @@ import numpy as np
 from privacy import Aggregator, PlainAggregator
 from privacy.aggregation.masked.tolerance import Tolerance
 from privacy.aggregation.messages import Message, Transcript
+from privacy.crypto.he import check_library
 from privacy.crypto.he_parameters import Scheme
 from privfedmm.base.registry import Registry
 
@@ -43,8 +44,9 @@ class AggregatorEntry:
     only their length tells of. masks: whether its sums stand on a graph of masks, which has to bear
     `SumTerms.tolerance`. vector: reads out of a message to the server, as the transcript is
     told it, the vector of its sender, integers in the order of the releases; it returns None for
-    every other message. Attacks on uploads need it where clients are hidden. Whether nodes speak
-    its protocol is not its to say: a deployment carries privacy.aggregation.deployed.WAYS.
+    every other message. Attacks on uploads need it where clients are hidden. check: raises
+    MissingExtra where a library that it needs is not installed. Whether nodes speak its protocol is
+    not its to say: a deployment carries privacy.aggregation.deployed.WAYS.
     """
 
     name: str
@@ -58,6 +60,7 @@ class AggregatorEntry:
     key_holder: bool = False
     masks: bool = False
     vector: Callable[[Message], np.ndarray | None] = lambda message: None
+    check: Callable[[], None] = lambda: None
 
     @property
     def section(self) -> str:
@@ -99,7 +102,9 @@ MASKED = AggregatorEntry(
 ENCRYPTED = AggregatorEntry(
     name="encrypted", summary="sums under homomorphic encryption, opened by a key holder",
     reference="BFV: Fan and Vercauteren 2012; CKKS: Cheon et al. 2017", build=_encrypted,
-    hides_clients=True, updates=False, fixed_cohort=True, key_holder=True)
+    hides_clients=True, updates=False, fixed_cohort=True, key_holder=True,
+    check=check_library)
+OWN = ("plain", "masked", "encrypted")  # not from other packages
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregators", "way of summing", {
     name: f"privfedmm.mechanisms.aggregators:{name.upper()}"
-    for name in ("plain", "masked", "encrypted")}, section="secure")
+    for name in OWN}, section="secure")

@@ -79,16 +79,38 @@ def dataset_section(data: Dataset) -> dict[str, Any]:
     }
 
 
-def same_data(record: dict[str, Any]) -> tuple[str, int]:
-    """Return what two records share whose figures compare, user by user.
+@dataclass(frozen=True)
+class SameData:
+    """This is what tells whether the figures of two records compare, user by user.
 
-    With a budget and without one the same rows make two data sets, over the catalogue and over the
-    core; the users are ranked alike, so what was read decides, and how many of its users are
-    ranked. Records of earlier versions do not say that, and all users count.
+    read: the hash of the rows and features as they were read. content: that of the data set which
+    was made of them. users: how many there are. ranked: how many of them are ranked.
+    """
+
+    read: str
+    content: str
+    users: int
+    ranked: int
+
+    def alike(self, other: SameData) -> bool:
+        """Return whether figures over the same users can be had of both.
+
+        With a budget and without one the same rows make two data sets, over the catalogue and over
+        the core: then what was read decides. Some who train may be ranked in one alone.
+        """
+        same = self.read == other.read or self.content == other.content
+        return same and (self.users == other.users or self.ranked == other.ranked)
+
+
+def same_data(record: dict[str, Any]) -> SameData:
+    """Return what two records must share for their figures to compare.
+
+    Records of earlier versions do not say who is ranked, and all users count.
     """
     data = record["dataset"]
     ranked = record["protocol"].get("targets", {}).get("test", {}).get("users", data["users"])
-    return data.get("read_sha256", data["sha256"]), ranked
+    return SameData(
+        data.get("read_sha256", data["sha256"]), data["sha256"], data["users"], ranked)
 
 
 def shown(record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def recbole(folder: Path) -> None:
         + "".join(f"{u}\t{i}\t3\t{t}\n" for u, i, t in pairs()))
     (folder / "toy.item").write_text(
         "item_id:token\tmovie_title:token_seq\tclass:token_seq\n"
-        + "".join(f"{i}\tTitle {i}\tDrama\n" for i in range(ITEMS)))
+        + "".join(f"{i}\tTitle {i}\t{chr(97 + i) * 4}\n" for i in range(ITEMS)))
 
 
 def labels(k: int) -> int:

@@ -122,6 +122,7 @@ def test_every_interaction_is_in_one_place(
     placed = []
     for index, user in enumerate(data.user_ids):
         held = [int(x[index]) for x in (data.test, data.validation) if x[index] >= 0]
+        held += [int(i) for rows in data.further.values() for i in rows.row(index)]
         placed += [(user, data.item_ids[i]) for i in [*data.train.row(index), *held]]
     assert len(placed) == len(set(placed)) == data.num_interactions
     everything = set(zip(kept["user"], kept["item"], strict=True))

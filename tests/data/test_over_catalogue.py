@@ -20,7 +20,8 @@ from privfedmm.config import RunConfig, resolve, resolve_saved, to_toml
 from privfedmm.data import DataError, Dataset, Unit, load
 from privfedmm.data.over_catalogue import prepare_over_catalogue
 from privfedmm.data.raw import Raw
-from privfedmm.evaluation import to_arrays
+from privfedmm.evaluation import cut_of, to_arrays
+from privfedmm.runs.record import SameData
 from privfedmm.runs.run import load_data
 from privfedmm.runs.session import Session
 from tests.public_parts import told
@@ -297,6 +298,42 @@ def test_a_run_of_a_loaded_folder_goes_over_and_compares(tmp_path: Path) -> None
     untimed = [pf.load(tmp_path / "data"), load_data(config_of(tmp_path / "data", "public"))]
     assert untimed[0].read_sha256 != untimed[1].read_sha256
     assert not np.array_equal(untimed[0].test, untimed[1].test)
+
+
+def test_a_catalogue_in_another_order_with_more_items_compares(tmp_path: Path) -> None:
+    """A layout lists the items that have rows as they come, and a catalogue as it is."""
+    (tmp_path / "d.inter").write_text(
+        "user_id:token\titem_id:token\ttimestamp:float\n"
+        + "".join(f"{u}\t{i}\t{9 - i}\n" for u in range(6) for i in range(5)))
+    (tmp_path / "d.item").write_text(
+        "item_id:token\tmovie_title:token_seq\tclass:token_seq\n"
+        + "".join(f"{i}\tnight {i} {'river' * (i % 2)}\tDrama\n" for i in (4, 2, 9, 0, 1, 3)))
+    same: dict[str, Any] = {"method": "popularity", "baselines": [], "seed": 1}
+    plain = pf.train(str(tmp_path), settings={"k_core": 2}, **same)
+    private = pf.train(str(tmp_path), settings={"k_core": 2}, dp_epsilon=2.0, dp_delta=1e-3,
+                       noise="simulation", **same)
+    one, two = plain.record["dataset"], private.record["dataset"]
+    assert (one["items"], two["items"]) == (5, 6) and one["sha256"] != two["sha256"]
+    assert one["read_sha256"] == two["read_sha256"]
+    assert len(pf.compare([plain, private])) == 2
+
+
+def test_equal_data_compares_whatever_was_read() -> None:
+    here = SameData("read so", "content", 9, 8)
+    assert here.alike(SameData("read otherwise", "content", 9, 8))
+    assert here.alike(SameData("read so", "the core of it", 9, 7))  # of those ranked in both
+    assert here.alike(SameData("read so", "the core of it", 12, 8))  # some train and are not ranked
+    assert not here.alike(SameData("read so", "the core of it", 12, 9))
+    assert not here.alike(SameData("read otherwise", "the core of it", 9, 8))
+
+
+def test_pairs_are_of_users_ranked_in_both() -> None:
+    cut = cut_of("hr@10")
+    one, other = np.array([1, 0, 30, 2]), np.array([1, 2, 2, 0])  # 0: not ranked
+    ours, theirs = cut.paired(one, other)
+    assert (ours.tolist(), theirs.tolist()) == ([1.0, 0.0], [1.0, 1.0])
+    ours, theirs = cut.paired(one, np.array([0, 1, 30, 0, 2, 0]))
+    assert (ours.tolist(), theirs.tolist()) == ([1.0, 0.0, 1.0], [1.0, 0.0, 1.0])
 
 
 @pytest.mark.parametrize("timed", [True, False])

@@ -126,3 +126,23 @@ def test_an_interrupt_of_a_sweep_is_quiet_in_its_workers(tmp_path: Path) -> None
         said = program.stderr.read()
     assert program.returncode == INTERRUPTED
     assert said == ("privfedmm: stopped; the same command goes on with the runs that are left\n")
+
+
+def test_square_brackets_and_colons_are_shown_as_they_are(tmp_path: Path) -> None:
+    """They are names of extras, films and folders, and no markup or pictures."""
+    folder = tmp_path / "[bold] data"
+    folder.mkdir()
+    (folder / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "".join(
+        f"u{user},i{item},{item}\n" for user in range(9) for item in range(9) if user != item))
+    (folder / "items.csv").write_text("item_id,title\n" + "".join(
+        f"i{item},[REC] :cat: {'abcdefghi'[item] * 4}\n" for item in range(9)))
+    out = tmp_path / "[red]"
+    done = cli("run", "--dataset", str(folder), "--method", "popularity", "--set", "baselines=[]",
+               "--set", "encoders.text_model=hashing", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "[red]" in done.stderr and "[bold] data" in done.stderr
+    assert "[red]" in (out / "log.txt").read_text()
+    shown = cli("recommend", str(out), "--user", "u1", "--top", "2")
+    assert shown.stdout.count("[REC] :cat:") == 2
+    listed = cli("history", str(tmp_path))
+    assert "[red]" in listed.stdout
