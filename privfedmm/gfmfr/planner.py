@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 from privfedmm.gfmfr.settings import AlgorithmSettings
 from privfedmm.methods.entry import Public
-from privfedmm.statistics.algorithm import public_rank
+from privfedmm.statistics.rules import public_rank, public_weight
 from privfedmm.statistics.settings import StatisticsSettings
 
-RANK = 400  # of associations without noise
-HALF = 700  # users per unit of noise at which associations have half of their noiseless weight
 PAYS = 1.0  # users per unit of noise and item from which on training pays
 FEW = 4  # rounds of training under noise
 
@@ -46,14 +44,12 @@ def plan_rounds(settings: AlgorithmSettings, public: Public) -> Planned:
     noise = whole * math.sqrt(2 / share)
     rank = s.association_rank
     if rank is None:
-        rank = RANK if not whole else public_rank(
-            StatisticsSettings(), public.users, public.items, noise)
+        rank = public_rank(StatisticsSettings(), public.users, public.items, noise)
     opening = 1 + bool(rank)
     training = min(training, max(public.rounds - opening, 0))
     weight = s.association_weight
     if weight is None:
-        supply = public.users / noise if noise else math.inf
-        weight = 1.0 if math.isinf(supply) else supply / (supply + HALF)
+        weight = public_weight(StatisticsSettings(), public.users, noise)
     settled = settings.model_copy(update={
         "opening": s.model_copy(update={
             "association_rank": rank, "association_weight": weight, "training_rounds": training})})

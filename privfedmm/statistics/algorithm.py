@@ -27,6 +27,7 @@ from privfedmm.groupings.centroids import Centroids, assign, initial_centroids
 from privfedmm.statistics.device import DeviceModel
 from privfedmm.statistics.fusion import fuse
 from privfedmm.statistics.public import PublicItems
+from privfedmm.statistics.rules import public_groups, public_rank
 from privfedmm.statistics.settings import StatisticsSettings
 from privfedmm.statistics.state import StatisticsClients, StatisticsState
 from privfedmm.statistics.taste import BLOCK
@@ -34,33 +35,6 @@ from privfedmm.statistics.taste import BLOCK
 # Variance that choosing adds to a sum, in shares of its expectation: a client's unit is about a
 # tenth, and the members of a group are not alike (measured on validation: .1 trusts too much).
 CHOICE = 0.5
-
-
-def public_groups(settings: StatisticsSettings, users: int, noise_stddev: float) -> int:
-    """Return the number of groups: as set, or by users per unit of noise, which are public.
-
-    Below 250 users a unit the release costs more than it tells; there is one group for every 107.
-    """
-    if settings.groups is not None:
-        return settings.groups
-    supply = users / max(noise_stddev, 1.0)
-    return 0 if supply < 250 else min(max(round(supply / 107), 5), 40)
-
-
-def public_rank(
-    settings: StatisticsSettings, users: int, items: int, noise_stddev: float
-) -> int:
-    """Return the number of components that associations are counted in.
-
-    It is the one that is set, or one for every 4 users per unit of noise. Below 100 users a unit,
-    or 0.105 a unit and item, their release costs more than it tells: the popularity of each item
-    then has more of the noise. (Measured on validation: .110 a unit and item pays on ml100k, .057
-    does not, nor .101 on ml1m, which has no times.)
-    """
-    if settings.association_rank is not None:
-        return settings.association_rank
-    supply = users / max(noise_stddev, 1.0)
-    return 0 if supply < max(100, 0.105 * items) else min(round(supply / 4), 256)
 
 
 class GroupStatistics:

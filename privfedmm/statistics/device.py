@@ -10,6 +10,7 @@ from privfedmm.data.types import Rows
 from privfedmm.devices.associations import Associations
 from privfedmm.devices.profiles import profile_cosine
 from privfedmm.statistics.public import PublicItems
+from privfedmm.statistics.rules import public_weight
 from privfedmm.statistics.settings import StatisticsSettings
 from privfedmm.statistics.state import StatisticsClients, StatisticsState
 from privfedmm.statistics.taste import fit_tilt
@@ -40,6 +41,18 @@ class DeviceModel:
         """
         return state.counts.clamp(min=0) + 1.0 + self._noise
 
+    def popularity(self, state: StatisticsState) -> Tensor:
+        """Return the logit of each item before anything is known of a user [items].
+
+        It is the log of its chances times the share of the counts' spread that is not noise (a
+        Wiener factor): what noise has drowned leaves a user's taste alone.
+        """
+        logits = torch.log(self.chances(state))
+        if self._settings.personal == "none" or not self._settings.shrink_popularity:
+            return logits
+        spread = float(state.counts.var(correction=0))
+        return logits * max(0.0, 1 - self._noise**2 / max(spread, 1e-12))
+
     def logits(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
     ) -> Tensor:
@@ -57,7 +70,7 @@ class DeviceModel:
 
         Tastes are fitted where they are not yet.
         """
-        offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
+        offset, who, s = self.popularity(state), torch.from_numpy(ids), self._settings
         if s.personal == "cosine":
             return offset + self._cosine(ids, None)
         if s.personal == "none":
@@ -69,7 +82,7 @@ class DeviceModel:
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, items: Tensor
     ) -> Tensor:
         """Return `expected` at items [m, L] alone: [m, L]."""
-        offset, who, s = torch.log(self.chances(state)), torch.from_numpy(ids), self._settings
+        offset, who, s = self.popularity(state), torch.from_numpy(ids), self._settings
         if s.personal == "cosine":
             return self.expected(state, clients, ids).gather(1, items)
         if s.personal == "none":
@@ -97,7 +110,7 @@ class DeviceModel:
         """
         self.logits(state, clients, ids)
         who, items = torch.from_numpy(ids), self._public.num_items
-        out = {"popularity": torch.log(self.chances(state)).expand(len(ids), -1)}
+        out = {"popularity": self.popularity(state).expand(len(ids), -1)}
         taste = {name: torch.zeros(len(ids), items) for name in self._public.modalities}
         if self._settings.personal == "tilt":
             start = 0
@@ -119,7 +132,8 @@ class DeviceModel:
         """What the released associations add [m, items]; 0 before there are any."""
         if self._associations is None or state.round < 2:
             return torch.zeros(1, 1)
-        return self._settings.association_weight * self._associations.scores(
+        weight = public_weight(self._settings, self._train.users, self._noise)
+        return weight * self._associations.scores(
             ids, self.chances(state), state.associations)
 
     def _cosine(self, ids: np.ndarray, weights: Tensor | None) -> Tensor:

@@ -13,11 +13,13 @@ SECTION = "statistics"
 
 def _settle(settings: StatisticsSettings, public: Public) -> tuple[StatisticsSettings, int]:
     """Groups and rank by users and noise, and the rounds that they need."""
-    from privfedmm.statistics.algorithm import public_groups, public_rank
+    from privfedmm.statistics.rules import public_groups, public_rank, public_weight
 
     groups = public_groups(settings, public.users, public.noise_stddev)
     rank = public_rank(settings, public.users, public.items, public.noise_stddev)
-    settled = settings.model_copy(update={"groups": groups, "association_rank": rank})
+    weight = public_weight(settings, public.users, public.noise_stddev)
+    settled = settings.model_copy(update={
+        "groups": groups, "association_rank": rank, "association_weight": weight})
     return settled, 1 + bool(groups) + bool(rank)
 
 

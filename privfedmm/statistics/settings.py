@@ -17,9 +17,12 @@ class StatisticsSettings(Settings):
     """What a device knows of its user: `tilt` fits a taste vector in the public feature space,
     `cosine` compares an item with the mean of the user's items, `none` leaves popularity
     alone."""
+    shrink_popularity: bool = True
+    """Whether log popularity counts by the share of its spread that is not noise, beside what a
+    device knows of its user."""
     groups: Annotated[int, Field(ge=0)] | None = None
     """How many groups; 0: no group statistics; default: by users and noise
-    (algorithm.public_groups)."""
+    (rules.public_groups)."""
     min_size: Annotated[int, Field(ge=1)] = 5
     """Fewest members of a group that is used, beyond what noise may bring."""
     feature_rank: Annotated[int, Field(ge=1)] = 64
@@ -37,9 +40,9 @@ class StatisticsSettings(Settings):
     """Half-life, in items, of what counts as recent."""
     association_rank: Annotated[int, Field(ge=0)] | None = None
     """Components that associations are counted in; 0: none; default: by users and noise
-    (algorithm.public_rank)."""
-    association_weight: NonNegative = 0.3
-    """Weight of their standardised score."""
+    (rules.public_rank)."""
+    association_weight: NonNegative | None = None
+    """Weight of their standardised score; default: by users and noise (rules.public_weight)."""
     association_items: Positive = 2.0
     """Half-life, in items, of what the next one is set against."""
     association_image_weight: Positive = 0.35
