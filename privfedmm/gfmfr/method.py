@@ -54,8 +54,10 @@ def _defaults(asked: Asked) -> dict[str, Any]:
 
 
 def _opened_defaults(asked: Asked) -> dict[str, Any]:
-    """Of gfmfr: a private run begins with an opening, but where each interaction is protected."""
-    if not asked.private or asked.given("dp", "unit") == "interaction":
+    """Of gfmfr: a private run begins with an opening, but where each interaction is protected, or
+    where a clip learns from every round, which then has the same share of the budget."""
+    even = asked.given("dp", "unit") == "interaction" or asked.given("dp", "clipping") == "adaptive"
+    if not asked.private or even:
         return _defaults(asked)
     base = algorithm_defaults(asked)
     alone = base.model_copy(update={

@@ -9,7 +9,8 @@ from typing import Any
 from privacy import ChainError, ClipRule, Entry, Everyone
 from privacy.adaptive import QUANTILE
 from privfedmm.base.errors import UserError
-from privfedmm.config.sections import DPSettings, RunConfig
+from privfedmm.config.protection import DPSettings
+from privfedmm.config.sections import RunConfig
 from privfedmm.mechanisms.noises import NOISES
 
 

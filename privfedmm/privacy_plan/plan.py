@@ -24,7 +24,8 @@ from privacy import (
     calibrate,
 )
 from privfedmm.base.errors import UserError
-from privfedmm.config.sections import DPSettings, RunConfig
+from privfedmm.config.protection import DPSettings
+from privfedmm.config.sections import RunConfig
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.mechanisms.noises import NOISES
 from privfedmm.methods.entry import Public

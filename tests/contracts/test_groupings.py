@@ -73,7 +73,8 @@ def registered() -> Iterator[None]:
     {}, {"aggregation": "masked"}, {"dp_epsilon": 8.0, "noise": "simulation"}],
     ids=["plain", "masked", "private"])
 def test_a_foreign_one_groups_users_of_gfmfr(flags: dict[str, object]) -> None:
-    settings = {"algorithm.groups.start_round": 0, "algorithm.groups.grouping": "cross_polytope"}
+    settings = {"algorithm.groups.start_round": 0, "algorithm.groups.grouping": "cross_polytope",
+                **({"algorithm.opening.training_rounds": 1} if "dp_epsilon" in flags else {})}
     run = pf.train("planted:60", method="gfmfr", rounds=2, baselines=[], settings=settings,
                    **flags)  # type: ignore[arg-type]
     assert run.record["parts"]["grouping"] == run.record["groups"]["grouping"] == "cross_polytope"

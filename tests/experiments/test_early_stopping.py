@@ -132,7 +132,7 @@ def test_patience_under_a_budget_is_refused_in_a_sentence(tmp_path: Path) -> Non
 
 def test_a_private_run_plays_all_its_rounds_and_says_why() -> None:
     run = pf.train("planted:60", dp_epsilon=2.0, method="gfmfr", rounds=4, noise="simulation",
-                   baselines=[])
+                   baselines=[], settings={"algorithm.opening.training_rounds": 3})
     assert run.record["stopped"] == {
         "round": 4, "of_at_most": 4,
         "why": "all 4 rounds were played; under a budget their number is fixed"}

@@ -303,7 +303,8 @@ def test_a_ledger_cut_short_stops_a_resume(tmp_path: Path) -> None:
     """What is left of a cut chain is a chain; the checkpoint knows which rounds were played."""
     out = tmp_path / "run"
     assert cli("run", "--dataset", "planted:60", "--dp-epsilon", "2", "--method", "gfmfr",
-               "--rounds", "3", *BARE, "--out", str(out)).returncode == 0
+               "--rounds", "3", *BARE, "--set", "algorithm.opening.training_rounds=2", "--out",
+               str(out)).returncode == 0
     (out / "record.json").unlink()
     rows = json.loads((out / "ledger.json").read_text())
     (out / "ledger.json").write_text(json.dumps(rows[:2]))

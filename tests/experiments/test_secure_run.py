@@ -66,7 +66,8 @@ def test_ring_and_full_protocol_are_byte_equal() -> None:
     for mode in ("ring", "full"):
         config = resolve(None, {
             "dataset": "planted:50", "method": "gfmfr", "aggregation": "masked", "dp.epsilon": 4.0,
-            "dp.trust": "distributed", "dp.noise": "simulation", "secure.mode": mode})
+            "dp.trust": "distributed", "dp.noise": "simulation", "secure.mode": mode,
+            "algorithm.opening.training_rounds": 2})
         data = load_data(config)
         session = Session.start(config, data)
         seen = []

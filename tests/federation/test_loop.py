@@ -38,7 +38,7 @@ ONE = {**BASE, "method": "popularity"}
 TWO = {**BASE, "group_statistics": "encrypted", "statistics.groups": 3}
 MASKED_TWICE = {**BASE, "statistics.groups": 3}
 THRICE = {**TWO, "statistics.association_rank": 8}
-TRAINED = {**BASE, "method": "gfmfr", "rounds": 3}
+TRAINED = {**BASE, "method": "gfmfr", "rounds": 3, "algorithm.opening.training_rounds": 2}
 # Integers on a grid, of which the server reads some, and clips what it reads.
 DIVIDED = {**BASE, "dp.trust": "central", "aggregation": "plain", "method": "group_statistics",
            "group_statistics": "masked", "statistics.groups": 3}
