@@ -54,12 +54,14 @@ def _defaults(asked: Asked) -> dict[str, Any]:
 
 
 def _opened_defaults(asked: Asked) -> dict[str, Any]:
-    """Of gfmfr: a private run begins with an opening, but where each interaction is protected, or
-    where a clip learns from every round, which then has the same share of the budget."""
+    """Of gfmfr: a run begins with an opening, but where each interaction is protected, or where a
+    clip learns from every round, which then has the same share of the budget."""
     even = asked.given("dp", "unit") == "interaction" or asked.given("dp", "clipping") == "adaptive"
-    if not asked.private or even:
+    if asked.reference or even:
         return _defaults(asked)
     base = algorithm_defaults(asked)
+    if not asked.private:
+        return {SECTION: base.model_copy(update=opened_updates(base)).model_dump()}
     alone = base.model_copy(update={
         name: section for name, section in private_updates(base).items()
         if name in ("groups", "distillation")})
