@@ -83,9 +83,10 @@ def algorithm_of(
     """
     entry, dp = config.entry, config.dp
     users = data.num_users if population is None else population
-    if config.rounds < planned.rounds:
-        raise UserError(f"rounds: method {config.method} makes its releases in {planned.rounds} "
-                        f"rounds, got {config.rounds}; leave --rounds out")
+    if config.most_rounds < planned.rounds:
+        raise UserError(f"rounds: method {config.method} makes its releases in "
+                        f"{planned.rounds - config.mix.rounds} rounds, got {config.rounds}; "
+                        "leave --rounds out")
     if config.is_reference and not entry.can.reference:
         raise UserError(f"mode: method {config.method} has no reference implementation that is "
                         "followed; use mode default")

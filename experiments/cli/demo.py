@@ -32,7 +32,7 @@ def demo(
     console = errors()
     config = resolve(None, {"dataset": DATASET, "seed": seed})
     refuse_unknown(runs.load_data(config), user)  # before the work, not after it
-    with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:
+    with folder_of(out, config) as folder, RunProgress(console, config.most_rounds) as progress:
         record = resumable(lambda: runs.start(config, folder, progress), folder)
     found = recommend(folder, user, SHOWN, explain=True)
     pictures = _pictures(folder, [item["item_id"] for item in found["items"]])

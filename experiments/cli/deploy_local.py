@@ -47,7 +47,7 @@ def play(
         config = resolve(file, flags, fixed_rounds=True)
         tell_picked(console, file, flags)
         shape = Shape(NODES if nodes is None else nodes, WAIT if wait is None else wait)
-        with folder_of(out, config) as folder, RunProgress(console, config.rounds) as progress:
+        with folder_of(out, config) as folder, RunProgress(console, config.most_rounds) as progress:
             record = resumable(
                 lambda: started(carrier, config, folder, shape, progress, progress.announce),
                 folder, carrier.command)

@@ -11,14 +11,17 @@ import tomli_w
 from pydantic import ValidationError
 
 from privfedmm.base.errors import UserError
-from privfedmm.config.sections import FIXED_ROUNDS, ROUNDS, RunConfig
+from privfedmm.config.sections import FIXED_ROUNDS, RunConfig
 from privfedmm.gfmfr.method import algorithm_defaults
 from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.methods.entry import Asked
 from privfedmm.methods.registry import METHODS
-from privfedmm.mixing.settings import MixSettings
 
 DEFAULT, PRIVATE_DEFAULT = "gfmfr", "group_statistics"  # methods where none is named
+# What a run folder meant that does not say it: it is from before the setting.
+_BEFORE: Mapping[str, Any] = {
+    "encoders.metadata": False, "mix.on": False, "algorithm.opening.on": False,
+    "statistics.shrink_popularity": False, "statistics.noiseless_rank": 0}
 
 
 def resolve(
@@ -73,13 +76,12 @@ def resolve_saved(file: Path) -> RunConfig:
     """Return the config of a run folder, as the run meant it.
 
     A budget that names no catalogue is of a run from before there was one: its items were made from
-    interactions. Its patience, which used to be allowed and had no effect, is none. Where nothing
-    is said of metadata there was none yet. Raises UserError as `resolve` does.
+    interactions. Its patience, which used to be allowed and had no effect, is none. Of settings
+    that are not in it, because there were none yet, some have defaults that would change what the
+    run was (_BEFORE). Raises UserError as `resolve` does.
     """
     values = read_toml(file)
-    meant: dict[str, Any] = {}
-    if "metadata" not in values.get("encoders", {}):
-        meant["encoders.metadata"] = False
+    meant = {path: value for path, value in _BEFORE.items() if not _said(values, path)}
     if isinstance(values.get("dp"), dict):
         meant["evaluation.patience"] = 0
         if "catalogue" not in values["dp"]:
@@ -121,8 +123,6 @@ def _defaults(values: dict[str, Any], fixed_rounds: bool) -> dict[str, Any]:
         out["encoders"] = {"metadata": False}  # the reference reads files of features alone
     entry = METHODS.get(method)
     out |= entry.defaults(asked)
-    if mixed := _mix(values):  # after the method's own rounds
-        out["rounds"] = out.get("rounds", ROUNDS) + mixed.rounds
     if private and isinstance(dp, dict):
         more: dict[str, Any] = out.setdefault("dp", {})
         if dp.get("unit") == "interaction":
@@ -130,14 +130,6 @@ def _defaults(values: dict[str, Any], fixed_rounds: bool) -> dict[str, Any]:
         if not entry.can.public_subspace:
             more.setdefault("subspace_rank", 0)
     return out
-
-
-def _mix(values: Mapping[str, Any]) -> MixSettings | None:
-    """The section `mix` as it was given; None where it is not, or is refused later on."""
-    try:
-        return MixSettings.model_validate(values.get("mix") or {})
-    except ValidationError:
-        return None
 
 
 def _sums_in_full_length(values: Mapping[str, Any]) -> bool:
@@ -161,6 +153,15 @@ def to_toml(config: RunConfig) -> str:
     if config.dp is not None:
         values["dp"]["epsilon"] = config.dp.epsilon  # JSON has no infinity, TOML has
     return tomli_w.dumps(values)
+
+
+def _said(values: Mapping[str, Any], path: str) -> bool:
+    """Whether there is a value at a path."""
+    head, _, rest = path.partition(".")
+    if not rest:
+        return head in values
+    inner = values.get(head)
+    return isinstance(inner, Mapping) and _said(inner, rest)
 
 
 def _put(values: dict[str, Any], path: str, value: Any) -> None:

@@ -86,7 +86,8 @@ class RunConfig(Settings):
     method: str = Field("gfmfr", description="Federated method; `privfedmm methods` lists them.")
     mode: Literal["default", "reference"] = Field(
         "default", description="reference: as the reference code does, its faults included.")
-    rounds: Annotated[int, Field(ge=1, description="Rounds at most.")] = ROUNDS
+    rounds: Annotated[int, Field(
+        ge=1, description="Rounds of the method at most; those of a mix come after.")] = ROUNDS
     seed: Annotated[int, Field(
         ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
     cohort: Annotated[float, Field(
@@ -116,6 +117,11 @@ class RunConfig(Settings):
     dp: DPSettings | None = Field(None, description="Differential privacy; absent: none claimed.")
     tuned: TunedSettings | None = Field(
         None, description="How settings were chosen by metrics; absent: it is not said.")
+
+    @property
+    def most_rounds(self) -> int:
+        """Return the number of rounds that a run may have: the method's, and those of the mix."""
+        return self.rounds + self.mix.rounds
 
     @field_validator("method")
     @classmethod

@@ -61,13 +61,15 @@ def _opened_defaults(asked: Asked) -> dict[str, Any]:
         return _defaults(asked)
     base = algorithm_defaults(asked)
     if not asked.private:
-        return {SECTION: base.model_copy(update=opened_updates(base)).model_dump()}
+        opened = base.model_copy(update=opened_updates(base))
+        return {SECTION: opened.model_dump(), "mix": {"on": True}}
     alone = base.model_copy(update={
         name: section for name, section in private_updates(base).items()
         if name in ("groups", "distillation")})
     opened = alone.model_copy(update=opened_updates(alone))
     # Content directions cannot say how popular an item is, so updates keep their whole length.
-    return {SECTION: opened.model_dump(), "rounds": OPENED_ROUNDS, "dp": {"subspace_rank": 0}}
+    return {SECTION: opened.model_dump(), "rounds": OPENED_ROUNDS, "dp": {"subspace_rank": 0},
+            "mix": {"on": True}}
 
 
 def _settle(settings: AlgorithmSettings, public: Public) -> tuple[AlgorithmSettings, int]:

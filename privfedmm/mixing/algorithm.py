@@ -3,10 +3,10 @@
 A method's score is a sum of parts (popularity, taste, what goes with what, trained tables): how
 much each deserves depends on the data and on the noise. Every user has one item beside the training
 rows, the validation item, which is in no upload of training. When training is over, each device
-tells in a few numbers how the weights should move for that item to be likelier (regression.py), and
-last which weights rank it best (votes.py); both are releases like any other. Beside the method's
-parts there is one that needs no release at all, how alike an item is to the user's in public
-content, so that what noise has drowned can be left out.
+tells in a few numbers how the weights should move for that item to be likelier (regression.py),
+which is a release like any other. Beside the method's parts there is one that needs no release at
+all, how alike an item is to the user's in public content, so that what noise has drowned can be
+left out.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ from privfedmm.devices.profiles import own_items, profile_cosine
 from privfedmm.federation.types import Algorithm, Saved, hash_tensors
 from privfedmm.mixing.regression import moments, stepped
 from privfedmm.mixing.settings import MixSettings
-from privfedmm.mixing.votes import votes
 
 CONTENT = "public content"
-MOMENTS, VOTE = "mix_moments", "mix_vote"
+MOMENTS = "mix_moments"
 # A user's numbers are mostly shorter than this, and are clipped there: in the joint vector they
 # count by its inverse (measured: of 943 users 2% are longer).
 NORM = 3.0
@@ -39,13 +38,11 @@ _FLOATS = 16_000_000  # of a block's parts
 class MixedState:
     """Holds the method's state, and the weights.
 
-    round: the number of rounds played. method: the method's own state. theta [p]: the fitted
-    weights. weights [p]: those that scores are made with.
+    round: the number of rounds played. method: the method's own state. weights [p]: of the parts.
     """
 
     round: int
     method: Any
-    theta: Tensor
     weights: Tensor
 
 
@@ -57,23 +54,25 @@ class MixedPlan:
     round: int
     method: Any
     state: Any
-    theta: Tensor
+    weights: Tensor
 
 
 class Mixed:
     """Plays a method, then weighs the parts of its scores.
 
     rounds: those of the method. train: its training rows. item [users]: the item that judges, -1
-    for a user without one. unit: modality -> unit rows [items, F], of the public content.
+    for a user without one. unit: modality -> unit rows [items, F], of the public content. cold
+    [items] bool: in no training, and so no candidates for what judges.
     """
 
     def __init__(
         self, settings: MixSettings, method: Algorithm, rounds: int, train: Rows, items: int,
-        item: np.ndarray, unit: Mapping[str, Tensor],
+        item: np.ndarray, unit: Mapping[str, Tensor], cold: np.ndarray | None = None,
     ) -> None:
         self._settings, self._method, self._rounds = settings, method, rounds
         self._train, self._items, self._unit = train, items, unit
         self._item = torch.from_numpy(item.astype(np.int64))
+        self._cold = None if cold is None else torch.from_numpy(cold)
         self._names: tuple[str, ...] | None = None
 
     # What leaves a client -------------------------------------------------------------------
@@ -97,21 +96,12 @@ class Mixed:
             MOMENTS, (size + size * (size + 1) // 2,), role=Role.STATISTIC,
             rounds=tuple(range(first, first + steps)),
             meaning="how the weights of a score's parts should move for the item that judges"))
-        if self._settings.vote:
-            out.append(Release(
-                VOTE, (self._choices,), role=Role.STATISTIC, rounds=(first + steps,),
-                meaning="which weights rank the item that judges best, at length 1"))
         return tuple(out)
-
-    @property
-    def _choices(self) -> int:
-        return 4 if self._unit else 3
 
     @property
     def joint_weights(self) -> Mapping[str, float]:
         """Return the method's weights; a user's numbers for the mix count by their usual length."""
-        return {**self._method.joint_weights, MOMENTS: 1 / NORM,
-                **({VOTE: 1.0} if self._settings.vote else {})}
+        return {**self._method.joint_weights, MOMENTS: 1 / NORM}
 
     @property
     def public_features(self) -> Mapping[str, np.ndarray]:
@@ -130,7 +120,7 @@ class Mixed:
 
     def initial_state(self) -> MixedState:
         """Return the method's first state, and weights that leave its score as it is."""
-        return MixedState(0, self._method.initial_state(), self._default(), self._default())
+        return MixedState(0, self._method.initial_state(), self._default())
 
     def initial_clients(self) -> Any:
         """Return the method's first clients."""
@@ -142,19 +132,19 @@ class Mixed:
     def plan(self, state: MixedState) -> MixedPlan:
         """Return the method's plan; in rounds of the mix its finished state, and the weights."""
         if state.round < self._rounds:
-            return MixedPlan(state.round, self._method.plan(state.method), None, state.theta)
-        return MixedPlan(state.round, None, state.method, state.theta)
+            return MixedPlan(state.round, self._method.plan(state.method), None, state.weights)
+        return MixedPlan(state.round, None, state.method, state.weights)
 
     def plan_bytes(self, plan: MixedPlan) -> int:
         """Return the bytes of the method's plan and of the weights."""
         own = plan.method if plan.method is not None else self._method.plan(plan.state)
-        return self._method.plan_bytes(own) + 4 * plan.theta.numel()
+        return self._method.plan_bytes(own) + 4 * plan.weights.numel()
 
     def plan_hash(self, plan: MixedPlan) -> bytes:
         """Return the SHA-256 of round, weights, and the method's own hash."""
         own = plan.method if plan.method is not None else self._method.plan(plan.state)
         method = torch.frombuffer(bytearray(self._method.plan_hash(own)), dtype=torch.uint8)
-        return hash_tensors(plan.round, [plan.theta, method])
+        return hash_tensors(plan.round, [plan.weights, method])
 
     # On the device --------------------------------------------------------------------------
 
@@ -164,24 +154,19 @@ class Mixed:
         """Train clients ids [m] in place, or tell what their own items say of the weights."""
         if plan.method is not None:
             return self._method.local(plan.method, ids, clients)
-        step = plan.round < self._rounds + self._settings.steps
         told, losses = [], []
         for block in self._small(ids):
             parts = self._parts(plan.state, clients, block)
             item = self._item[torch.from_numpy(block)]
-            candidates = own_items(self._train, block, self._items) == 0
-            told.append(moments(parts, item, candidates, plan.theta) if step else votes(
-                parts, item, candidates, self._ballot(plan.theta)))
-            losses.append(_loss(parts, item, candidates, plan.theta))
-        return {MOMENTS if step else VOTE: Dense(torch.cat(told))}, torch.cat(losses)
+            candidates = self._candidates(block)
+            told.append(moments(parts, item, candidates, plan.weights))
+            losses.append(_loss(parts, item, candidates, plan.weights))
+        return {MOMENTS: Dense(torch.cat(told))}, torch.cat(losses)
 
-    def _ballot(self, theta: Tensor) -> Tensor:
-        """The weights to choose from [S, p]: as without a mix, half way, fitted, content alone."""
-        default = self._default()
-        out = [default, (default + theta) / 2, theta]
-        if self._unit:
-            out.append(torch.tensor([float(name == CONTENT) for name in self.names]))
-        return torch.stack(out)
+    def _candidates(self, ids: np.ndarray) -> Tensor:
+        """What could be recommended to clients ids [m, items] bool."""
+        others = own_items(self._train, ids, self._items) == 0
+        return others if self._cold is None else others & ~self._cold
 
     def _small(self, ids: np.ndarray) -> Iterator[np.ndarray]:
         """Blocks in which all parts of all scores fit."""
@@ -220,27 +205,20 @@ class Mixed:
     # On the server --------------------------------------------------------------------------
 
     def step(self, state: MixedState, totals: Totals) -> MixedState:
-        """Return the next state: the method's own, or moved weights, or those that won the vote."""
+        """Return the next state: the method's own, or moved weights."""
         at = replace(state, round=state.round + 1)
         if state.round < self._rounds:
             return replace(at, method=self._method.step(state.method, totals))
-        if VOTE in totals.sums:
-            won = int(totals.sums[VOTE].argmax())
-            return replace(at, weights=self._ballot(state.theta)[won])
-        noise = totals.noise_stddev.get(MOMENTS, 0.0)
-        prior = self._settings.prior if noise else 1e3
-        theta = stepped(state.theta, totals.sums[MOMENTS], noise, self._default(), prior)
-        last = state.round + 1 == self._rounds + self._settings.steps
-        weights = theta if last and not self._settings.vote else state.weights
-        return replace(at, theta=theta, weights=weights)
+        return replace(at, weights=stepped(
+            state.weights, totals.sums[MOMENTS], totals.noise_stddev.get(MOMENTS, 0.0),
+            self._default(), self._settings.prior))
 
     # Checkpoints ----------------------------------------------------------------------------
 
     def to_saved(self, state: MixedState, clients: Any) -> Saved:
         """Return the method's two halves, with the weights in the released one."""
         own = self._method.to_saved(state.method, clients)
-        mix = {"round": state.round, "theta": state.theta.clone(),
-               "weights": state.weights.clone()}
+        mix = {"round": state.round, "weights": state.weights.clone()}
         return Saved({**own.released, "mix": mix}, own.devices)
 
     def from_saved(self, saved: Saved) -> tuple[MixedState, Any]:
@@ -248,7 +226,7 @@ class Mixed:
         mix = saved.released["mix"]
         rest = {name: value for name, value in saved.released.items() if name != "mix"}
         method, clients = self._method.from_saved(Saved(rest, saved.devices))
-        return MixedState(mix["round"], method, mix["theta"], mix["weights"]), clients
+        return MixedState(mix["round"], method, mix["weights"]), clients
 
     def group_of(self, clients: Any, ids: np.ndarray) -> np.ndarray | None:
         """Return the group that each of clients ids is in [m], or None without groups."""
@@ -263,8 +241,8 @@ class Mixed:
         return self._method.groups_of(saved)
 
 
-def _loss(parts: Tensor, item: Tensor, candidates: Tensor, theta: Tensor) -> Tensor:
+def _loss(parts: Tensor, item: Tensor, candidates: Tensor, weights: Tensor) -> Tensor:
     """The log loss of each client's item that judges [m], 0 for who withheld none."""
-    chance = (parts @ theta).masked_fill(~candidates, -torch.inf).log_softmax(1)
+    chance = (parts @ weights).masked_fill(~candidates, -torch.inf).log_softmax(1)
     own = chance[torch.arange(len(parts)), item.clamp(min=0)]
     return torch.where(item >= 0, -own, 0.0)

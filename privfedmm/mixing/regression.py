@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+FURTHEST = 1.0  # that weights move in a step
+
 
 def moments(parts: Tensor, item: Tensor, candidates: Tensor, theta: Tensor) -> Tensor:
     """Return each client's gradient and upper triangle of its curvature [m, p + p (p + 1) / 2].
@@ -33,9 +35,11 @@ def stepped(
 ) -> Tensor:
     """Return the weights [p] after a Newton step on a total of `moments`, noise included.
 
-    They have the prior N(start, prior^2). noise_stddev: of every number of the total; it is added
-    to the curvature, in directions of which less than noise is known, so that these stay where they
-    are.
+    They have the prior N(start, prior^2). noise_stddev: of every number of the total. In each
+    direction of the curvature h, h times the way from `start` to the best weights is seen, under
+    the noise and under that of the users who happen to be there, of variance h: the step goes to
+    the posterior mean, by which a direction that noise has drowned stays at `start`. A step is no
+    longer than FURTHEST: far from the best weights the curvature says little.
     """
     size = len(theta)
     gradient = total[:size].double()
@@ -45,7 +49,10 @@ def stepped(
     curvature = curvature + curvature.T - torch.diag(curvature.diagonal())
     values, vectors = torch.linalg.eigh(curvature)
     # A sum of covariances has no negative direction; noise may have made some.
-    certain = values.clamp(min=0) + noise_stddev * size**0.5 + prior**-2
-    pull = gradient - (theta - start).double() * prior**-2
-    move = vectors @ ((vectors.T @ pull) / certain)
+    values = values.clamp(min=0)
+    way = theta.double() - start.double()
+    seen = vectors.T @ gradient + values * (vectors.T @ way)
+    trusted = values**2 + (noise_stddev**2 + values) / prior**2
+    move = vectors @ (seen * values / trusted.clamp(min=1e-12)) - way
+    move *= (FURTHEST / move.norm().clamp(min=1e-12)).clamp(max=1)
     return (theta.double() + move).float()

@@ -18,14 +18,13 @@ class MixSettings(Settings):
     """Whether parts are weighed; of methods that explain their scores."""
     steps: Annotated[int, Field(ge=1)] = 2
     """Newton steps, one a round."""
-    vote: bool = True
-    """Whether users then vote, in one more round, between the weights and what there was before."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of a budget that steps and vote get together."""
+    """Share of a budget that the steps get together."""
     prior: Positive = 0.5
-    """Standard deviation of the weights around what they are without a mix, where noise leaves
-    them uncertain."""
+    """Standard deviation of the weights around what they are without a mix: where users are few, or
+    noise is wide, they stay near it."""
+
     @property
     def rounds(self) -> int:
         """Return the number of rounds that the mix takes, 0 where there is none."""
-        return (self.steps + self.vote) if self.on else 0
+        return self.steps if self.on else 0

@@ -121,7 +121,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
     if dp is None:
         check_cohort(config)
         return _settled(config, population, items, PrivacyPlan(
-            _cohort(config.cohort, population), None, 0.0, config.rounds))
+            _cohort(config.cohort, population), None, 0.0, config.most_rounds))
     if config.is_reference:
         raise UserError("mode: the reference hands the server every client's own parameters; "
                         "no epsilon holds there; use mode default")
@@ -146,7 +146,8 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
         raise UserError("dp.sampling: noise on the device is priced at full participation only; "
                         "leave --sampling out")
     if math.isinf(dp.epsilon):
-        return _settled(config, population, items, PrivacyPlan(sampling, None, 0.0, config.rounds))
+        return _settled(config, population, items, PrivacyPlan(
+            sampling, None, 0.0, config.most_rounds))
     # Of interactions only a public bound is used: their number is part of what is protected.
     units = population * items if interaction else population
     delta = dp.delta if dp.delta is not None else min(1e-5, units**-1.1)
@@ -174,14 +175,14 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
             sampling, budget, multiplier, rounds, shares=shares, spare=dp.spare_rounds,
             portions=portions)
 
-    settled = _settled(config, population, items, calibrated(config.rounds))
+    settled = _settled(config, population, items, calibrated(config.most_rounds))
     if interaction:
         own = whole = EVEN
     else:
         own = Portions.of(config.entry.portions(
             settled.settings, settled.rounds - config.mix.rounds))
         whole = _with_mix(config.mix, own, settled.rounds)
-    if settled.rounds == config.rounds and whole == EVEN:
+    if settled.rounds == config.most_rounds and whole == EVEN:
         return settled
     # Fewer releases than allowed for: the budget goes to those that are made.
     return replace(calibrated(settled.rounds, whole), settings=settled.settings,
@@ -246,7 +247,7 @@ def device_steps(config: RunConfig) -> int:
 def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPlan) -> PrivacyPlan:
     """The plan with the method's settings and rounds, settled by public quantities alone."""
     public = Public(population, items, planned.method_stddev(config, population),
-                    config.rounds - config.mix.rounds)
+                    config.rounds)
     settings, rounds = config.entry.settle(config.method_settings, public)
     return replace(planned, settings=settings, rounds=rounds + config.mix.rounds,
                    told=config.entry.told(config.method_settings, public))

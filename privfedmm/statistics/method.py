@@ -45,7 +45,8 @@ def _method(
     name: str, summary: str, rounds: int, fixed: dict[str, Any], groups: bool = False
 ) -> Method:
     def defaults(asked: Asked) -> dict[str, Any]:
-        return {SECTION: fixed, "rounds": rounds}
+        mix = groups and not asked.reference
+        return {SECTION: fixed, "rounds": rounds, **({"mix": {"on": True}} if mix else {})}
 
     return Method(
         name=name, summary=summary, settings=StatisticsSettings, section=SECTION,

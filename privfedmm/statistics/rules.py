@@ -6,7 +6,6 @@ import math
 
 from privfedmm.statistics.settings import StatisticsSettings
 
-NOISELESS_RANK = 400
 # Users per unit of noise at which associations have half of their noiseless weight (measured on
 # validation: .6 at epsilon 8 and .3 at 2 are best on ml100k).
 HALF = 700
@@ -28,15 +27,15 @@ def public_rank(
 ) -> int:
     """Return the number of components that associations are counted in.
 
-    It is the one that is set, without noise 400, else one for every 4 users per unit of noise.
+    It is the one that is set, else one for every 4 users per unit of noise.
     Below 100 users a unit, or 0.105 a unit and item, their release costs more than it tells: the
     popularity of each item then has more of the noise. (Measured on validation: .110 a unit and
     item pays on ml100k, .057 does not, nor .101 on ml1m, which has no times.)
     """
     if settings.association_rank is not None:
         return settings.association_rank
-    if not noise_stddev:
-        return NOISELESS_RANK
+    if not noise_stddev and settings.noiseless_rank:
+        return settings.noiseless_rank
     supply = users / max(noise_stddev, 1.0)
     return 0 if supply < max(100, 0.105 * items) else min(round(supply / 4), 256)
 

@@ -41,6 +41,8 @@ class StatisticsSettings(Settings):
     association_rank: Annotated[int, Field(ge=0)] | None = None
     """Components that associations are counted in; 0: none; default: by users and noise
     (rules.public_rank)."""
+    noiseless_rank: Annotated[int, Field(ge=0)] = 400
+    """How many where no noise is added; 0: by users, as under noise of 1."""
     association_weight: NonNegative | None = None
     """Weight of their standardised score; default: by users and noise (rules.public_weight)."""
     association_items: Positive = 2.0

@@ -164,7 +164,8 @@ def test_a_plan_never_takes_more_rounds_than_there_are() -> None:
 @pytest.mark.parametrize("epsilon", [2.0, 64.0])
 def test_a_private_run_spends_as_it_plans(epsilon: float, tmp_path: Path) -> None:
     run = pf.train("planted:120", method="gfmfr", dp_epsilon=epsilon, dp_delta=1e-4,
-                   noise="simulation", seed=1, baselines=[], out=tmp_path / "run")
+                   noise="simulation", seed=1, baselines=[], out=tmp_path / "run",
+                   settings={"mix.on": False})
     privacy = run.record["privacy"]
     assert privacy["epsilon_spent"] == pytest.approx(epsilon, rel=1e-3)
     assert "rounds of training" in privacy["settings_chosen"]

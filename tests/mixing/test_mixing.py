@@ -1,10 +1,9 @@
-"""Weights of the parts of a score: the regression against autograd, votes, and whole runs."""
+"""Weights of the parts of a score: the regression against autograd, and whole runs."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,7 +12,6 @@ import privfedmm as pf
 from privfedmm.base.errors import UserError
 from privfedmm.mixing.algorithm import CONTENT
 from privfedmm.mixing.regression import moments, stepped
-from privfedmm.mixing.votes import votes
 
 CLIENTS, ITEMS, PARTS = 6, 12, 3
 
@@ -53,7 +51,6 @@ def test_who_has_no_item_says_nothing() -> None:
     item[2] = -1
     theta = torch.ones(PARTS)
     assert not moments(parts, item, candidates, theta)[2].any()
-    assert not votes(parts, item, candidates, torch.eye(PARTS))[2].any()
 
 
 def test_steps_find_the_weights_that_made_the_data() -> None:
@@ -83,21 +80,6 @@ def test_noise_leaves_weights_where_they_were() -> None:
     assert torch.isfinite(wild).all() and (wild - start).norm() < 3
 
 
-def test_votes_are_shared_and_of_length_one() -> None:
-    parts, item, candidates = drawn()
-    choices = torch.cat([torch.eye(PARTS), torch.eye(PARTS)[:1]])
-    found = votes(parts, item, candidates, choices)
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(CLIENTS))
-    assert torch.equal(found[:, 0], found[:, 3])  # twins
-    for client in range(CLIENTS):
-        ranks = []
-        for choice in choices:
-            score = (parts[client] @ choice).masked_fill(~candidates[client], -torch.inf)
-            ranks.append(int((score >= score[item[client]]).sum()))
-        best = np.flatnonzero(np.array(ranks) == min(ranks))
-        assert np.flatnonzero(found[client].numpy()).tolist() == best.tolist()
-
-
 # Whole runs ---------------------------------------------------------------------------------------
 
 
@@ -124,7 +106,7 @@ def test_where_there_is_nothing_to_weigh_it_is_refused(settings: dict[str, Any])
 
 def test_weighed_parts_are_the_score() -> None:
     run = pf.train("planted:120", method="group_statistics", seed=1, baselines=[],
-                   settings={"mix.on": True, "mix.vote": False})
+                   settings={"mix.on": True})
     table = run.recommend(user="u3", top=3, explain=True)
     assert CONTENT in table.columns
     parts = table.drop(columns=["item_id", "title", "score"]).sum(axis=1)
