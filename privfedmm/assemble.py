@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from privacy import Ledger, PrivacyStack, Statement, Vault
-from privacy.aggregation.messages import Transcript
+from privacy import Dense, Ledger, PrivacyStack, Slotted, Statement, Touched, Vault
+from privacy.aggregation.messages import Message, Transcript
 from privfedmm.base.errors import UserError
 from privfedmm.config.sections import RunConfig
 from privfedmm.data.over_catalogue import HOW
 from privfedmm.data.types import Dataset
 from privfedmm.federation.types import Algorithm
 from privfedmm.methods.entry import Build
+from privfedmm.mixing.algorithm import MixedPlan, MixedState
 from privfedmm.mixing.build import mixed
 from privfedmm.privacy_plan.plan import PrivacyPlan, needs_dims, plan
 from privfedmm.privacy_plan.stack import build_stack, dims_of, dp_sgd, statement
@@ -37,6 +38,7 @@ class Assembly:
     population: int
 
 
+_CARRIED = (Message, Dense, Touched, Slotted)  # of every run: messages and parts of uploads
 _TRIES = 4  # plans until the values of an upload and the noise that depends on them agree
 
 
@@ -99,6 +101,13 @@ def algorithm_of(
         return mixed(build, entry.build, config.mix) if config.mix.on else entry.build(build)
     except ValueError as error:
         raise UserError(str(error)) from error
+
+
+def kinds_of(config: RunConfig) -> tuple[type, ...]:
+    """Return the dataclasses that may travel in a run: those of uploads, and those of its
+    method."""
+    mix = (MixedPlan, MixedState) if config.mix.on else ()
+    return (*_CARRIED, *mix, *config.entry.travels(config.method_settings))
 
 
 def assemble(

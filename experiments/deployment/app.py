@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.deployment.journal import FileJournal
-from experiments.deployment.parties import Party, kinds_of
+from experiments.deployment.parties import Party
+from privfedmm.assemble import kinds_of
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import write_json
 from privfedmm.evaluation import Ranks

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments.deployment.joining import USERS
-from experiments.deployment.parties import Kept, Party, kinds_of
+from experiments.deployment.parties import Kept, Party
 from experiments.deployment.party_files import DATA, KNOWN, STATE
 from privacy.composition import composed
 from privacy.device_ledger import Attended, DeviceLedger
 from privacy.errors import ProtocolError
+from privfedmm.assemble import kinds_of
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import finite
 

@@ -21,11 +21,9 @@ from experiments.deployment.party_files import (
     settings_digest,
     version,
 )
-from privacy import Dense, Slotted, Touched
 from privacy.aggregation.deployed import WAYS, Agreed, way_of
-from privacy.aggregation.messages import Message
 from privacy.crypto.keys import Identity
-from privfedmm.assemble import assemble
+from privfedmm.assemble import assemble, kinds_of
 from privfedmm.base.errors import UserError
 from privfedmm.base.files import flush_folder
 from privfedmm.config import RunConfig, resolve
@@ -38,17 +36,6 @@ from privfedmm.mechanisms.aggregators import AGGREGATORS
 from privfedmm.privacy_plan.aggregators import check_masks, tolerance
 from privfedmm.privacy_plan.plan import survivors
 from privfedmm.runs.run import CONFIG, protocol_of
-
-_CARRIED = (Message, Dense, Touched, Slotted)  # of every run: messages and parts of uploads
-
-
-def kinds_of(config: RunConfig) -> tuple[type, ...]:
-    """Return the dataclasses that may travel in a run: those of uploads, and those of its
-    method."""
-    from privfedmm.mixing.algorithm import MixedPlan, MixedState
-
-    mix = (MixedPlan, MixedState) if config.mix.on else ()
-    return (*_CARRIED, *mix, *config.entry.travels(config.method_settings))
 
 
 @dataclass(frozen=True)

@@ -83,14 +83,16 @@ class Scoring:
         """Return the parts that add up to `scores`, by name.
 
         They are what was released before training, each modality's part by the device's profile,
-        associations where there are any, and the rest.
+        associations where there are any, and the rest: the same names in every state.
         """
-        opened = dict(self._opening.explain(state.opened, clients.opened, ids))
-        if 0 < self._opening.rounds >= state.round:
-            return opened
-        linked = self._links.scores(state, ids)
-        parts = opened | score_parts(
+        parts = dict(self._opening.explain(state.opened, clients.opened, ids))
+        linked = self._links.scores(state, ids).expand(len(ids), self._features.num_items)
+        trained = score_parts(
             self._trained(state, clients, ids) - linked, self._train, ids, self._features,
             self._profile_weight)
-        return parts if state.associations is None else {
-            **parts, ASSOCIATIONS: linked.expand(len(ids), self._features.num_items)}
+        if self._links.releases:
+            trained[ASSOCIATIONS] = parts.get(ASSOCIATIONS, 0.0) + linked
+        if 0 < self._opening.rounds >= state.round:  # nothing is trained yet
+            trained = {name: torch.zeros_like(part) for name, part in trained.items()
+                       if name not in parts}
+        return parts | trained

@@ -199,8 +199,7 @@ class Mixed:
     ) -> Mapping[str, Tensor]:
         """Return each part times its weight: [m, items] by name."""
         parts = self._parts(state.method, clients, ids) * state.weights
-        return {name: parts[:, :, k] for k, name in enumerate(self.names)
-                if name != CONTENT or float(state.weights[k])}
+        return {name: parts[:, :, k] for k, name in enumerate(self.names)}
 
     # On the server --------------------------------------------------------------------------
 

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from privacy import Dense, Role, Slotted, Touched
-from privacy.aggregation.messages import Message
+from privacy import Role
+from privfedmm.assemble import kinds_of
 from privfedmm.base.arrays import load_arrays, save_arrays
 from privfedmm.base.files import load_tensors, save_tensors
 from privfedmm.config import RunConfig, resolve
@@ -181,17 +181,21 @@ class MethodContract:
         _same(algorithm.to_saved(state, clients).released, saved.released)
 
     def test_scores_are_finite_and_their_parts_add_up(self) -> None:
-        """Check that scores [m, items] are finite and that the parts of `explain` add up to them.
+        """Check that scores [m, items] are finite and that the parts of `explain` add up to them,
+        after every round, under the same names.
         """
         session = self.session()
-        session.state, _ = _played(session, 0)
-        ids = np.array([3, 0, 17])
-        scores = session.algorithm.scores(session.state, session.clients, ids)
+        ids, names = np.array([3, 0, 17]), set()
         items = _data(session.config.dataset).num_items
-        assert scores.shape == (3, items) and bool(torch.isfinite(scores).all())
-        parts = session.algorithm.explain(session.state, session.clients, ids)
-        total = torch.stack([p.expand(3, items) for p in parts.values()]).sum(0)
-        torch.testing.assert_close(total, scores, rtol=1e-3, atol=1e-3)
+        for round_ in range(session.planned.rounds):
+            session.state, _ = _played(session, round_)
+            scores = session.algorithm.scores(session.state, session.clients, ids)
+            assert scores.shape == (3, items) and bool(torch.isfinite(scores).all())
+            parts = session.algorithm.explain(session.state, session.clients, ids)
+            total = torch.stack([p.expand(3, items) for p in parts.values()]).sum(0)
+            torch.testing.assert_close(total, scores, rtol=1e-3, atol=1e-3)
+            names.add(tuple(parts))
+        assert len(names) == 1
 
     def test_a_user_without_rows_changes_no_table(self) -> None:
         """Check that a user of whom nothing is left to train on takes part, and teaches nothing.
@@ -226,7 +230,7 @@ class MethodContract:
         if not entry.can.deployed:
             return
         session = self.session()
-        kinds = (Message, Dense, Touched, Slotted, *entry.travels(session.config.method_settings))
+        kinds = kinds_of(session.config)
         session.state, _ = _played(session, 0)
         for value in (session.algorithm.plan(session.state), session.state, session.clients):
             body = encode(value)

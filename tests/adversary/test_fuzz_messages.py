@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from experiments.deployment import app
-from experiments.deployment.parties import Party, kinds_of
+from experiments.deployment.parties import Party
 from privacy import Dense, Everyone, Release, SystemSource, Touched
 from privacy.aggregation.deployed import PlainSide
 from privacy.aggregation.encrypted import KeyHolder, Terms
@@ -28,6 +28,7 @@ from privacy.aggregator import Task
 from privacy.crypto.keys import Directory, Identity
 from privacy.errors import ProtocolError, RoundAborted
 from privacy.uploads import Part
+from privfedmm.assemble import kinds_of
 from privfedmm.federation.codec import decode, encode
 from privfedmm.federation.letters import ANSWERS
 from privfedmm.federation.mailbox import Mailbox, RoundLog

@@ -209,6 +209,6 @@ def test_simulation_and_deployment_count_the_same_beacons(tmp_path: Path) -> Non
 
 
 def _kinds(out: Path) -> tuple[type, ...]:
-    from experiments.deployment.parties import kinds_of
+    from privfedmm.assemble import kinds_of
 
     return kinds_of(Party.read(out / "deploy" / "server").config)

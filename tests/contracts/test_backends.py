@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from experiments.deployment.journal import FileJournal
-from experiments.deployment.parties import Party, kinds_of
+from experiments.deployment.parties import Party
 from privacy import Cohort, PrivacyStack
 from privacy.aggregator import Sums
+from privfedmm.assemble import kinds_of
 from privfedmm.config import RunConfig
 from privfedmm.federation import Algorithm, Backend, Costs, Simulator
 from privfedmm.federation.server import FederationServer

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.deployment import parties, simulated, simulated_app
+from experiments.deployment import simulated, simulated_app
 from experiments.deployment.carrier import Deployment, Shape
 from experiments.deployment.parties import Party
 from experiments.deployment.settle_local import settle_all
+from privfedmm.assemble import kinds_of
 from privfedmm.base.errors import BAD_INPUT, INTERRUPTED, UserError
 from privfedmm.config import resolve
 from privfedmm.federation import transport
@@ -131,7 +132,7 @@ def test_a_simulated_node_answers_from_the_folder_of_its_number(
     answers = [
         decode(simulated_app.answer(transport.PREPARE, body, {
             "root": str(tmp_path), "partition-id": number, "num-partitions": nodes}),
-            parties.kinds_of(config))
+            kinds_of(config))
         for number in range(nodes)]
     hosted = [answer["ids"].tolist() for answer in answers[:NODES]]
     assert hosted == [list(range(0, 12)), list(range(12, 24)), list(range(24, 36))]

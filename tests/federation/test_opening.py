@@ -14,10 +14,11 @@ import torch
 
 from experiments.deployment import app
 from experiments.deployment.journal import FileJournal
-from experiments.deployment.parties import Party, kinds_of
+from experiments.deployment.parties import Party
 from privacy import SimulationSource
 from privacy.aggregation.masked.server_state import ServerState
 from privacy.aggregation.messages import Message, pack, unpack
+from privfedmm.assemble import kinds_of
 from privfedmm.base.errors import ABORTED, PRIVACY_VIOLATION, UserError
 from privfedmm.config import RunConfig, resolve
 from privfedmm.federation import transport
