@@ -107,7 +107,7 @@ def restored(
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"recommend: {folder / CHECKPOINT} cannot be read ({error}); "
                         "the run has left no model") from error
-    rounds = f"round {state.round}"
+    rounds = f"round {saved['best']['round'] + 1 if best else state.round}"
     return algorithm, state, clients, (
         f"best, {rounds}" if best else f"last, {rounds}")
 

@@ -198,13 +198,15 @@ def privacy_section(session: Session, only: tuple[str, ...] = ()) -> dict[str, A
 def stopped(session: Session) -> dict[str, Any]:
     """Return after which round training ended, and why."""
     best, planned = session.best, session.planned.rounds - len(session.lost)
-    played = len(session.rows) + len(session.lost)
+    played = session.played
     if played >= session.planned.rounds:
         why = f"all {planned} rounds were played" + (
             "" if session.config.dp is None else "; under a budget their number is fixed")
-    elif best.stop:
-        why = (f"{best.waited} evaluations in a row had no better validation ndcg@50 than round "
-               f"{best.round + 1} (evaluation.patience)")
+    elif best.stop or session.state.round >= session.planned.rounds:
+        why = (f"{session.config.evaluation.patience} evaluations in a row had no better "
+               "validation ndcg@50 (evaluation.patience)" + (
+                   f"; {session.config.mix.steps} rounds of the mix followed"
+                   if session.config.mix.on else ""))
     else:
         why = "a callback ended it"
     return {"round": played, "of_at_most": session.planned.rounds, "why": why}
@@ -274,7 +276,7 @@ def build(
 ) -> dict[str, Any]:
     """Return the whole record, as JSON values."""
     totals, settings = session.totals, plain_config(session.config)
-    rounds = max(session.state.round, 1)
+    rounds = max(session.played, 1)
     parts = session.config.entry.parts(session.config.method_settings)
     fresh = {}
     if data.truth is not None:
@@ -302,7 +304,7 @@ def build(
             mode="json"),
         "dataset": dataset_section(data),
         "protocol": protocol_section(data, protocol, session.config.dp is not None),
-        "rounds_run": session.state.round,
+        "rounds_run": session.played,
         "best_round": session.best.round + 1,
         "stopped": stopped(session),
         "metrics": {

@@ -29,8 +29,10 @@ class Means:
 
 
 def play_round(session: Session, means: Means) -> dict[str, Any]:
-    """Play and judge one round; return its row of rounds.jsonl, which never holds a test metric."""
+    """Play and judge one round; add its row of rounds.jsonl, which never holds a test metric, to
+    the session's, and return it."""
     config, number = session.config, session.state.round
+    place = session.played  # behind its number where a mix followed training that ended early
     started = time.perf_counter()
     session.state, report = run_round(
         session.algorithm, means.backend, session.stack, session.state, session.clients,
@@ -38,7 +40,7 @@ def play_round(session: Session, means: Means) -> dict[str, Any]:
     )
     trained = time.perf_counter()
     row: dict[str, Any] = {
-        "round": number + 1,
+        "round": place + 1,
         "simulation_loss": report.costs.simulation_loss,
         "seconds": trained - started,
         "bytes_up_per_client": report.costs.bytes_up_per_client,
@@ -58,15 +60,16 @@ def play_round(session: Session, means: Means) -> dict[str, Any]:
         row["clip_norm"] = session.stack.clipper.clip_norm(number)
     last = number + 1 == session.planned.rounds
     # Under a budget the last round is the result: choosing one by its metrics would be a release.
-    if last or (config.dp is None and (number + 1) % config.evaluation.every == 0):
+    if last or (config.dp is None and (place + 1) % config.evaluation.every == 0):
         ranks = means.ranks(session)
         # Nobody has to tell how well it is served: then the last model is the result.
-        row |= judge(session, ranks, number) if ranks else {}
+        row |= judge(session, ranks, place) if ranks else {}
     judged = time.perf_counter()
     _add(session.totals, "seconds_train", trained - started)
     _add(session.totals, "seconds_evaluate", judged - trained)
     _add(session.totals, "bytes_up", report.costs.bytes_up_per_client)
     _add(session.totals, "bytes_down", report.costs.bytes_down_per_client)
+    session.rows.append(row)
     return row
 
 

@@ -276,7 +276,6 @@ def play(
                 if out is not None:
                     session.save(out, data_hash)
                 continue
-            session.rows.append(row)
             if out is not None:
                 append_text(out / ROUNDS, json.dumps(row) + "\n")
                 session.save(out, data_hash)
@@ -302,7 +301,7 @@ def _stopped(session: Session, means: Means) -> None:
         raise UserError("stop: under a budget the number of rounds is part of what was promised, "
                         "and stopping by what a round told would be a release; set rounds instead")
     if not session.best_ranks:
-        judge(session, means.ranks(session), session.state.round - 1)
+        judge(session, means.ranks(session), session.played - 1)
 
 
 def conclude(

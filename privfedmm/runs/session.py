@@ -137,6 +137,11 @@ class Session:
         released, devices = _bytes(now.released), 0 if self.deployed else _bytes(now.devices)
         return 2 * (2 * released + 2 * devices) + released
 
+    @property
+    def played(self) -> int:
+        """Return the number of rounds that were played, lost ones among them."""
+        return len(self.rows) + len(self.lost)
+
     def goes_on(self) -> bool:
         """Return whether a round is left to play.
 
