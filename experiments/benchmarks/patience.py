@@ -84,7 +84,7 @@ def collect(
         return
     set_threads(1)
     config = resolve(None, {"dataset": dataset, "seed": seed, "rounds": rounds,
-                            "evaluation.patience": 0, "mix.on": False})
+                            "evaluation.patience": 0, "algorithm.opening.on": False})
     data = load_data(config)
     session = Session.start(settled(config, data.train_age is not None), data)
     means, last = in_one_process(session, data), dict[str, Ranks]()

@@ -87,7 +87,7 @@ class RunConfig(Settings):
     mode: Literal["default", "reference"] = Field(
         "default", description="reference: as the reference code does, its faults included.")
     rounds: Annotated[int, Field(
-        ge=1, description="Rounds of the method at most; those of a mix come after.")] = ROUNDS
+        ge=1, description="Rounds of training at most; an opening and a mix add theirs.")] = ROUNDS
     seed: Annotated[int, Field(
         ge=0, lt=2**31, description="Seed of everything but the data.")] = 0
     cohort: Annotated[float, Field(
@@ -120,8 +120,9 @@ class RunConfig(Settings):
 
     @property
     def most_rounds(self) -> int:
-        """Return the number of rounds that a run may have: the method's, and those of the mix."""
-        return self.rounds + self.mix.rounds
+        """Return the number of rounds that a run may have: those before training, of training and
+        of the mix."""
+        return self.entry.before(self.method_settings) + self.rounds + self.mix.rounds
 
     @field_validator("method")
     @classmethod

@@ -16,6 +16,9 @@ def check(s: AlgorithmSettings) -> None:
         raise ValueError(f"groups.grouping: {grouping.name!r} clusters the clients' networks, and "
                          f"the backbone {backbone.name!r} has none; use backbone "
                          f"{_with_network()}, or grouping private")
+    if s.associations.weight and s.opening.on and s.opening.association_rank != 0:
+        raise ValueError("associations.weight: the opening counts what goes with what already; set "
+                         "it to 0, or opening.association_rank to 0")
     if s.distillation.teacher == "mean_head" and not backbone.head:
         raise ValueError("distillation.teacher: 'mean_head' needs the head of backbone "
                          f"{_with_network()}; use group_user")

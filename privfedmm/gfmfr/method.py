@@ -57,7 +57,7 @@ def _opened_defaults(asked: Asked) -> dict[str, Any]:
     """Of gfmfr: a run begins with an opening, but where each interaction is protected, or where a
     clip learns from every round, which then has the same share of the budget."""
     even = asked.given("dp", "unit") == "interaction" or asked.given("dp", "clipping") == "adaptive"
-    if asked.reference or even:
+    if asked.reference or even or asked.given("algorithm", "opening", "on") is False:
         return _defaults(asked)
     base = algorithm_defaults(asked)
     if not asked.private:
@@ -77,6 +77,12 @@ def _settle(settings: AlgorithmSettings, public: Public) -> tuple[AlgorithmSetti
 
     planned = plan_rounds(settings, public)
     return planned.settings, planned.rounds
+
+
+def _before(settings: AlgorithmSettings) -> int:
+    from privfedmm.gfmfr.planner import MOST
+
+    return MOST if settings.opening.on else 0
 
 
 def _told(settings: AlgorithmSettings, public: Public) -> str:
@@ -181,6 +187,7 @@ GFMFR_METHOD = Method(
             public_subspace=True, reference=True),
     defaults=_opened_defaults,
     settle=_settle,
+    before=_before,
     portions=_portions,
     told=_told,
     timed=_timed,

@@ -17,6 +17,7 @@ from privfedmm.statistics.settings import StatisticsSettings
 
 PAYS = 1.0  # users per unit of noise and item from which on training pays
 FEW = 4  # rounds of training under noise
+MOST = 2  # rounds of an opening, at most: popularity and associations
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def plan_rounds(settings: AlgorithmSettings, public: Public) -> Planned:
     if rank is None:
         rank = public_rank(StatisticsSettings(), public.users, public.items, noise)
     opening = 1 + bool(rank)
-    training = min(training, max(public.rounds - opening, 0))
+    training = min(training, public.rounds - MOST)
     weight = s.association_weight
     if weight is None:
         weight = public_weight(StatisticsSettings(), public.users, noise)

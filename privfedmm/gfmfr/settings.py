@@ -205,7 +205,7 @@ def default_settings(backbone: str) -> AlgorithmSettings:
 
 
 PRIVATE_ROUNDS = 8
-OPENED_ROUNDS = 42  # at most: popularity, associations, training
+OPENED_ROUNDS = 40  # of training under a budget, at most
 
 
 def private_updates(settings: AlgorithmSettings) -> dict[str, Settings]:

@@ -71,7 +71,8 @@ class Public:
 
     users, items: how many there are. noise_stddev: the absolute standard deviation of the noise on
     a sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes, on an even split of
-    the budget between `rounds`; 0 without noise. rounds: the number of rounds that the config says.
+    the budget between `rounds`; 0 without noise. rounds: the number of rounds that the method may
+    have, those before its training among them.
     """
 
     users: int
@@ -110,6 +111,10 @@ def _as_set(settings: Any, public: Public) -> tuple[Any, int]:
     return settings, public.rounds
 
 
+def _none_before(settings: Any) -> int:
+    return 0
+
+
 def _evenly(settings: Any, rounds: int) -> Sequence[float]:
     return ()
 
@@ -145,9 +150,12 @@ class Method:
     the data. can: its capabilities.
 
     defaults: returns config values under those that were given, by what is asked for (plain,
-    private, secure). settle: decides settings and rounds by public quantities alone. timed: decides
-    settings by whether the data has times. device_steps: returns the number of noisy training steps
-    of a device in a round, under unit interaction. travels: returns the dataclasses of plan, state
+    private, secure). settle: decides settings and rounds by public quantities alone. before:
+    returns how many rounds of releases there may be before those that `rounds` counts. portions:
+    returns the shares of a budget that its rounds get, empty for an even split. told: returns what
+    was settled, and why, in a sentence. timed: decides settings by whether the data has times.
+    device_steps: returns the number of noisy training steps of a device in a round, under unit
+    interaction. travels: returns the dataclasses of plan, state
     and clients that messages may hold (`privfedmm.federation.codec`). parts: returns the registered
     parts it is made of, kind -> name, for records.
     """
@@ -162,6 +170,7 @@ class Method:
     can: Can = field(default_factory=Can)
     defaults: Callable[[Asked], dict[str, Any]] = _no_defaults
     settle: Callable[[Any, Public], tuple[Any, int]] = _as_set
+    before: Callable[[Any], int] = _none_before
     portions: Callable[[Any, int], Sequence[float]] = _evenly
     told: Callable[[Any, Public], str] = _nothing_told
     timed: Callable[[Any, bool], Any] = _untimed

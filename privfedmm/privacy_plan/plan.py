@@ -247,7 +247,7 @@ def device_steps(config: RunConfig) -> int:
 def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPlan) -> PrivacyPlan:
     """The plan with the method's settings and rounds, settled by public quantities alone."""
     public = Public(population, items, planned.method_stddev(config, population),
-                    config.rounds)
+                    config.most_rounds - config.mix.rounds)
     settings, rounds = config.entry.settle(config.method_settings, public)
     return replace(planned, settings=settings, rounds=rounds + config.mix.rounds,
                    told=config.entry.told(config.method_settings, public))

@@ -34,13 +34,15 @@ def _without_sense(session: Any) -> list[str]:
     cohort = planned.sampling.rate * session.population
     if dp.unit == "interaction":
         return []
-    noise = planned.noise_stddev(dp, session.population)
+    even = planned.noise_stddev(dp, session.population)
+    # Of the round that has most of the budget.
+    noise = min(planned.portions.multiplier(even, t) for t in range(planned.rounds))
     signal = cohort * dp.clip_norm
     if noise < signal:
         return []
     return [f"warning: dp.epsilon {dp.epsilon:g} leaves no signal: the noise on every sum has a "
-            f"standard deviation of {noise:.4g}, and {cohort:.0f} users who all say the same come "
-            f"to {signal:.4g} at most (dp.clip_norm {dp.clip_norm:g}); what is learned is noise: "
+            f"standard deviation of {noise:.4g} or more, and {cohort:.0f} users who all say the "
+            f"same come to {signal:.4g} at most (dp.clip_norm {dp.clip_norm:g}); what is learned is noise: "
             "raise the budget, or have more users"]
 
 

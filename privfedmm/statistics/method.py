@@ -45,7 +45,7 @@ def _method(
     name: str, summary: str, rounds: int, fixed: dict[str, Any], groups: bool = False
 ) -> Method:
     def defaults(asked: Asked) -> dict[str, Any]:
-        mix = groups and not asked.reference
+        mix = groups and not asked.reference and asked.given("dp", "unit") != "interaction"
         return {SECTION: fixed, "rounds": rounds, **({"mix": {"on": True}} if mix else {})}
 
     return Method(

@@ -91,7 +91,9 @@ class BackendContract:
 
     method = "popularity"
     trained = "gfmfr"
-    settings: ClassVar[Mapping[str, Any]] = {"algorithm.groups.start_round": 0}
+    # Without an opening: what devices learn is there from the first round.
+    settings: ClassVar[Mapping[str, Any]] = {
+        "algorithm.groups.start_round": 0, "algorithm.opening.on": False}
 
     def made(self, config: RunConfig, folder: Path) -> tuple[Session, Backend]:
         """Return a run of a config before its first round, and the backend that is to carry it.

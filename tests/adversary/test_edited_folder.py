@@ -22,7 +22,7 @@ from tests.commands import cli
 from tests.ledgers import charges, links
 
 FLAGS = {"dataset": "planted:60", "method": "gfmfr", "rounds": 3, "dp.epsilon": 2.0,
-         "algorithm.opening.training_rounds": 2,
+         "algorithm.opening.on": False,
          "dp.subspace_rank": 4, "baselines": []}
 
 

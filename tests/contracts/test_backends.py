@@ -4,7 +4,7 @@ contract says of backends that are wrong."""
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,16 @@ class TestNodes(BackendContract):
             party.greeting, session.planned.rounds, kinds_of(config))
 
 
+def _restore(clients: Any, before: Any, ids: torch.Tensor) -> None:
+    """Let clients ids hold what they held before, in states within their state too."""
+    for part in fields(clients):
+        value, old = getattr(clients, part.name), getattr(before, part.name)
+        if is_dataclass(value):
+            _restore(value, old, ids)
+        elif value is not None:
+            value[ids] = old[ids]
+
+
 class Forgetful(Simulator):
     """Keeps what the first client of every block learnt, and loses what the others did."""
 
@@ -54,10 +64,7 @@ class Forgetful(Simulator):
         found = super().gather(algorithm, plan, clients, cohort, stack)
         firsts = [block[0] for block in algorithm.blocks(cohort.ids)]
         others = torch.from_numpy(np.setdiff1d(cohort.ids, firsts))
-        for part in fields(clients):
-            value = getattr(clients, part.name)
-            if value is not None:
-                value[others] = getattr(before, part.name)[others]
+        _restore(clients, before, others)
         return found
 
 

@@ -113,7 +113,7 @@ def test_a_run_that_is_not_finished_is_charged_in_full(tmp_path: Path) -> None:
     def stop(row: dict[str, Any]) -> None:
         raise Killed
 
-    flags = {"method": "gfmfr", "rounds": 3, "algorithm.opening.training_rounds": 2}
+    flags = {"method": "gfmfr", "rounds": 3, "algorithm.opening.on": False}
     with pytest.raises(Killed):
         runs.start(resolve(None, {**FLAGS, **flags}), tmp_path / "run", stop)
     (run,) = _budget()["runs"]

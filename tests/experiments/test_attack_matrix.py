@@ -43,7 +43,8 @@ def config(method: str) -> RunConfig:
     if method == "group_statistics":
         values |= {"statistics.groups": 4}
     else:
-        values |= {"algorithm.model.dim": 8, "algorithm.groups.groups": 4}
+        values |= {"algorithm.model.dim": 8, "algorithm.groups.groups": 4,
+                   "algorithm.opening.on": False}
     return resolve(None, values)
 
 

@@ -19,7 +19,9 @@ from privfedmm.config.sections import FIXED_ROUNDS, PATIENCE, ROUNDS
 from privfedmm.runs import run as runs
 from tests.commands import cli
 
-FLAGS = {"dataset": "planted:60", "baselines": [], "seed": 1}
+# Of training alone: an opening and a mix have rounds of their own.
+ALONE = {"algorithm.opening.on": False}
+FLAGS = {"dataset": "planted:60", "baselines": [], "seed": 1, **ALONE}
 PATIENT = 3
 
 
@@ -63,8 +65,8 @@ def test_it_stops_where_the_whole_curve_says_and_reports_the_best_round(
     assert record["metrics"]["validation"]["ndcg@50"] == curve[best]
     assert record["stopped"] == {
         "round": number + 1, "of_at_most": 30,
-        "why": f"{PATIENT} evaluations in a row had no better validation ndcg@50 than round "
-               f"{best + 1} (evaluation.patience)"}
+        "why": f"{PATIENT} evaluations in a row had no better validation ndcg@50 "
+               "(evaluation.patience)"}
     # The model that is kept is the best round's as well, not the last one's.
     shown = cli("recommend", str(early), "--user", "u1", "--json")
     assert json.loads(shown.stdout)["model"] == f"best, round {best + 1}"
@@ -92,7 +94,8 @@ def test_an_interrupted_run_stops_where_it_would_have(early: Path, tmp_path: Pat
 
 def test_the_flag_and_its_summary(tmp_path: Path) -> None:
     done = cli("run", "--dataset", "planted:60", "--seed", "1", "--rounds", "30", "--patience",
-               "1", "--set", "baselines=[]", "--out", str(tmp_path / "run"))
+               "1", "--set", "baselines=[]", "--set", "algorithm.opening.on=false", "--out",
+               str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     rounds = len(rows_of(tmp_path / "run"))
     told = " ".join(done.stderr.split())
@@ -132,7 +135,7 @@ def test_patience_under_a_budget_is_refused_in_a_sentence(tmp_path: Path) -> Non
 
 def test_a_private_run_plays_all_its_rounds_and_says_why() -> None:
     run = pf.train("planted:60", dp_epsilon=2.0, method="gfmfr", rounds=4, noise="simulation",
-                   baselines=[], settings={"algorithm.opening.training_rounds": 3})
+                   baselines=[], settings=ALONE)
     assert run.record["stopped"] == {
         "round": 4, "of_at_most": 4,
         "why": "all 4 rounds were played; under a budget their number is fixed"}
@@ -146,7 +149,7 @@ def test_a_callback_that_ends_a_run_is_told_apart() -> None:
 
 def test_patience_counts_evaluations_not_rounds() -> None:
     run = pf.train("planted:60", rounds=40, patience=2, seed=1, baselines=[],
-                   settings={"evaluation.every": 3})
+                   settings={"evaluation.every": 3, **ALONE})
     judged = [row for row in run._rows if "validation" in row]
     assert len(judged) == run.record["rounds_run"] // 3 < 13
     assert [row["best"] for row in judged[-2:]] == [False, False]
@@ -193,7 +196,7 @@ def test_curves_are_collected_once_and_make_a_table(tmp_path: Path) -> None:
     text = bench(["planted:60"], [1], 6, tmp_path, told.append)
     assert len(told) == 1 and "planted:60, seed 1: best validation" in told[0]
     saved = json.loads(next(tmp_path.glob("*.json")).read_text())
-    alike = pf.train("planted:60", seed=1, rounds=6, patience=0, baselines=[])
+    alike = pf.train("planted:60", seed=1, rounds=6, patience=0, baselines=[], settings=ALONE)
     assert saved["validation"] == [row["validation"]["ndcg@50"] for row in alike._rows]
     assert saved["test"][alike.record["best_round"] - 1] == (
         alike.record["metrics"]["test"]["ndcg@50"])

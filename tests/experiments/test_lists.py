@@ -56,7 +56,7 @@ def test_a_default_is_the_method_s_own_and_says_where_it_changes() -> None:
     assert default("group_statistics", "statistics.recent_weight") == "0.5"
     epochs = default("backbone", "algorithm.local.epochs")
     assert epochs.endswith("; with --dp-epsilon 3")
-    assert default("gfmfr", "algorithm.server.lr").endswith("; with --dp-epsilon 30.0")
+    assert default("gfmfr", "algorithm.groups.grouping").endswith("; with --dp-epsilon none")
 
 
 @pytest.mark.parametrize(("method", "more"), [

@@ -20,8 +20,8 @@ from tests.ledgers import charges
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
     out = tmp_path_factory.mktemp("private") / "run"
-    done = cli("run", "--dp-epsilon", "2.0", "--set", "statistics.groups=4", *BARE, "--json",
-               "--out", str(out))
+    done = cli("run", "--dp-epsilon", "2.0", "--set", "statistics.groups=4", "--set",
+               "mix.on=false", *BARE, "--json", "--out", str(out))
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout), done.stderr
 
@@ -173,7 +173,8 @@ class Killed(Exception):
 def test_a_run_killed_after_its_charge_resumes_with_the_same_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = resolve(None, {"dp.epsilon": 2.0, "statistics.groups": 4, "baselines": []})
+    config = resolve(None, {"dp.epsilon": 2.0, "statistics.groups": 4, "baselines": [],
+                            "mix.on": False})
     out, save, calls = tmp_path / "run", Session.save, []
 
     def dies(session: Session, folder: Path, data_hash: str) -> None:
@@ -303,7 +304,7 @@ def test_a_ledger_cut_short_stops_a_resume(tmp_path: Path) -> None:
     """What is left of a cut chain is a chain; the checkpoint knows which rounds were played."""
     out = tmp_path / "run"
     assert cli("run", "--dataset", "planted:60", "--dp-epsilon", "2", "--method", "gfmfr",
-               "--rounds", "3", *BARE, "--set", "algorithm.opening.training_rounds=2", "--out",
+               "--rounds", "3", *BARE, "--set", "algorithm.opening.on=false", "--out",
                str(out)).returncode == 0
     (out / "record.json").unlink()
     rows = json.loads((out / "ledger.json").read_text())

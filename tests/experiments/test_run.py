@@ -18,7 +18,8 @@ from privfedmm.config import resolve, to_toml
 from tests.commands import BARE, cli
 from tests.waiting import wait_until
 
-QUICK = ["--rounds", "4", "--set", "baselines=['popularity']"]
+QUICK = ["--rounds", "4", "--set", "baselines=['popularity']", "--set",
+         "algorithm.opening.on=false"]
 
 
 def apart(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -67,7 +67,7 @@ def test_ring_and_full_protocol_are_byte_equal() -> None:
         config = resolve(None, {
             "dataset": "planted:50", "method": "gfmfr", "aggregation": "masked", "dp.epsilon": 4.0,
             "dp.trust": "distributed", "dp.noise": "simulation", "secure.mode": mode,
-            "algorithm.opening.training_rounds": 2})
+            "algorithm.opening.on": False})
         data = load_data(config)
         session = Session.start(config, data)
         seen = []
@@ -83,7 +83,7 @@ def test_ring_and_full_protocol_are_byte_equal() -> None:
 
 def test_distributed_noise_holds_against_the_server(tmp_path: Path) -> None:
     record = run(tmp_path / "run", "--aggregation", "masked", "--trust", "distributed",
-                 "--dp-epsilon", "2.0")
+                 "--dp-epsilon", "2.0", "--set", "mix.on=false")
     privacy = record["privacy"]
     assert privacy["epsilon"] == privacy["epsilon_vs_server"] <= 2.0
     assert privacy["epsilon_spent"] == pytest.approx(2.0, abs=1e-3)
@@ -105,7 +105,8 @@ def test_distributed_noise_holds_against_the_server(tmp_path: Path) -> None:
 
 def test_the_flagship_configuration_runs(tmp_path: Path) -> None:
     record = run(tmp_path / "run", "--aggregation", "masked", "--group-statistics", "encrypted",
-                 "--trust", "distributed", "--dp-epsilon", "8", "--set", "statistics.groups=4")
+                 "--trust", "distributed", "--dp-epsilon", "8", "--set", "statistics.groups=4",
+                 "--set", "mix.on=false")
     assert record["privacy"]["epsilon_vs_server"] <= 8.0
     (release,) = record["privacy"]["releases"]
     assert release["count"] == 2
@@ -204,7 +205,7 @@ def test_every_client_is_sent_as_many_bytes_as_every_other() -> None:
     """Whatever its group: the broadcast is one and the same, and the protocol's messages are of
     one length; uploads likewise."""
     config = resolve(None, {"dataset": "planted:40", "aggregation": "masked",
-                            "group_statistics": "encrypted"})
+                            "group_statistics": "encrypted", "algorithm.opening.on": False})
     data, transcript = load_data(config), Transcript(keep_bodies=False)
     session = Session.start(config, data, None, transcript)
     run_round(session.algorithm, Simulator(), session.stack, session.state, session.clients,

@@ -13,7 +13,7 @@ from tests.ledgers import charges
 
 FLAGS = ("--dataset", "planted:60", "--method", "gfmfr", "--rounds", "4", "--aggregation", "masked",
          "--dp-epsilon", "4", "--seed", "0", "--noise", "simulation", "--set", "secure.dropout=0.1",
-         "--set", "algorithm.opening.training_rounds=3",
+         "--set", "algorithm.opening.on=false",
          "--set", "secure.simulated_dropout=0.15", "--set", 'baselines=["popularity"]')
 
 

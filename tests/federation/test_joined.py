@@ -25,7 +25,8 @@ from privfedmm.runs.session import Session
 ITEMS, EACH = 40, 8
 SIZES = (8, 7, 9)
 FLAGS: dict[str, Any] = {
-    "method": "gfmfr", "rounds": 2, "k_core": 0, "seed": 4, "aggregation": "masked",
+    "method": "gfmfr", "algorithm.opening.on": False, "rounds": 2, "k_core": 0, "seed": 4,
+    "aggregation": "masked",
     "secure.dropout": 0.4, "secure.server": "semi_honest", "baselines": ["popularity"],
     # Asked for: an operator who has no rows does not know whether they have times.
     "algorithm.associations.weight": 1.5}

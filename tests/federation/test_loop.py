@@ -35,10 +35,10 @@ BASE: dict[str, Any] = {
     "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
     "secure.server": "semi_honest"}
 ONE = {**BASE, "method": "popularity"}
-TWO = {**BASE, "group_statistics": "encrypted", "statistics.groups": 3}
+TWO = {**BASE, "group_statistics": "encrypted", "statistics.groups": 3, "mix.on": False}
 MASKED_TWICE = {**BASE, "statistics.groups": 3}
 THRICE = {**TWO, "statistics.association_rank": 8}
-TRAINED = {**BASE, "method": "gfmfr", "rounds": 3, "algorithm.opening.training_rounds": 2}
+TRAINED = {**BASE, "method": "gfmfr", "rounds": 3, "algorithm.opening.on": False}
 # Integers on a grid, of which the server reads some, and clips what it reads.
 DIVIDED = {**BASE, "dp.trust": "central", "aggregation": "plain", "method": "group_statistics",
            "group_statistics": "masked", "statistics.groups": 3}
@@ -308,7 +308,8 @@ def test_the_key_holders_silence_aborts(settled: Settle) -> None:
 
 
 def test_plain_deployments_give_the_simulators_model(settled: Settle, tmp_path: Path) -> None:
-    flags = {"dataset": "planted:36", "seed": 5, "rounds": 2, "baselines": ["popularity"]}
+    flags = {"dataset": "planted:36", "seed": 5, "rounds": 2, "baselines": ["popularity"],
+             "algorithm.opening.on": False}
     config, out, loop = settled(flags)
     runs.start(config, tmp_path / "simulated", lambda row: None)
     hub = app.play(loop, out, out / "deploy")

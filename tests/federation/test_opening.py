@@ -43,7 +43,7 @@ TWICE = {**ONE, "method": "group_statistics", "statistics.groups": 3}
 BOTH: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
     "group_statistics": "encrypted", "secure.dropout": 0.4, "secure.server": "semi_honest",
-    "method": "gfmfr", "rounds": 1}
+    "method": "gfmfr", "algorithm.opening.on": False, "rounds": 1}
 OPENING = (transport.SIGN, transport.UNMASK)
 KINDS = tuple({kind for flags in (TWICE, BOTH) for kind in kinds_of(resolve(None, flags))})
 

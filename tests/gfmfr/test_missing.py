@@ -109,7 +109,8 @@ def play(data: Dataset, rounds: int = 8) -> tuple[GFMFR, float]:
     from privfedmm.config import resolve
     from privfedmm.runs.session import Session
 
-    session = Session.start(resolve(None, {"rounds": rounds}), data)
+    session = Session.start(resolve(
+        None, {"rounds": rounds, "algorithm.opening.on": False}), data)
     for number in range(rounds):
         session.state, _ = run_round(session.algorithm, Simulator(), session.stack, session.state,
                                      session.clients, data.num_users, number)

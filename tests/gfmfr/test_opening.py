@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import privfedmm as pf
 from privacy import Ledger, PrivacyStack
 from privfedmm.backbones import build as build_backbone
+from privfedmm.base.errors import UserError
 from privfedmm.base.settings import LocalSettings
 from privfedmm.data import DATA_SEED, Dataset, PlantedShape, planted
 from privfedmm.federation import Simulator, run_round
@@ -176,3 +177,12 @@ def test_a_private_run_spends_as_it_plans(epsilon: float, tmp_path: Path) -> Non
         assert first < last and len(privacy["noise_multipliers"]) == privacy["rounds"]
     else:
         assert privacy["noise_multipliers"] == [] and privacy["rounds"] <= 2
+
+
+def test_what_goes_with_what_is_counted_once() -> None:
+    asked = {"algorithm.associations.weight": 1.5}
+    with pytest.raises(UserError, match=r"associations\.weight: the opening counts"):
+        pf.train("planted:60", rounds=1, baselines=[], settings=asked)
+    alone = {**asked, "algorithm.opening.association_rank": 0, "mix.on": False}
+    run = pf.train("planted:60", rounds=2, baselines=[], settings=alone)
+    assert [r["name"] for r in run.record["privacy"]["releases"]].count("associations") == 1
