@@ -42,8 +42,8 @@ def _without_sense(session: Any) -> list[str]:
         return []
     return [f"warning: dp.epsilon {dp.epsilon:g} leaves no signal: the noise on every sum has a "
             f"standard deviation of {noise:.4g} or more, and {cohort:.0f} users who all say the "
-            f"same come to {signal:.4g} at most (dp.clip_norm {dp.clip_norm:g}); what is learned is "
-            "noise: raise the budget, or have more users"]
+            f"same come to {signal:.4g} at most (dp.clip_norm {dp.clip_norm:g}); what is learned "
+            "is noise: raise the budget, or have more users"]
 
 
 def of_round(session: Any, costs: Costs, said: set[str]) -> list[str]:
