@@ -217,7 +217,7 @@ class Mixed:
     def to_saved(self, state: MixedState, clients: Any) -> Saved:
         """Return the method's two halves, with the weights in the released one."""
         own = self._method.to_saved(state.method, clients)
-        mix = {"round": state.round, "weights": state.weights.clone()}
+        mix = {"round": state.round, "weights": state.weights.clone(), "parts": list(self.names)}
         return Saved({**own.released, "mix": mix}, own.devices)
 
     def from_saved(self, saved: Saved) -> tuple[MixedState, Any]:
@@ -238,6 +238,12 @@ class Mixed:
     def groups_of(self, saved: Saved) -> tuple[str, np.ndarray, int] | None:
         """Return the method's groups of a saved model, or None without groups."""
         return self._method.groups_of(saved)
+
+
+def weights_of(saved: Saved) -> Mapping[str, float] | None:
+    """Return the weight of each part of a saved model's scores by name; None without a mix."""
+    mix = saved.released.get("mix")
+    return None if mix is None else dict(zip(mix["parts"], mix["weights"].tolist(), strict=True))
 
 
 def _loss(parts: Tensor, item: Tensor, candidates: Tensor, weights: Tensor) -> Tensor:

@@ -250,7 +250,17 @@ def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPla
                     config.most_rounds - config.mix.rounds)
     settings, rounds = config.entry.settle(config.method_settings, public)
     return replace(planned, settings=settings, rounds=rounds + config.mix.rounds,
-                   told=config.entry.told(config.method_settings, public))
+                   told="; ".join(filter(None, [
+                       config.entry.told(config.method_settings, public), _mix_told(config)])))
+
+
+def _mix_told(config: RunConfig) -> str:
+    """What a mix has of a budget, in a sentence; empty without either."""
+    mix = config.mix
+    if not mix.on or config.dp is None or math.isinf(config.dp.epsilon):
+        return ""
+    return (f"{mix.steps} rounds weigh the parts of the score by an item of each user that was in "
+            f"no upload before, for {mix.share:.0%} of the budget")
 
 
 def _cohort(share: float, population: int) -> Sampling:

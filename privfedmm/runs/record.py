@@ -28,6 +28,7 @@ from privfedmm.evaluation import (
     metrics_from_ranks,
     paired_interval,
 )
+from privfedmm.mixing.algorithm import weights_of
 from privfedmm.runs.differences import flat, plain_config
 from privfedmm.runs.identity import identity
 from privfedmm.runs.session import Session
@@ -314,6 +315,8 @@ def build(
         "baselines": baselines,
         "cold_items": cold_section(session, data),
         "groups": groups_section(session, data),
+        "mix": weights_of(session.best_model or session.algorithm.to_saved(
+            session.state, session.clients)),
         "privacy": privacy_section(session, carried.only),
         "federation": {k: v for k, v in asdict(carried).items() if k != "only"},
         "costs": {

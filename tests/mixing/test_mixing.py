@@ -94,6 +94,10 @@ def test_a_mix_finds_that_planted_users_follow_content(epsilon: float | None) ->
     if epsilon is not None:
         assert found[1].record["privacy"]["epsilon_spent"] == pytest.approx(epsilon, rel=1e-3)
         assert found[1].audit(parts=("budget",)).passed
+        assert "for 10% of the budget" in found[1].record["privacy"]["settings_chosen"]
+    weights = found[1].record["mix"]
+    assert weights["popularity"] < 0.5 and weights[CONTENT] != 0
+    assert found[0].record["mix"] is None
 
 
 @pytest.mark.parametrize("settings", [
