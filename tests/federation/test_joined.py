@@ -59,11 +59,11 @@ def write(folder: Path, users: range, items: bool) -> Path:
 
 
 @pytest.fixture
-def parties(tmp_path: Path) -> tuple[Path, list[Path]]:
-    """The operator's run folder and the accepted folders of three nodes."""
+def parties(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[Path]]:
+    """The operator's run folder and the accepted folders of three nodes; a parameter: settings."""
     out = tmp_path / "run"
     source = write(tmp_path / "catalogue", range(0), items=True)
-    flags = {**FLAGS, "dataset": str(source)}
+    flags = {**FLAGS, **getattr(request, "param", {}), "dataset": str(source)}
     said: list[str] = []
     invite_all(None, flags, "8,7,9", None, "localhost", out, said.append, said.append)
     assert any("no differential privacy" in line for line in said)
@@ -96,6 +96,27 @@ def test_rows_that_never_met_train_the_simulators_model(
     found = result(out)
     assert found["metrics"] == record["metrics"]
     assert found["rounds"] == 2 and found["stayed_out"] == []
+
+
+@pytest.mark.parametrize("parties", [{
+    "algorithm.opening.on": True, "algorithm.associations.weight": 0.0,
+    "algorithm.opening.association_rank": 4, "mix.on": True}], indirect=True)
+def test_rows_that_never_met_open_and_weigh_as_the_simulator_does(
+    parties: tuple[Path, list[Path]], loop_of: LoopOf, tmp_path: Path
+) -> None:
+    """Tastes, recency and the item that judges are there on the device alone."""
+    out, folders = parties
+    app.play(loop_of(folders), out, out / "deploy")
+    whole = write(tmp_path / "whole", range(sum(SIZES)), items=True)
+    config = resolve(out / "config.toml", {"dataset": str(whole)})
+    record = runs.start(config, tmp_path / "simulated", lambda row: None)
+    found = result(out)
+    assert found["metrics"] == record["metrics"]
+    assert found["rounds"] == 2 + 2 + 2
+    ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]
+                    for f in (tmp_path / "simulated", out))
+    torch.testing.assert_close(theirs["mix"]["weights"], ours["mix"]["weights"], rtol=0, atol=1e-4)
+    assert not torch.equal(ours["mix"]["weights"], torch.ones_like(ours["mix"]["weights"]))
 
 
 def test_a_run_is_over_where_no_node_tells_how_well_it_is_served(
