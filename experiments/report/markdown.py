@@ -8,6 +8,7 @@ from experiments.report.across import across_text, rivals
 from experiments.report.finding import find
 from experiments.report.sections import apart, audits, comparisons, texts
 from experiments.report.tables import KEYS, Runs, head, preface, rows, spread
+from experiments.report.worst import worst_text
 
 FOOTNOTE = (
     "Spread is the standard deviation over seeds. Intervals: percentile bootstrap over users and "
@@ -27,7 +28,7 @@ def markdown(folders: list[Path], against: str, title: str) -> str:
     every = Runs.each(found)
     lines = [f"# {title}", ""]
     if len(every) > 1:
-        lines += [*across_text(every, found.left_out), ""]
+        lines += [*across_text(every, found.left_out), "", *worst_text(every)]
     *own, beside = apart([*comparisons(folders), *audits(folders)], every)
     for runs, rival, more in zip(every, rivals(every, against), own, strict=True):
         if len(every) > 1:

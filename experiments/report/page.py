@@ -38,6 +38,7 @@ from experiments.report.standings import (
     standings,
 )
 from experiments.report.tables import Runs, preface
+from experiments.report.worst import worst_table
 
 # In the order in which they need each other; vendor/README.md says what they are.
 SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "vendor/sortable.min.js", "marks.js",
@@ -78,7 +79,10 @@ def sections_of(
         return _of_data(every[0], against, anchors, own[0], sized, gallery_users)
     out = [Section(anchors.new("across"), "Across data sets", [
         across_table(every, anchors.new("across-table")),
-        Text(tuple(notes(every, found.left_out)), listed=True)]), *sized]
+        Text(tuple(notes(every, found.left_out)), listed=True)])]
+    if (worst := worst_table(every, anchors.new("worst-table"))).rows:
+        out.append(Section(anchors.new("worst"), "By the worst data set", [worst]))
+    out += sized
     for runs, rival, more in zip(every, compared, own, strict=True):
         out += [replace(section, title=f"{runs.data['name']}: {section.title}")
                 for section in _of_data(runs, rival, anchors, more, [], gallery_users)]

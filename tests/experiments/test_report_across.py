@@ -61,7 +61,7 @@ def test_one_table_stands_before_the_pages_of_each(folder: Path) -> None:
     done = cli("report", str(folder))
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^#+ .*$", done.stdout, re.M) == [
-        "# Results", "## Across data sets", "## cinema", "## planted"]
+        "# Results", "## Across data sets", "## By the worst data set", "## cinema", "## planted"]
     rows = first_table(done.stdout)
     assert rows["model"] == ["epsilon", "trust", "seeds", "cinema", "planted"]
     assert list(rows)[1:] == ["taste, epsilon 2", "popular", "there alone", "*random*",
@@ -169,7 +169,7 @@ def test_an_audit_stands_with_the_data_of_its_run(folder: Path, tmp_path: Path) 
     audited, page = tmp_path / "runs" / "planted:60" / "taste", tmp_path / "page.html"
     assert cli("audit", str(audited), "--parts", "budget").returncode == 0
     done = cli("report", str(tmp_path / "runs"))
-    assert re.findall(r"^## .*$", done.stdout, re.M)[1:] == [
+    assert re.findall(r"^## .*$", done.stdout, re.M)[2:] == [
         "## cinema", "## planted", "## Audit: taste"]
     assert cli("report", str(tmp_path / "runs"), "--html", str(page), "--gallery",
                "0").returncode == 0
@@ -200,3 +200,31 @@ def test_the_page_has_the_same_table_and_sections_of_each(folder: Path, tmp_path
             continue
         text = next(t for n, t in shown.items() if n.startswith(name.strip("*")))
         assert all(figure in text for cell in cells[3:] for figure in re.findall(r"\d\.\d+", cell))
+
+
+def test_lines_are_judged_by_the_data_set_where_they_are_worst(
+    folder: Path, tmp_path: Path
+) -> None:
+    text = cli("report", str(folder)).stdout
+    rows = table(text.partition("## By the worst data set\n")[2].partition("\n## ")[0])
+    assert rows.pop("model")[-1] == "worst"
+    assert set(rows) == {"popular", "taste, epsilon 2"}, "what is not everywhere is not judged"
+    records = [json.loads(file.read_text()) for file in folder.rglob("record.json")]
+    shares: dict[str, list[float]] = {}
+    for name in ("planted", "cinema"):
+        here = [r for r in records if r["dataset"]["name"] == name]
+        means = {label: np.mean([r["metrics"]["validation"]["ndcg@50"] for r in here
+                                 if r["label"] == label]) for label in {r["label"] for r in here}}
+        lines = {line: np.mean([r["baselines"][line]["validation"]["ndcg@50"] for r in here
+                                if line in r["baselines"]])
+                 for line in ("random", "popularity", "public_features")}
+        best = max(*means.values(), *lines.values())
+        for label in rows:
+            shares.setdefault(label, []).append(float(means[label] / best))
+    for label, cells in rows.items():
+        assert float(cells[-1].rstrip("%")) == pytest.approx(100 * min(shares[label]), abs=0.051)
+    order = [min(shares[label]) for label in rows]
+    assert order == sorted(order, reverse=True)
+    page = tmp_path / "page.html"
+    assert cli("report", str(folder), "--html", str(page)).returncode == 0
+    assert "By the worst data set" in page.read_text()
