@@ -62,11 +62,12 @@ def plan_of(config: RunConfig, data: Dataset, population: int | None = None) -> 
     cannot be promised.
     """
     clients = data.num_users if population is None else population
+    features = bool(data.features) and config.algorithm.modalities != "none"
     if not needs_dims(config):
-        return plan(config, clients, data.num_items)
+        return plan(config, clients, data.num_items, None, features)
     dims = 1
     for _ in range(_TRIES):
-        planned = plan(config, clients, data.num_items, dims)
+        planned = plan(config, clients, data.num_items, dims, features)
         found = dims_of(config, algorithm_of(config, data, planned))
         if found <= dims:
             return planned

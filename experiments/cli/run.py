@@ -177,7 +177,7 @@ def run(
         resolved = resolve(config, flags)
         tell_picked(console, config, flags)
         with (folder_of(out, resolved) as folder,
-              RunProgress(console, resolved.rounds) as progress,
+              RunProgress(console, resolved.most_rounds) as progress,
               logging(log or (), resolved, folder, tell) as loggers):
             # A folder that holds a run already is refused, and its log is not this run's.
             if not (folder / runs.CONFIG).exists():

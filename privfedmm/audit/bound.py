@@ -10,7 +10,8 @@ from privfedmm.base.code_digest import code_digest, version
 from privfedmm.runs.binding import code_of, differences, faults, plain
 
 _PROMISED = ("epsilon", "delta", "unit", "adjacency", "trust", "noise_source", "noise_multiplier",
-             "clip_norm", "epsilon_vs_server", "epsilon_vs_observers", "not_covered")
+             "noise_multipliers", "clip_norm", "epsilon_vs_server", "epsilon_vs_observers",
+             "not_covered")
 
 
 def bound_to(
@@ -37,7 +38,8 @@ def bound_to(
         broken.append(f"record.json: privacy.run is {privacy.get('run')}, and the ledger is of "
                       f"{promised['run']}")
     broken += differences(
-        {name: promised["statement"][name] for name in _PROMISED},
+        # What a run from before a promise does not name, its record does not name either.
+        {name: promised["statement"].get(name) for name in _PROMISED},
         {name: plain(privacy.get(name)) for name in _PROMISED}, "record.json")
     digest, made_by = code_of(ledger)
     here = "this code" if digest == code_digest() else (

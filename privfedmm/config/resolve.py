@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -73,20 +74,33 @@ def picked(file: Path | None, flags: Mapping[str, Any]) -> str | None:
 
 
 def resolve_saved(file: Path) -> RunConfig:
-    """Return the config of a run folder, as the run meant it.
+    """Return the config of a run folder, as the run meant it (`as_meant`).
+
+    Raises UserError as `resolve` does.
+    """
+    return resolve(file, _unsaid(read_toml(file)))
+
+
+def as_meant(values: Mapping[str, Any]) -> RunConfig:
+    """Return the config of a run from its nested values, as the run meant it.
 
     A budget that names no catalogue is of a run from before there was one: its items were made from
     interactions. Its patience, which used to be allowed and had no effect, is none. Of settings
     that are not in it, because there were none yet, some have defaults that would change what the
     run was (_BEFORE). Raises UserError as `resolve` does.
     """
-    values = read_toml(file)
+    # A copy: dotted paths are written into the sections that are there.
+    return resolve(None, {**deepcopy(dict(values)), **_unsaid(values)})
+
+
+def _unsaid(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run from an earlier version meant that it does not say, by dotted path."""
     meant = {path: value for path, value in _BEFORE.items() if not _said(values, path)}
-    if isinstance(values.get("dp"), dict):
+    if isinstance(values.get("dp"), Mapping):
         meant["evaluation.patience"] = 0
         if "catalogue" not in values["dp"]:
             meant["dp.catalogue"] = "from_interactions"
-    return resolve(file, meant)
+    return meant
 
 
 def settled(config: RunConfig, timed: bool) -> RunConfig:

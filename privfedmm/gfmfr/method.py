@@ -125,6 +125,9 @@ def build(b: Build, settings: AlgorithmSettings) -> Algorithm:
 
     data = b.data
     if b.dp_sgd is not None:
+        if settings.opening.on:
+            raise ValueError("algorithm.opening.on: unit interaction puts the noise into training, "
+                             "and an opening's sums follow from whole users; set it to false")
         chosen = select(data.features, settings.modalities)
         return PerExample(
             settings, data.train, FeatureViews(chosen, data.num_items, settings), b.rounds, b.seed,

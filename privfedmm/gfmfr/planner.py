@@ -43,7 +43,7 @@ def plan_rounds(settings: AlgorithmSettings, public: Public) -> Planned:
     share = 1 - s.training_share if training else 1.0
     # Popularity and associations are given alike.
     noise = whole * math.sqrt(2 / share)
-    rank = s.association_rank
+    rank = s.association_rank if public.features else 0  # they count components of features
     if rank is None:
         rank = public_rank(StatisticsSettings(), public.users, public.items, noise)
     opening = 1 + bool(rank)
@@ -89,5 +89,5 @@ def _training(
     if supply < PAYS:
         return 0, f": {figure}, and below {PAYS:g} a learnt table has more noise than taste"
     return FEW, (f" in {min(settings.model.dim, settings.opening.training_dim)} dimensions, for "
-                 f"{settings.opening.training_share:.0%} of the budget: {figure}, not below "
-                 f"{PAYS:g}")
+                 f"{settings.opening.training_share:.0%} of the method's budget: {figure}, not "
+                 f"below {PAYS:g}")

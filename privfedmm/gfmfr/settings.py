@@ -145,7 +145,8 @@ class OpeningSettings(Settings):
     """Rounds of training after the opening, of those that `rounds` allows; default under a budget:
     none or a few, by users, items and noise, else all."""
     training_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of a budget that the rounds of training get, where there are any."""
+    """Share that the rounds of training get, where there are any, of what a budget leaves beside
+    the mix."""
     training_dim: Annotated[int, Field(ge=1)] = 8
     """Length of user vectors and item rows under noise, at most `model.dim`."""
 

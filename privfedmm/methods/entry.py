@@ -72,13 +72,14 @@ class Public:
     users, items: how many there are. noise_stddev: the absolute standard deviation of the noise on
     a sum of joint vectors of clip norm 1 in a cohort of which nobody vanishes, on an even split of
     the budget between `rounds`; 0 without noise. rounds: the number of rounds that the method may
-    have, those before its training among them.
+    have, those before its training among them. features: whether the run uses any.
     """
 
     users: int
     items: int
     noise_stddev: float
     rounds: int
+    features: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

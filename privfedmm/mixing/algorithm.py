@@ -11,8 +11,8 @@ left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -136,15 +136,19 @@ class Mixed:
         return MixedPlan(state.round, None, state.method, state.weights)
 
     def plan_bytes(self, plan: MixedPlan) -> int:
-        """Return the bytes of the method's plan and of the weights."""
-        own = plan.method if plan.method is not None else self._method.plan(plan.state)
-        return self._method.plan_bytes(own) + 4 * plan.weights.numel()
+        """Return the bytes of the weights and of the method's plan; in rounds of the mix, of its
+        whole state."""
+        own = (sum(x.nbytes for x in _tensors(plan.state)) if plan.method is None
+               else self._method.plan_bytes(plan.method))
+        return own + plan.weights.nbytes
 
     def plan_hash(self, plan: MixedPlan) -> bytes:
-        """Return the SHA-256 of round, weights, and the method's own hash."""
-        own = plan.method if plan.method is not None else self._method.plan(plan.state)
-        method = torch.frombuffer(bytearray(self._method.plan_hash(own)), dtype=torch.uint8)
-        return hash_tensors(plan.round, [plan.weights, method])
+        """Return the SHA-256 of round, weights, and the method's own hash; in rounds of the mix, of
+        every tensor of its state, for devices compute with all of them."""
+        if plan.method is None:
+            return hash_tensors(plan.round, [plan.weights, *_tensors(plan.state)])
+        own = torch.frombuffer(bytearray(self._method.plan_hash(plan.method)), dtype=torch.uint8)
+        return hash_tensors(plan.round, [plan.weights, own])
 
     # On the device --------------------------------------------------------------------------
 
@@ -238,6 +242,25 @@ class Mixed:
     def groups_of(self, saved: Saved) -> tuple[str, np.ndarray, int] | None:
         """Return the method's groups of a saved model, or None without groups."""
         return self._method.groups_of(saved)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors of a state, in the order of its fields; whole numbers as such."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, int | float):
+        yield torch.tensor([float(value)], dtype=torch.float64)
+    elif is_dataclass(value):
+        for part in fields(value):
+            yield from _tensors(getattr(value, part.name))
+    elif isinstance(value, Mapping):
+        for _, inner in sorted(value.items()):
+            yield from _tensors(inner)
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        for inner in value:
+            yield from _tensors(inner)
+    elif value is not None:
+        raise TypeError(f"a state holds {type(value).__name__}, of which no hash is known")
 
 
 def weights_of(saved: Saved) -> Mapping[str, float] | None:

@@ -75,14 +75,17 @@ class PrivacyPlan:
         return whole * math.sqrt((self.rounds - mix.rounds) / ((1 - mix.share) * self.rounds))
 
 
-def plan(config: RunConfig, population: int, items: int, dims: int | None = None) -> PrivacyPlan:
+def plan(
+    config: RunConfig, population: int, items: int, dims: int | None = None, features: bool = True
+) -> PrivacyPlan:
     """Return sampling, budget and calibrated noise.
 
-    items: the number of items, which is public like the number of users. dims: the number of values
+    items: the number of items, which is public like the number of users. features: whether the run
+    uses any. dims: the number of values
     of a client's upload in the round with most, for a noise whose price depends on them; None for
     all others. Raises UserError for what cannot be promised.
     """
-    planned = _plan(config, population, items, dims)
+    planned = _plan(config, population, items, dims, features)
     cohort = planned.sampling.rate * population
     return replace(planned, clip_rule=clip_rule(config, cohort, planned.noise_multiplier))
 
@@ -114,13 +117,15 @@ def _check_noise(dp: DPSettings) -> None:
                         f"trust {' or '.join(sorted(places))}, or another dp.mechanism")
 
 
-def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> PrivacyPlan:
+def _plan(
+    config: RunConfig, population: int, items: int, dims: int | None, features: bool
+) -> PrivacyPlan:
     dp = config.dp
     check_masks(config, population)
     _check_mix(config)
     if dp is None:
         check_cohort(config)
-        return _settled(config, population, items, PrivacyPlan(
+        return _settled(config, population, items, features, PrivacyPlan(
             _cohort(config.cohort, population), None, 0.0, config.most_rounds))
     if config.is_reference:
         raise UserError("mode: the reference hands the server every client's own parameters; "
@@ -146,7 +151,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
         raise UserError("dp.sampling: noise on the device is priced at full participation only; "
                         "leave --sampling out")
     if math.isinf(dp.epsilon):
-        return _settled(config, population, items, PrivacyPlan(
+        return _settled(config, population, items, features, PrivacyPlan(
             sampling, None, 0.0, config.most_rounds))
     # Of interactions only a public bound is used: their number is part of what is protected.
     units = population * items if interaction else population
@@ -175,7 +180,7 @@ def _plan(config: RunConfig, population: int, items: int, dims: int | None) -> P
             sampling, budget, multiplier, rounds, shares=shares, spare=dp.spare_rounds,
             portions=portions)
 
-    settled = _settled(config, population, items, calibrated(config.most_rounds))
+    settled = _settled(config, population, items, features, calibrated(config.most_rounds))
     if interaction:
         own = whole = EVEN
     else:
@@ -244,10 +249,12 @@ def device_steps(config: RunConfig) -> int:
     return config.entry.device_steps(config.method_settings)
 
 
-def _settled(config: RunConfig, population: int, items: int, planned: PrivacyPlan) -> PrivacyPlan:
+def _settled(
+    config: RunConfig, population: int, items: int, features: bool, planned: PrivacyPlan
+) -> PrivacyPlan:
     """The plan with the method's settings and rounds, settled by public quantities alone."""
     public = Public(population, items, planned.method_stddev(config, population),
-                    config.most_rounds - config.mix.rounds)
+                    config.most_rounds - config.mix.rounds, features)
     settings, rounds = config.entry.settle(config.method_settings, public)
     return replace(planned, settings=settings, rounds=rounds + config.mix.rounds,
                    told="; ".join(filter(None, [
@@ -260,7 +267,7 @@ def _mix_told(config: RunConfig) -> str:
     if not mix.on or config.dp is None or math.isinf(config.dp.epsilon):
         return ""
     return (f"{mix.steps} rounds weigh the parts of the score by an item of each user that was in "
-            f"no upload before, for {mix.share:.0%} of the budget")
+            f"no upload before, for {mix.share:.0%} of the whole budget")
 
 
 def _cohort(share: float, population: int) -> Sampling:

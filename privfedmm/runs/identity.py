@@ -12,7 +12,7 @@ from typing import Any
 
 from privacy.commitment import canonical
 from privfedmm.base.errors import UserError
-from privfedmm.config import RunConfig, read_toml, resolve, resolve_saved, settled
+from privfedmm.config import RunConfig, as_meant, read_toml, resolve, resolve_saved, settled
 from privfedmm.runs.binding import CONFIG
 from privfedmm.runs.differences import differing, flat, plain_config, was_is
 
@@ -40,16 +40,12 @@ def settings_of(record: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return the resolved settings of a finished run by dotted path.
 
     Records of earlier versions do not hold them; they are read from the run's config.toml. What a
-    later version has added has its default. Raises UserError where there is nothing to read.
+    later version has added is as the run meant it, or has its default. Raises UserError where there
+    is nothing to read.
     """
     values = dict(record["config"]) if "config" in record else read_toml(folder / CONFIG)
-    private = isinstance(values.get("dp"), Mapping)
-    if private:
-        # As `resolve_saved`: a budget that names no catalogue is from before there was one.
-        values["dp"] = {"catalogue": "from_interactions", **values["dp"]}
-    values["encoders"] = {"metadata": False, **values.get("encoders", {})}
     try:
-        return flat(plain_config(resolve(None, values)))
+        return flat(plain_config(as_meant(values)))
     except UserError:  # a method that is not installed here, or a setting that is no more
         return flat(values)
 
@@ -99,7 +95,11 @@ def refuse_other_settings(folder: Path, began: Mapping[str, Any]) -> None:
 
     began: nested settings in plain values. Raises UserError with the difference.
     """
-    found = was_is(began, plain_config(resolve(folder / CONFIG, {})), BESIDE[:1])
+    try:
+        was = plain_config(as_meant(began))
+    except UserError:  # a setting that is no more
+        was = dict(began)
+    found = was_is(was, plain_config(resolve_saved(folder / CONFIG)), BESIDE[:1])
     if found:
         raise UserError(f"--resume: {CONFIG} of {folder} was edited since the run began: "
                         f"{'; '.join(found)}; put back what it was, or start a new run")

@@ -206,8 +206,7 @@ def stopped(session: Session) -> dict[str, Any]:
     elif best.stop or session.state.round >= session.planned.rounds:
         why = (f"{session.config.evaluation.patience} evaluations in a row had no better "
                "validation ndcg@50 (evaluation.patience)" + (
-                   f"; {session.config.mix.steps} rounds of the mix followed"
-                   if session.config.mix.on else ""))
+                   f"; {session.weighed} rounds of the mix followed" if session.weighed else ""))
     else:
         why = "a callback ended it"
     return {"round": played, "of_at_most": session.planned.rounds, "why": why}

@@ -145,37 +145,56 @@ class Session:
     def goes_on(self) -> bool:
         """Return whether a round is left to play.
 
-        Where training is over and a mix follows, it goes on from the best model of training.
+        Where training is over and a mix follows, it goes on from the best model before it; from
+        the last one where devices are elsewhere, who hold what went with that.
         """
-        mix = self.planned.rounds - self.config.mix.rounds  # the round it begins with
+        mix = self.weighing
         if self.state.round > mix or self.config.dp is not None or not self.config.mix.on:
             return self.state.round < self.planned.rounds and not (
                 self.best.stop and not self.config.mix.on)
         if self.state.round == mix or self.best.stop:
-            if self.best_model is not None:
+            if self.best_model is not None and not self.deployed:
                 self.state, self.clients = self.algorithm.from_saved(self.best_model)
             self.state = replace(self.state, round=mix)
         return True
+
+    @property
+    def weighing(self) -> int:
+        """Return the round that a mix begins with: that after the last where there is none."""
+        return self.planned.rounds - self.config.mix.rounds
+
+    @property
+    def weighed(self) -> int:
+        """Return how many rounds of the mix were played."""
+        return max(self.state.round - self.weighing, 0) if self.config.mix.on else 0
 
     def skip(self) -> bool:
         """Go on to the next round from the same state, in place of one that is lost.
 
         Returns False, and does nothing, where a release is made in that round alone."""
         number = self.state.round
-        if any(number in (release.rounds or ()) for release in self.stack.releases):
+        if any(release.rounds == (number,) for release in self.stack.releases):
             return False
         self.state = replace(self.state, round=number + 1)
         self.lost.append(number)
-        self.planned = replace(self.planned, rounds=self.planned.rounds + 1)
+        self._make_up(1)
         return True
 
-    def _complete(self, ledger: Ledger, saved: dict[str, Any]) -> None:
+    def _make_up(self, lost: int) -> None:
+        """Plan as many more rounds as were lost, where what is released when does not go by their
+        numbers."""
+        if any(release.rounds is None for release in self.stack.releases):
+            self.planned = replace(self.planned, rounds=self.planned.rounds + lost)
+
+    def _complete(self, ledger: Ledger) -> None:
         """Raise LedgerError where a checkpointed round is not in the ledger: a chain that was cut
         short is still a chain."""
-        private = self.stack.mechanism is not None or self.stack.on_device is not None
-        lost = saved.get("lost", [])
-        rounds = len(saved["rows"]) + len(lost) if private else 0
-        missing = [t for t in range(rounds) if t not in lost and not ledger.released(t)]
+        if self.stack.mechanism is None and self.stack.on_device is None:
+            return
+        # A mix that follows training which ended early has the numbers it was planned with.
+        trained, weighed = self.played - self.weighed, self.weighed
+        played = [*range(trained), *range(self.state.round - weighed, self.state.round)]
+        missing = [t for t in played if t not in self.lost and not ledger.released(t)]
         if missing:
             raise LedgerError(f"the ledger lacks round {missing[0]}, which the checkpoint has "
                               "played: entries were removed")
@@ -217,7 +236,6 @@ class Session:
             ledger = Ledger.from_json(
                 read_ledger(folder), self.planned.budget, self.stack.ledger.keep,
                 key.signer if key else None)
-            self._complete(ledger, saved)
             self._bound(ledger, folder, data_hash, accept_changed_code, going_on)
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
@@ -227,15 +245,16 @@ class Session:
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             model, self.best_model = halves.of_checkpoint(folder, saved, self.algorithm)
             self.state, self.clients = self.algorithm.from_saved(model)
+            self.totals, self.rows = saved["totals"], saved["rows"]
+            self.lost = list(saved.get("lost", []))
+            self._make_up(len(self.lost))
+            self._complete(ledger)
         except LedgerError as error:
             raise overspent(error) from error
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
         self.best = BestRound(**saved["best"])
         self.best_ranks = from_arrays({n: r.numpy() for n, r in saved["best_ranks"].items()})
-        self.totals, self.rows = saved["totals"], saved["rows"]
-        self.lost = list(saved.get("lost", []))
-        self.planned = replace(self.planned, rounds=self.planned.rounds + len(self.lost))
         self.stack = replace(self.stack, ledger=ledger)
         if self.stack.clipper is not None:
             self.stack.clipper.shares = list(saved["clip_shares"])

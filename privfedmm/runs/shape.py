@@ -26,4 +26,4 @@ def rounds_of(out: Path) -> int:
     folder."""
     if not (out / CONFIG).exists():
         raise UserError(f"--resume: {out} is no run folder; it has no {CONFIG}")
-    return resolve_saved(out / CONFIG).rounds
+    return resolve_saved(out / CONFIG).most_rounds

@@ -186,3 +186,18 @@ def test_what_goes_with_what_is_counted_once() -> None:
     alone = {**asked, "algorithm.opening.association_rank": 0, "mix.on": False}
     run = pf.train("planted:60", rounds=2, baselines=[], settings=alone)
     assert [r["name"] for r in run.record["privacy"]["releases"]].count("associations") == 1
+
+
+def test_without_features_a_plan_counts_no_components_of_them() -> None:
+    run = pf.train("planted:400", method="gfmfr", dp_epsilon=64.0, noise="simulation", rounds=3,
+                   modalities="none", baselines=[])
+    told, privacy = run.record["privacy"]["settings_chosen"], run.record["privacy"]
+    assert "popularity and no associations" in told
+    assert "associations" not in str(privacy["releases"])
+    assert privacy["rounds"] == privacy["rounds_planned"]
+
+
+def test_an_opening_beside_noise_on_interactions_is_refused() -> None:
+    with pytest.raises(UserError, match=r"opening\.on: unit interaction"):
+        pf.train("planted:60", method="gfmfr", dp_epsilon=4.0, unit="interaction", rounds=1,
+                 settings={"algorithm.opening.on": True}, baselines=[])

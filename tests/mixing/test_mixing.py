@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +12,12 @@ from torch import Tensor
 
 import privfedmm as pf
 from privfedmm.base.errors import UserError
+from privfedmm.config import resolve
 from privfedmm.mixing.algorithm import CONTENT
 from privfedmm.mixing.regression import moments, stepped
+from privfedmm.runs import run as runs
+from privfedmm.runs.run import load_data
+from privfedmm.runs.session import Session
 
 CLIENTS, ITEMS, PARTS = 6, 12, 3
 
@@ -94,7 +100,7 @@ def test_a_mix_finds_that_planted_users_follow_content(epsilon: float | None) ->
     if epsilon is not None:
         assert found[1].record["privacy"]["epsilon_spent"] == pytest.approx(epsilon, rel=1e-3)
         assert found[1].audit(parts=("budget",)).passed
-        assert "for 10% of the budget" in found[1].record["privacy"]["settings_chosen"]
+        assert "for 10% of the whole budget" in found[1].record["privacy"]["settings_chosen"]
     weights = found[1].record["mix"]
     assert weights["popularity"] < 0.5 and weights[CONTENT] != 0
     assert found[0].record["mix"] is None
@@ -115,3 +121,75 @@ def test_weighed_parts_are_the_score() -> None:
     assert CONTENT in table.columns
     parts = table.drop(columns=["item_id", "title", "score"]).sum(axis=1)
     assert parts.to_numpy() == pytest.approx(table["score"].to_numpy(), abs=1e-3)
+
+
+# Around a run -------------------------------------------------------------------------------------
+
+
+MASKED = {"dataset": "planted:60", "method": "gfmfr", "rounds": 12, "seed": 1, "baselines": [],
+          "aggregation": "masked", "secure.mode": "ring", "evaluation.patience": 2}
+
+
+def test_a_masked_run_that_ended_training_early_resumes_in_its_mix(tmp_path: Path) -> None:
+    """Its ledger has the rounds that were played, under the numbers they were planned with."""
+    def interrupt(row: dict[str, Any]) -> None:
+        if row["round"] == whole["rounds_run"] - 1:
+            raise KeyboardInterrupt
+
+    config = resolve(None, MASKED)
+    whole = runs.start(config, tmp_path / "whole", lambda row: None)
+    assert whole["rounds_run"] < 2 + 12 + 2
+    assert "2 rounds of the mix followed" in whole["stopped"]["why"]
+    with pytest.raises(KeyboardInterrupt):
+        runs.start(config, tmp_path / "cut", interrupt)
+    record = runs.resume(tmp_path / "cut", lambda row: None)
+    for name in ("metrics", "rounds_run", "best_round", "stopped", "mix"):
+        assert record[name] == whole[name], name
+    (tmp_path / "whole" / "record.json").unlink()
+    again = runs.resume(tmp_path / "whole", lambda row: None)
+    assert again["metrics"] == whole["metrics"]
+
+
+def test_the_hash_of_a_plan_is_of_all_that_devices_compute_with() -> None:
+    """Clients of masked sums hold it against a server that tells them different things."""
+    session = Session.start(resolve(None, {**MASKED, "algorithm.opening.training_rounds": 1}),
+                            load_data(resolve(None, MASKED)))
+    state = replace(session.state, round=session.weighing)
+    algorithm = session.algorithm
+    told = algorithm.plan_hash(algorithm.plan(state))
+    server = state.method
+    tables = [f.name for f in fields(server) if isinstance(getattr(server, f.name), Tensor)]
+    assert "average_tables" in tables
+    for name in tables:
+        moved = replace(server, **{name: getattr(server, name) + 1})
+        other = algorithm.plan(replace(state, method=moved))
+        assert algorithm.plan_hash(other) != told, name
+    opened = replace(server.opened, counts=server.opened.counts + 1)
+    other = algorithm.plan(replace(state, method=replace(server, opened=opened)))
+    assert algorithm.plan_hash(other) != told
+    size = algorithm.plan_bytes(algorithm.plan(state))
+    assert size > server.average_tables.nbytes + server.items.nbytes
+
+
+def test_a_lost_round_of_training_is_passed_over_and_one_of_the_opening_is_not() -> None:
+    config = resolve(None, {**MASKED, "dp.epsilon": 8.0, "dp.noise": "simulation",
+                            "evaluation.patience": 0, "algorithm.opening.training_rounds": 3})
+    session = Session.start(config, load_data(config))
+    opening = session.planned.rounds - 3 - 2
+    assert not session.skip(), "popularity is released in one round alone"
+    session.state = replace(session.state, round=opening)
+    planned = session.planned.rounds
+    assert session.skip() and session.planned.rounds == planned
+    assert session.state.round == opening + 1
+
+
+def test_a_deployments_mix_goes_on_from_what_its_devices_hold() -> None:
+    config = resolve(None, {**MASKED, "aggregation": "plain"})
+    session = Session.start(config, load_data(config), deployed=True)
+    session.best_model = session.algorithm.to_saved(session.state, session.clients)
+    last = replace(session.state, round=9,
+                   method=replace(session.state.method, items=session.state.method.items + 1))
+    session.state, session.best.waited, session.best.value = last, 2, 0.5
+    assert session.best.stop and session.goes_on()
+    assert session.state.round == session.weighing
+    assert torch.equal(session.state.method.items, last.method.items)
