@@ -52,7 +52,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_block_has_the_chosen_rows_and_columns_in_their_order(page: str) -> None:
     made = block(page, ("*random*", "popular, one"), ("model", "planted", "cinema")).splitlines()
-    lines = table(page.partition("\n## cinema")[0])
+    lines = table(page.partition("\n## By the worst")[0])
     assert made[:3] == [START, "| model | planted | cinema |", "|---|---|---|"]
     for line, name in zip(made[3:5], ("*random*", "popular, one"), strict=True):
         cinema, planted = lines[name][3:5]

@@ -47,6 +47,8 @@ def play_round(session: Session, means: Means) -> dict[str, Any]:
         "bytes_down_per_client": report.costs.bytes_down_per_client,
         "survivors": report.costs.survivors,
     }
+    if number != place:
+        row["number"] = number + 1  # in the ledger
     for party, seconds in report.costs.protocol_seconds.items():
         row[f"seconds_{party}"] = seconds
         _add(session.totals, f"seconds_{party}", seconds)

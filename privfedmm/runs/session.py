@@ -186,15 +186,13 @@ class Session:
         if any(release.rounds is None for release in self.stack.releases):
             self.planned = replace(self.planned, rounds=self.planned.rounds + lost)
 
-    def _complete(self, ledger: Ledger) -> None:
+    def _complete(self, ledger: Ledger, saved: dict[str, Any]) -> None:
         """Raise LedgerError where a checkpointed round is not in the ledger: a chain that was cut
         short is still a chain."""
         if self.stack.mechanism is None and self.stack.on_device is None:
             return
-        # A mix that follows training which ended early has the numbers it was planned with.
-        trained, weighed = self.played - self.weighed, self.weighed
-        played = [*range(trained), *range(self.state.round - weighed, self.state.round)]
-        missing = [t for t in played if t not in self.lost and not ledger.released(t)]
+        played = [row.get("number", row["round"]) - 1 for row in saved["rows"]]
+        missing = [t for t in played if not ledger.released(t)]
         if missing:
             raise LedgerError(f"the ledger lacks round {missing[0]}, which the checkpoint has "
                               "played: entries were removed")
@@ -236,6 +234,7 @@ class Session:
             ledger = Ledger.from_json(
                 read_ledger(folder), self.planned.budget, self.stack.ledger.keep,
                 key.signer if key else None)
+            self._complete(ledger, saved)
             self._bound(ledger, folder, data_hash, accept_changed_code, going_on)
             if saved["data"] != data_hash:
                 raise UserError("--resume: the data set has changed since the run began; "
@@ -245,16 +244,15 @@ class Session:
             self.pin = FeaturePin(bytes.fromhex(saved["features"]))
             model, self.best_model = halves.of_checkpoint(folder, saved, self.algorithm)
             self.state, self.clients = self.algorithm.from_saved(model)
-            self.totals, self.rows = saved["totals"], saved["rows"]
-            self.lost = list(saved.get("lost", []))
-            self._make_up(len(self.lost))
-            self._complete(ledger)
         except LedgerError as error:
             raise overspent(error) from error
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"--resume: {folder} cannot be continued ({error})") from error
         self.best = BestRound(**saved["best"])
         self.best_ranks = from_arrays({n: r.numpy() for n, r in saved["best_ranks"].items()})
+        self.totals, self.rows = saved["totals"], saved["rows"]
+        self.lost = list(saved.get("lost", []))
+        self._make_up(len(self.lost))
         self.stack = replace(self.stack, ledger=ledger)
         if self.stack.clipper is not None:
             self.stack.clipper.shares = list(saved["clip_shares"])
