@@ -254,7 +254,10 @@ class Node:
         state = self._setup.read(transport.RANKS, body)["state"]
         if not alike(state, self._algorithm.initial_state()):
             raise ProtocolError("the state is not one of this run's method")
-        ranks = self._ranks(state, self._after)
+        try:
+            ranks = self._ranks(state, self._after)
+        except ValueError as error:  # scores that cannot be ranked
+            raise ProtocolError(f"the state gives no ranks: {error}") from error
         return {"ranks": dict(ranks), "group": self._algorithm.group_of(self._after, self._ids)}
 
 

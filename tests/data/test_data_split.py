@@ -225,7 +225,8 @@ def test_planted_sizes_that_cannot_be_drawn(sizes: dict[str, int]) -> None:
 def test_real_sizes(real_data: Path) -> None:
     small = load(str(real_data / "ml100k_posters"), k_core=5, seed=0)
     assert (small.num_users, small.num_items, small.num_interactions) == (943, 1297, 98766)
-    assert {n: x.shape[1] for n, x in small.features.items()} == {"text": 384, "image": 1280}
+    assert {n: x.shape[1] for n, x in small.features.items()} == {
+        "text": 384, "image": 1280, "metadata": 35}
     large = load(str(real_data / "ml1m_posters"), k_core=5, seed=0)
     assert (large.num_users, large.num_items) == (6040, 3256)
     assert large.num_interactions == 998108

@@ -77,8 +77,8 @@ def test_a_real_deployment_is_the_simulators_run(tmp_path: Path) -> None:
     assert theirs["metrics"] == ours["metrics"]
     assert theirs["privacy"]["epsilon_spent"] == ours["privacy"]["epsilon_spent"]
     assert theirs["federation"]["backend"] == "flower"
-    assert theirs["federation"]["exchanges"] == 11  # 2 to begin, 3, 3 and 2 for sums, 1 for ranks
-    assert [row["round"] for row in rows] == [1, 2, 3]
+    assert theirs["federation"]["exchanges"] == 17  # 2 to begin, 4 x 3 and 2 for sums, 1 for ranks
+    assert [row["round"] for row in rows] == [1, 2, 3, 4, 5]
     log = json.loads((out / "deploy" / "exchanges.json").read_text(encoding="utf-8"))
     assert [row["nodes"] for row in log if row["nodes"]] == [NODES] * 3
     # The stranger was turned away at the door: no message of the run ever reached it.

@@ -108,7 +108,7 @@ def test_a_finished_run_resumes_to_its_record(finished: tuple[Path, dict[str, An
 @pytest.mark.slow
 def test_kill_and_resume_give_the_record_of_an_uninterrupted_run(tmp_path: Path) -> None:
     """SIGKILL at an unforeseen moment after the second round; the fusion network is in play."""
-    arguments = ["--rounds", "12", "--set", "baselines=['popularity']"]
+    arguments = ["--rounds", "8", "--set", "baselines=['popularity']"]
     whole = cli("run", *arguments, "--out", str(tmp_path / "whole"), "--json")
     assert whole.returncode == 0, whole.stderr
     out = tmp_path / "killed"

@@ -120,6 +120,7 @@ def test_more_groups_than_clients_and_groups_of_one(tmp_path: Path) -> None:
     """20 groups for 12 clients, most empty or of one: the run ends, with finite figures."""
     done = cli("run", "--dataset", "planted:12", "--k-core", "0", "--rounds", "7", "--aggregation",
                "masked", "--group-statistics", "encrypted", "--set", "algorithm.groups.groups=20",
+               "--set", "algorithm.opening.on=false",
                *BARE, "--json", "--out", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     record = json.loads(done.stdout)

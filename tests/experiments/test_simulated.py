@@ -75,9 +75,9 @@ def test_flowers_simulation_is_our_simulators_run(
     assert theirs["metrics"] == ours["metrics"]
     assert theirs["privacy"]["epsilon_spent"] == ours["privacy"]["epsilon_spent"]
     assert theirs["federation"]["backend"] == "flower simulation"
-    assert theirs["federation"]["exchanges"] == 11  # 2 to begin, 3, 3 and 2 for sums, 1 for ranks
+    assert theirs["federation"]["exchanges"] == 17  # 2 to begin, 4 x 3 and 2 for sums, 1 for ranks
     assert "one owner" in theirs["privacy"]["simulation_only"][0]
-    assert [row["round"] for row in rows] == [1, 2, 3]
+    assert [row["round"] for row in rows] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.slow

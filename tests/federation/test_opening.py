@@ -38,7 +38,7 @@ ONE: dict[str, Any] = {
     "dp.epsilon": 2.0, "dp.trust": "distributed", "dp.noise": "simulation", "secure.dropout": 0.4,
     "secure.server": "semi_honest",
     "method": "popularity"}
-TWICE = {**ONE, "method": "group_statistics", "statistics.groups": 3}
+TWICE = {**ONE, "method": "group_statistics", "statistics.groups": 3, "mix.on": False}
 # Updates under masks and statistics under a key, in one round; no budget.
 BOTH: dict[str, Any] = {
     "dataset": "planted:36", "seed": 5, "baselines": ["popularity"], "aggregation": "masked",
