@@ -80,7 +80,7 @@ def test_a_real_deployment_is_the_simulators_run(tmp_path: Path) -> None:
     assert theirs["federation"]["exchanges"] == 17  # 2 to begin, 4 x 3 and 2 for sums, 1 for ranks
     assert [row["round"] for row in rows] == [1, 2, 3, 4, 5]
     log = json.loads((out / "deploy" / "exchanges.json").read_text(encoding="utf-8"))
-    assert [row["nodes"] for row in log if row["nodes"]] == [NODES] * 3
+    assert [row["nodes"] for row in log if row["nodes"]] == [NODES] * 5
     # The stranger was turned away at the door: no message of the run ever reached it.
     assert intruder.folder is not None
     assert not (intruder.folder / "state.bin").exists()
