@@ -31,7 +31,8 @@ def gaussian(
     releases: tuple[Release, ...], place: str, sampling: Sampling | None = None, seed: int = 0
 ) -> PrivacyStack:
     clip = JointClip(1.0, {r.name: 1.0 for r in releases})
-    return PrivacyStack(releases, Ledger(), sampling=sampling or Everyone(), source=SimulationSource(seed),
+    return PrivacyStack(releases, Ledger(), sampling=sampling or Everyone(),
+                        source=SimulationSource(seed),
                         mechanism=chain([clip, GaussianNoise(
                             4.0, 1.0, place)]))  # type: ignore[arg-type]
 
