@@ -123,7 +123,7 @@ def test_capacity_is_refused_one_client_beyond_what_fits() -> None:
 
 @pytest.mark.parametrize("stddev", [0.5, 1.0, 5.0, 50.0])
 def test_samples_follow_the_discrete_gaussian(stddev: float) -> None:
-    """Chi-square against the exact mass; false alarm 1e-3 a case."""
+    """Chi-square against the exact mass; false alarm 1e-7 a case."""
     drawn = sample(stddev, SystemSource().raw("test", 0, 8 * 200_000))
     support = np.arange(-len(thresholds(stddev)) // 2, len(thresholds(stddev)) // 2 + 2)
     mass = np.exp(-(support.astype(float) ** 2) / (2 * stddev**2))
@@ -131,7 +131,7 @@ def test_samples_follow_the_discrete_gaussian(stddev: float) -> None:
     seen = np.array([(drawn == k).sum() for k in support])
     big = expected >= 10
     chi, degrees = ((seen - expected)[big] ** 2 / expected[big]).sum(), int(big.sum()) - 1
-    assert stats.chi2.sf(chi, degrees) > 1e-3
+    assert stats.chi2.sf(chi, degrees) > 1e-7
     assert (seen[~big].sum() <= expected[~big].sum() + 5 * math.sqrt(expected[~big].sum() + 1) + 5)
 
 
@@ -157,7 +157,7 @@ def distributed(levels: int, multiplier: float, shares: int) -> Mechanism:
 
 
 def test_shares_add_up_to_the_promised_noise() -> None:
-    """Variance of the sum of exactly `shares` clients of zero: within the 99.9% interval."""
+    """Variance of the sum of exactly `shares` clients of zero. False alarms: 4e-8."""
     mechanism, shares, rounds = distributed(512, 2.0, 20), 20, 400
     zero = {"a": Dense(torch.zeros(shares, 3)), "b": Dense(torch.zeros(shares, 6, 2)),
             "c": Dense(torch.zeros(shares, 4, 2))}
@@ -166,9 +166,9 @@ def test_shares_add_up_to_the_promised_noise() -> None:
         for t in range(rounds)])
     count = sums.numel()
     promised = (mechanism.noise.stddev / mechanism.bound.grid) ** 2
-    low, high = stats.chi2.ppf([0.0005, 0.9995], count) / count
+    low, high = stats.chi2.ppf([1e-8, 1 - 1e-8], count) / count
     assert low < float(sums.square().mean()) / promised < high
-    assert abs(float(np.corrcoef(sums[:-1].flatten(), sums[1:].flatten())[0, 1])) < 4 / math.sqrt(
+    assert abs(float(np.corrcoef(sums[:-1].flatten(), sums[1:].flatten())[0, 1])) < 6 / math.sqrt(
         count)
 
 
@@ -200,7 +200,7 @@ def test_the_ring_decodes_to_the_plain_sum_within_the_rounding() -> None:
 
 
 def test_central_noise_on_the_grid_has_the_promised_spread() -> None:
-    """3,450 draws: variance within the 99.9% interval, every value on the grid."""
+    """3,450 draws: their variance (false alarm 2e-8), and every value on the grid."""
     stack = PrivacyStack(RELEASES, Ledger(), aggregator=RingAggregator(),
                          mechanism=grid_chain(256, 3.0))
     zero: dict[str, Part] = {"a": Dense(torch.zeros(4, 3)), "b": Dense(torch.zeros(4, 6, 2)),
@@ -212,7 +212,7 @@ def test_central_noise_on_the_grid_has_the_promised_spread() -> None:
     values = torch.cat(drawn).double()
     assert stack.mechanism is not None
     promised = stack.mechanism.noise.stddev ** 2
-    low, high = stats.chi2.ppf([0.0005, 0.9995], len(values)) / len(values)
+    low, high = stats.chi2.ppf([1e-8, 1 - 1e-8], len(values)) / len(values)
     assert low < float(values.square().mean()) / promised < high
     steps = values / stack.mechanism.bound.grid
     assert float((steps - steps.round()).abs().max()) < 1e-3

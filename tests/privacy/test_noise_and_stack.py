@@ -47,16 +47,18 @@ def releases_of_zero(source: Source, rounds: int, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("source", [SystemSource(), SimulationSource(3)], ids=["csprng", "seed"])
 def test_noise_has_its_variance_and_no_memory(source: Source) -> None:
-    """2,000 releases of 6 zeros. False alarms: 6 x .001 + .001 + about 20 x 6e-5 + .001."""
-    drawn = releases_of_zero(source, 2000, 6)
+    """6,000 releases of 6 zeros. False alarms: 6 x 2e-8 + 1e-7 + 21 x 2e-9, below 3e-7."""
+    rounds = 6000
+    drawn = releases_of_zero(source, rounds, 6)
     variance = (Z * C / WEIGHT) ** 2
-    low, high = (stats.chi2.ppf(q, 2000) / 2000 for q in (0.0005, 0.9995))
+    low, high = (stats.chi2.ppf(q, rounds) / rounds for q in (1e-8, 1 - 1e-8))
+    assert 0.89 < low < high < 1.11, "a tenth more or less would be seen"
     ratio = (drawn**2).mean(0) / variance
     assert ((low < ratio) & (ratio < high)).all(), ratio
-    assert stats.kstest(drawn.reshape(-1) / variance**0.5, "norm").pvalue > 0.001
+    assert stats.kstest(drawn.reshape(-1) / variance**0.5, "norm").pvalue > 1e-7
     across = np.corrcoef(drawn.T)[np.triu_indices(6, 1)]
     later = [np.corrcoef(drawn[:-1, k], drawn[1:, k])[0, 1] for k in range(6)]
-    assert np.abs([*across, *later]).max() < 4.0 / np.sqrt(2000)
+    assert np.abs([*across, *later]).max() < 6.0 / np.sqrt(rounds)
 
 
 def test_system_noise_is_never_repeated_and_simulation_noise_always() -> None:

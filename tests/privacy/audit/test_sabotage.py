@@ -184,7 +184,8 @@ def test_poisson_cohorts_get_the_general_bound_only() -> None:
         true = replace(stack(8, sampling=sampled), source=SystemSource())
         broken = audit_mechanism(partial(sabotage, true, fault), benign, plan, AuditSource(4))
         assert not broken.passed
-        assert fault == "noise_off" or broken.noise_faults == ("cohorts",)
+        # Of fresh noise: which other tests fail too is chance, here 1.5 % a run.
+        assert fault == "noise_off" or broken.noise["cohorts"] < 1e-9
 
 
 def test_benign_clients_are_asked_once_a_round_and_see_the_totals_before() -> None:
