@@ -10,7 +10,12 @@ import numpy as np
 from privfedmm.base.features import unit_rows
 from privfedmm.data import Dataset
 
-_PROFILE = " profile"
+# How parts end that read a modality of the user's own items.
+_OF_CONTENT = (" profile", " taste")
+_CALLED = {
+    "trained tables": "what was learnt from all users", "group": "the user's group",
+    "associations": "what goes with the user's own items",
+    "public content": "how like all of them its content is"}
 
 
 def reason(
@@ -20,7 +25,7 @@ def reason(
 
     parts: those that add up to the user's scores, by name: [items] each. titles [items]: how items
     are called. A part is told by how much it lifts the item above the mean over all items, the
-    largest first; of what a profile reads, the most alike item of the user's own is named.
+    largest first; of what a profile or taste reads, the most alike item of the user's own is named.
     """
     lifts = {name: float(part[item] - part.mean()) for name, part in parts.items()}
     told = [_told(name, lift, data, user, item, titles)
@@ -33,13 +38,11 @@ def _told(
     name: str, lift: float, data: Dataset, user: int, item: int, titles: list[str]
 ) -> str:
     amount = f"({lift:+.2f})"
-    modality = name.removesuffix(_PROFILE)
+    modality = name.rpartition(" ")[0]
     own = data.train.row(user)
-    if name.endswith(_PROFILE) and modality in data.features and len(own):
+    if name.endswith(_OF_CONTENT) and modality in data.features and len(own):
         unit = unit_rows(data.features[modality], data.present.get(modality))
         nearest = titles[int(own[np.argmax(unit[own] @ unit[item])])]
         return (f"its {modality} is like the user's own items', most of all {nearest!r} {amount}"
                 if lift > 0 else f"its {modality} is unlike the user's own items' {amount}")
-    what = {"trained tables": "what was learnt from all users", "group": "the user's group",
-            }.get(name, name)
-    return f"{what} speaks {'for' if lift > 0 else 'against'} it {amount}"
+    return f"{_CALLED.get(name, name)} speaks {'for' if lift > 0 else 'against'} it {amount}"

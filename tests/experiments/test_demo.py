@@ -97,6 +97,11 @@ def test_a_reason_tells_what_lifts_an_item_above_the_average() -> None:
     nearest = titles[int(own[np.argmax(unit[own] @ unit[5])])]
     assert likes == f"its text is like the user's own items', most of all {nearest!r} (+2.00)"
     assert dislikes == "its image is unlike the user's own items' (-2.00)"
+    # A taste reads the same items; what is no modality keeps its name, or has one for people.
+    other = {"text taste": text, "image taste": -text, "associations": text, "popularity": text}
+    assert reason(DATA, 0, 5, other, titles).split("; ") == [
+        likes, "what goes with the user's own items speaks for it (+2.00)",
+        "popularity speaks for it (+2.00)", dislikes]
     flat = {"trained tables": np.full(DATA.num_items, -3.0)}
     assert reason(DATA, 0, 5, flat, titles) == "nothing sets it apart from the average item"
 
