@@ -80,6 +80,9 @@ FAULTS = {
         "record.json", lambda r: r["privacy"].update(delta=0.01), "not below 1 / users"),
     "spent misstated": (
         "record.json", lambda r: r["privacy"].update(epsilon_spent=0.5), "was spent"),
+    "other noise stated round by round": (
+        "record.json", lambda r: r["privacy"].update(noise_multipliers=[9.0, 9.0]),
+        "noise_multipliers"),
 }
 
 
