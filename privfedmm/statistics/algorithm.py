@@ -201,7 +201,7 @@ class GroupStatistics:
         """Fit the tastes of clients ids [m] to the released popularity, and let them pick groups.
         """
         for block in self.blocks(ids):
-            self.device.logits(state, clients, block)
+            self.device.fit(state, clients, block)
             if self._centroids is not None and state.round == len(self._stages):
                 self._join(clients, torch.from_numpy(block))
 

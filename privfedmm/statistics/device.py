@@ -91,6 +91,13 @@ class DeviceModel:
         rows = self._public.tilt_features[items]
         return offset[items] + torch.bmm(rows, clients.taste[who][:, :, None])[:, :, 0]
 
+    def fit(
+        self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray
+    ) -> None:
+        """Fit the tastes of clients ids where they are not yet, without scoring anything."""
+        if self._settings.personal == "tilt":
+            self._fit(state, clients, ids, self.popularity(state))
+
     def _fit(
         self, state: StatisticsState, clients: StatisticsClients, ids: np.ndarray, offset: Tensor
     ) -> None:
@@ -108,7 +115,7 @@ class DeviceModel:
 
         They are popularity, each modality's taste, and associations.
         """
-        self.logits(state, clients, ids)
+        self.fit(state, clients, ids)
         who, items = torch.from_numpy(ids), self._public.num_items
         out = {"popularity": self.popularity(state).expand(len(ids), -1)}
         taste = {name: torch.zeros(len(ids), items) for name in self._public.modalities}
