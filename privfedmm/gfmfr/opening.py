@@ -38,8 +38,9 @@ class NoOpening:
     def local(
         self, state: StatisticsState | None, ids: np.ndarray, clients: StatisticsClients | None
     ) -> tuple[Uploads, Tensor]:
-        """Return the uploads of clients ids [m] in a round of the opening, and their losses [m]."""
-        raise NotImplementedError
+        """Return the uploads of clients ids [m] in a round of the opening, and their losses [m];
+        without one there is no such round, and nothing to send."""
+        return {}, torch.zeros(len(ids))
 
     def step(self, state: StatisticsState | None, totals: Totals) -> StatisticsState | None:
         """Return the state after a round of the opening."""
