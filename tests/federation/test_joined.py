@@ -80,16 +80,28 @@ def parties(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, list[
     return out, folders
 
 
-def test_rows_that_never_met_train_the_simulators_model(
-    parties: tuple[Path, list[Path]], loop_of: LoopOf, tmp_path: Path
-) -> None:
+def both_ways(
+    parties: tuple[Path, list[Path]], loop_of: LoopOf, file: Path | None, flags: dict[str, Any],
+    tmp_path: Path,
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The record of the simulator over all rows together, and what is saved of its model and of the
+    one that the parties trained."""
     out, folders = parties
     app.play(loop_of(folders), out, out / "deploy")
     whole = write(tmp_path / "whole", range(sum(SIZES)), items=True)
-    record = runs.start(resolve(None, {**FLAGS, "dataset": str(whole)}), tmp_path / "simulated",
+    record = runs.start(resolve(file, {**flags, "dataset": str(whole)}), tmp_path / "simulated",
                         lambda row: None)
-    ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]["state"]
+    ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]
                     for f in (tmp_path / "simulated", out))
+    return record, ours, theirs
+
+
+def test_rows_that_never_met_train_the_simulators_model(
+    parties: tuple[Path, list[Path]], loop_of: LoopOf, tmp_path: Path
+) -> None:
+    out, _ = parties
+    record, ours, theirs = both_ways(parties, loop_of, None, FLAGS, tmp_path)
+    ours, theirs = ours["state"], theirs["state"]
     torch.testing.assert_close(theirs["items"], ours["items"], rtol=0, atol=1e-5)
     torch.testing.assert_close(
         theirs["associations"], ours["associations"], rtol=0, atol=1e-5)
@@ -105,16 +117,11 @@ def test_rows_that_never_met_open_and_weigh_as_the_simulator_does(
     parties: tuple[Path, list[Path]], loop_of: LoopOf, tmp_path: Path
 ) -> None:
     """Tastes, recency and the item that judges are there on the device alone."""
-    out, folders = parties
-    app.play(loop_of(folders), out, out / "deploy")
-    whole = write(tmp_path / "whole", range(sum(SIZES)), items=True)
-    config = resolve(out / "config.toml", {"dataset": str(whole)})
-    record = runs.start(config, tmp_path / "simulated", lambda row: None)
+    out, _ = parties
+    record, ours, theirs = both_ways(parties, loop_of, out / "config.toml", {}, tmp_path)
     found = result(out)
     assert found["metrics"] == record["metrics"]
     assert found["rounds"] == 2 + 2 + 2
-    ours, theirs = (torch.load(f / "checkpoint.pt", weights_only=True)["model"]
-                    for f in (tmp_path / "simulated", out))
     torch.testing.assert_close(theirs["mix"]["weights"], ours["mix"]["weights"], rtol=0, atol=1e-4)
     assert not torch.equal(ours["mix"]["weights"], torch.ones_like(ours["mix"]["weights"]))
 

@@ -99,10 +99,10 @@ def test_what_is_known_at_an_item_is_what_is_known_of_all(data: Dataset) -> None
 
 def test_an_offset_is_a_bias_that_is_not_trained() -> None:
     """The same steps as with the offset in a device's own copy of the biases."""
-    torch.manual_seed(0)
+    g = torch.Generator().manual_seed(0)
     backbone, settings = build_backbone("mf", 4), LocalSettings(epochs=3)
-    user, rows, offset = torch.randn(3, 4), torch.randn(3, 6, 5), torch.randn(3, 6)
-    labels, mask = (torch.rand(3, 6) < 0.4).float(), torch.ones(3, 6)
+    user, rows, offset = (torch.randn(*size, generator=g) for size in ((3, 4), (3, 6, 5), (3, 6)))
+    labels, mask = (torch.rand(3, 6, generator=g) < 0.4).float(), torch.ones(3, 6)
     rate = rates(settings, 0, 60)
     ours = Local(user.clone(), rows.clone(), None, {})
     train(backbone, ours, labels, mask, None, settings, rate, offset)

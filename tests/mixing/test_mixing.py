@@ -24,10 +24,10 @@ CLIENTS, ITEMS, PARTS = 6, 12, 3
 
 def drawn(clients: int = CLIENTS, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Parts, the items that judge, and who may be recommended."""
-    torch.manual_seed(seed)
-    parts = torch.randn(clients, ITEMS, PARTS)
-    item = torch.randint(0, ITEMS, (clients,))
-    candidates = torch.rand(clients, ITEMS) < 0.8
+    g = torch.Generator().manual_seed(seed)
+    parts = torch.randn(clients, ITEMS, PARTS, generator=g)
+    item = torch.randint(0, ITEMS, (clients,), generator=g)
+    candidates = torch.rand(clients, ITEMS, generator=g) < 0.8
     candidates[torch.arange(clients), item] = True
     return parts, item, candidates
 
@@ -63,7 +63,8 @@ def test_steps_find_the_weights_that_made_the_data() -> None:
     """Of 4,000 users; the error of a weight is about .03."""
     truth = torch.tensor([1.5, 0.0, -0.7])
     parts, _, _ = drawn(4000, seed=1)
-    noise = -torch.empty(4000, ITEMS).exponential_().log()
+    g = torch.Generator().manual_seed(2)
+    noise = -torch.empty(4000, ITEMS).exponential_(generator=g).log()
     item = (parts @ truth + noise).argmax(1)
     theta, start = torch.ones(PARTS), torch.ones(PARTS)
     everything = torch.ones(4000, ITEMS, dtype=torch.bool)
